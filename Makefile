@@ -1,0 +1,33 @@
+# Two commands for a fresh machine with Python 3.11 to 3.13: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: demo test lint overhead calibration clean
+
+demo: .venv/demo.installed  ## train with the callback for a minute, and show what it did
+	$(BIN)/python -m benchmarks.demo
+
+test: .venv/test.installed  ## all tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+lint: .venv/lint.installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+overhead: .venv/test.installed  ## what the callback costs, as ratios
+	$(BIN)/python -m benchmarks.overhead
+
+calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
+	$(BIN)/python -m benchmarks.calibration
+
+.venv/%.installed: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) ".[$*]"
+	@touch $@
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs

@@ -1,0 +1,36 @@
+"""ABEL for stable-baselines3: the learning rate, decided by the weight norm.
+
+Public names are loaded on first use, so that ``find_decays`` never loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rl_abel.rule import PaperRule, Rule, TrendRule, find_decays
+
+if TYPE_CHECKING:
+    from rl_abel.callback import AbelCallback
+    from rl_abel.memory import Decay
+    from rl_abel.norms import weight_norms
+
+__version__ = "0.1.0"
+
+__all__ = ["AbelCallback", "Decay", "PaperRule", "Rule", "TrendRule", "find_decays", "weight_norms"]
+
+_LAZY = {
+    "AbelCallback": "rl_abel.callback",
+    "Decay": "rl_abel.memory",
+    "weight_norms": "rl_abel.norms",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

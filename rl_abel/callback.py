@@ -1,0 +1,297 @@
+"""AbelCallback: measure, decide, apply, record; the only side effects of the package."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from rl_abel import advice
+from rl_abel.checks import check_between, check_integer, check_number
+from rl_abel.memory import ATTRIBUTE, Decay, Memory
+from rl_abel.norms import measured_parameters, weight_norms
+from rl_abel.rule import Rule, make_rule, replay
+from rl_abel.schedule import Scaled, unscaled
+
+if TYPE_CHECKING:
+    from rl_abel.rule import JsonValue
+
+WATCHABLE = ("total", "policy", "value")
+
+MEASUREMENTS = 100
+"""Measurements a run by default: the rule is calibrated on as many (more of them see more noise)."""
+
+
+class AbelCallback(BaseCallback):
+    """Decay the learning rate when the squared weight norm has bounced, and once near the end.
+
+    Multiplies whatever ``learning_rate`` the model was given, for every algorithm of
+    stable-baselines3 and sb3-contrib (Lewkowycz 2021, Algorithm 1, with a rule that stands the
+    noise of RL). For TRPO the rate reaches the value network alone: its policy moves by line search.
+
+    :param rule: "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
+        letter: in RL it decays on noise), or an object with ``init() -> state`` and
+        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
+    :param watch: whose norm decides: "total", "policy" or "value" (a Q-network is "value")
+    :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
+    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did;
+        None turns the final decay off
+    :param min_learning_rate: floor of the applied rate; never raises the user's own
+    :param max_decays: most decays by a bounce; None for any number
+    :param measure_every: timesteps between measurements; None for about 100 a run. Fixed at the
+        first ``learn()`` and kept when training goes on
+    :param verbose: 1 prints what was decided and why
+    :raises ValueError: for an argument out of its range, when the callback is made
+    """
+
+    def __init__(
+        self,
+        rule: str | Rule = "trend",
+        watch: str = "total",
+        decay_factor: float = 0.1,
+        final_decay_at: float | None = 0.85,
+        min_learning_rate: float = 0.0,
+        max_decays: int | None = None,
+        measure_every: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose=check_integer("verbose", verbose, at_least=0))
+        if watch not in WATCHABLE:
+            raise ValueError(f"watch must be one of {list(WATCHABLE)}, got {watch!r}")
+        self.rule = make_rule(rule)
+        try:
+            json.dumps(self.rule.init())
+        except TypeError as error:
+            raise ValueError(f"rule must keep a state made of JSON values, got {self.rule.init()!r}: {error}") from None
+        self.watch = watch
+        self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
+        self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
+        self.min_learning_rate = check_number("min_learning_rate", min_learning_rate, at_least=0)
+        self.max_decays = None if max_decays is None else check_integer("max_decays", max_decays, at_least=0)
+        self.measure_every = (
+            None if measure_every is None else check_integer("measure_every", measure_every, at_least=1)
+        )
+        self._memory = Memory.empty()
+        self._norms: dict[str, float] = {}
+        self._started = False
+        self._warned_non_finite = False
+        # Timesteps from which the next one is due; set at training start.
+        self._next_measurement = 0.0
+        self._next_final_decay = math.inf
+
+    @property
+    def factor(self) -> float:
+        """Product of the decays in force: the learning rate is the user's own times this."""
+        return self._memory.factor
+
+    @property
+    def n_bounces(self) -> int:
+        """Bounces that the rule has seen, whether or not ``max_decays`` let them decay the rate."""
+        return int(self._memory.data["n_bounces"])
+
+    @property
+    def decays(self) -> list[Decay]:
+        """Decays in force, each with its timestep, cause ("bounce" or "final") and factor."""
+        return self._memory.decays
+
+    @property
+    def trace(self) -> dict[str, list[Any]]:
+        """Measurements so far: ``timesteps`` and |w|^2 by part, lists of equal length."""
+        return self._memory.trace
+
+    def _init_callback(self) -> None:
+        self._started = False
+        self._require_rollouts()
+        parts = ["total", *measured_parameters(self.model)]
+        if self.watch not in parts:
+            have = [part for part in WATCHABLE if part in parts]
+            raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
+
+    def _on_training_start(self) -> None:
+        self._require_rollouts()
+        self._require_alone()
+        self._recall()
+        self._started = True
+        self._warned_non_finite = False
+        progress = self._progress()
+        if self.final_decay_at is None or progress < self.final_decay_at:
+            self._memory.lift_final_decay()
+        self._schedule_next()
+        self._apply()
+        self._record()
+        for line in advice.at_start(self.model, self.final_decay_at):
+            self._say(line)
+        if warning := advice.dropped_optimizer_kwargs(self.model):
+            warnings.warn(warning, UserWarning, stacklevel=2)
+        self._warn_of_too_few_measurements()
+
+    def _on_step(self) -> bool:
+        if not self._started:
+            self._require_rollouts()
+        # A dump clears the logger, and off-policy dumps come at any step.
+        if "abel/factor" not in self.logger.name_to_value:
+            self._record()
+        return True
+
+    def _on_rollout_end(self) -> None:
+        timestep = self.model.num_timesteps
+        changed = False
+        if timestep >= self._next_measurement and self.model._n_updates != self._memory.data["n_updates"]:
+            changed = self._measure()
+        if timestep >= self._next_final_decay:
+            self._memory.add_decay(Decay(timestep, "final", self.decay_factor))
+            self._say_decay(f"{self.final_decay_at:.0%} of the budget is used up")
+            changed = True
+        if changed:
+            self._schedule_next()
+            self._apply()
+            self._record()
+
+    def _on_training_end(self) -> None:
+        if not self._started:
+            return
+        self._started = False
+        norms = weight_norms(self.model)
+        if _finite(norms):
+            self._norms = norms
+        self._record()
+        # SB3 dumps before it trains, so the last update would never be seen.
+        if self.locals.get("log_interval", 1) is not None:
+            self.logger.record("time/total_timesteps", self.model.num_timesteps, exclude="tensorboard")
+            self.logger.dump(self.model.num_timesteps)
+
+    def _measure(self) -> bool:
+        """Measure, let the rule decide, and keep both; whether anything was measured."""
+        timestep, norms = self.model.num_timesteps, weight_norms(self.model)
+        self._memory.data["n_updates"] = self.model._n_updates
+        if not _finite(norms):
+            if not self._warned_non_finite:
+                warnings.warn(
+                    f"rl_abel: the weight norm is not finite at timestep {timestep}: {norms}. Such measurements are "
+                    "skipped and the learning rate is left as it is; the training has probably diverged.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._warned_non_finite = True
+            return False
+        self._norms = norms
+        self._memory.add_measurement(timestep, norms)
+        self._memory.rule_state, bounced = self.rule.observe(self._memory.rule_state, norms[self.watch])
+        if bounced:
+            self._memory.data["n_bounces"] += 1
+            if self.max_decays is None or sum(d.cause == "bounce" for d in self.decays) < self.max_decays:
+                self._memory.add_decay(Decay(timestep, "bounce", self.decay_factor))
+                self._say_decay(f"the {self.watch} weight norm has bounced")
+        return True
+
+    def _recall(self) -> None:
+        """Take up the memory of the model, or start anew."""
+        model = self.model
+        data = getattr(model, ATTRIBUTE, None)
+        if data is None or model.num_timesteps == 0:
+            data = Memory.empty(model._n_updates, self.measure_every or self._default_interval()).data
+            setattr(model, ATTRIBUTE, data)
+        self._memory = Memory(data)
+        trace = self._memory.trace
+        self._norms = {part: norms[-1] for part, norms in trace.items() if part != "timesteps" and norms}
+        # A rule whose state was not kept (another one, or watching another part) catches up.
+        identity = f"{_identity(self.rule)} on {self.watch}"
+        if data["rule"] != identity:
+            state: JsonValue = self.rule.init()
+            for state, _ in replay(self.rule, trace[self.watch] if self._norms else []):
+                pass
+            self._memory.rule_state = state
+            data["rule"] = identity
+
+    def _default_interval(self) -> int:
+        budget = self.model._total_timesteps - self.model.num_timesteps
+        rollout = self._rollout_timesteps()
+        return rollout * max(1, round(budget / MEASUREMENTS / rollout))
+
+    def _rollout_timesteps(self) -> int:
+        """Timesteps of a rollout where that is known beforehand, else 1."""
+        model = self.model
+        if isinstance(model, OnPolicyAlgorithm):
+            return model.n_steps * model.n_envs
+        return 1
+
+    def _schedule_next(self) -> None:
+        last = self._memory.last_timestep
+        self._next_measurement = 0 if last is None else last + self._memory.data["measure_every"]
+        final = self.final_decay_at is not None and not any(decay.cause == "final" for decay in self.decays)
+        self._next_final_decay = self.final_decay_at * self.model._total_timesteps if final else math.inf
+
+    def _progress(self) -> float:
+        # SB3's own progress is one rollout stale at an on-policy rollout's end.
+        total = self.model._total_timesteps
+        return self.model.num_timesteps / total if total > 0 else 1.0
+
+    def _apply(self) -> None:
+        self.model.lr_schedule = Scaled(unscaled(self.model.lr_schedule), self.factor, self.min_learning_rate)
+
+    def _record(self) -> None:
+        for part, norm in self._norms.items():
+            self.logger.record(f"abel/weight_norm_{part}", norm)
+        self.logger.record("abel/factor", self.factor)
+        self.logger.record("abel/bounces", self.n_bounces)
+        self.logger.record("abel/decays", len(self.decays))
+
+    def _say(self, line: str) -> None:
+        if self.verbose >= 1:
+            print(f"abel: {line}")
+
+    def _say_decay(self, reason: str) -> None:
+        self._say(
+            f"timestep {self.model.num_timesteps}: {reason}; learning rate x {self.decay_factor:g} "
+            f"(in all x {self.factor:g})"
+        )
+
+    def _warn_of_too_few_measurements(self) -> None:
+        needed = getattr(self.rule, "min_measurements", 0)
+        left = self.model._total_timesteps - self.model.num_timesteps
+        spacing = math.ceil(self._memory.data["measure_every"] / self._rollout_timesteps()) * self._rollout_timesteps()
+        expected = len(self._memory.data["trace"]) + left // spacing
+        if expected < needed and self.max_decays != 0:
+            warnings.warn(
+                f"rl_abel: about {expected} measurements of the weight norm fit into this training, one every {spacing} "
+                f"timesteps, and the rule needs {needed} before it can see a bounce. Train longer, use shorter "
+                "rollouts (n_steps) or a smaller measure_every; as it is, only the final decay can happen.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _require_rollouts(self) -> None:
+        if self.parent is not None:
+            raise ValueError(
+                f"AbelCallback cannot work inside {type(self.parent).__name__}, which passes on steps but no rollouts. "
+                "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
+            )
+
+    def _require_alone(self) -> None:
+        root = self.locals.get("callback")
+        if sum(isinstance(callback, AbelCallback) for callback in _flatten(root)) > 1:
+            raise ValueError("one AbelCallback a model: two would overwrite each other's learning rate")
+
+
+def _flatten(callback: Any) -> Iterator[BaseCallback]:
+    if isinstance(callback, CallbackList):
+        for child in callback.callbacks:
+            yield from _flatten(child)
+    elif callback is not None:
+        yield callback
+
+
+def _finite(norms: dict[str, float]) -> bool:
+    return all(map(math.isfinite, norms.values()))
+
+
+def _identity(rule: Rule) -> str:
+    """Name under which a rule's state is kept; an object's address must not be part of it."""
+    described = repr(rule)
+    return type(rule).__qualname__ if " at 0x" in described else described
