@@ -6,9 +6,8 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -18,9 +17,6 @@ from rl_abel.memory import ATTRIBUTE, Decay, Memory
 from rl_abel.norms import measured_parameters, weight_norms
 from rl_abel.rule import Rule, make_rule, replay
 from rl_abel.schedule import Scaled, unscaled
-
-if TYPE_CHECKING:
-    from rl_abel.rule import JsonValue
 
 WATCHABLE = ("total", "policy", "value")
 
@@ -134,10 +130,11 @@ class AbelCallback(BaseCallback):
     def _on_step(self) -> bool:
         if not self._started:
             self._require_rollouts()
-        # A dump clears the logger, and off-policy dumps come at any step.
-        if "abel/factor" not in self.logger.name_to_value:
-            self._record()
+        self._record_after_dump()
         return True
+
+    def _on_rollout_start(self) -> None:
+        self._record_after_dump()
 
     def _on_rollout_end(self) -> None:
         timestep = self.model.num_timesteps
@@ -203,10 +200,8 @@ class AbelCallback(BaseCallback):
         # A rule whose state was not kept (another one, or watching another part) catches up.
         identity = f"{_identity(self.rule)} on {self.watch}"
         if data["rule"] != identity:
-            state: JsonValue = self.rule.init()
-            for state, _ in replay(self.rule, trace[self.watch] if self._norms else []):
-                pass
-            self._memory.rule_state = state
+            states = [state for state, _ in replay(self.rule, trace.get(self.watch, []))]
+            self._memory.rule_state = states[-1] if states else self.rule.init()
             data["rule"] = identity
 
     def _default_interval(self) -> int:
@@ -224,8 +219,10 @@ class AbelCallback(BaseCallback):
     def _schedule_next(self) -> None:
         last = self._memory.last_timestep
         self._next_measurement = 0 if last is None else last + self._memory.data["measure_every"]
-        final = self.final_decay_at is not None and not any(decay.cause == "final" for decay in self.decays)
-        self._next_final_decay = self.final_decay_at * self.model._total_timesteps if final else math.inf
+        if self.final_decay_at is None or any(decay.cause == "final" for decay in self.decays):
+            self._next_final_decay = math.inf
+        else:
+            self._next_final_decay = self.final_decay_at * self.model._total_timesteps
 
     def _progress(self) -> float:
         # SB3's own progress is one rollout stale at an on-policy rollout's end.
@@ -241,6 +238,11 @@ class AbelCallback(BaseCallback):
         self.logger.record("abel/factor", self.factor)
         self.logger.record("abel/bounces", self.n_bounces)
         self.logger.record("abel/decays", len(self.decays))
+
+    def _record_after_dump(self) -> None:
+        # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
+        if "abel/factor" not in self.logger.name_to_value:
+            self._record()
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:
@@ -259,9 +261,9 @@ class AbelCallback(BaseCallback):
         expected = len(self._memory.data["trace"]) + left // spacing
         if expected < needed and self.max_decays != 0:
             warnings.warn(
-                f"rl_abel: about {expected} measurements of the weight norm fit into this training, one every {spacing} "
-                f"timesteps, and the rule needs {needed} before it can see a bounce. Train longer, use shorter "
-                "rollouts (n_steps) or a smaller measure_every; as it is, only the final decay can happen.",
+                f"rl_abel: about {expected} measurements of the weight norm fit into this training, one every "
+                f"{spacing} timesteps, and the rule needs {needed} before it can see a bounce. Train longer, use "
+                "shorter rollouts (n_steps) or a smaller measure_every; as it is, only the final decay can happen.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -48,16 +48,20 @@ class Memory:
 
     @property
     def decays(self) -> list[Decay]:
+        """Decays in force, in the order they were made."""
         return [Decay(*decay) for decay in self.data["decays"]]
 
     @property
     def factor(self) -> float:
+        """Product of the decays in force."""
         return math.prod(decay.factor for decay in self.decays)
 
     def add_decay(self, decay: Decay) -> None:
+        """Put one more decay in force."""
         self.data["decays"].append(list(decay))
 
     def lift_final_decay(self) -> None:
+        """Let the final decay lapse: training goes on from before it (Lewkowycz 2021, Sec. 2)."""
         self.data["decays"] = [list(decay) for decay in self.decays if decay.cause != "final"]
 
     @property
@@ -70,15 +74,18 @@ class Memory:
 
     @property
     def last_timestep(self) -> int | None:
-        return json.loads(self.data["trace"][-1])[0] if self.data["trace"] else None
+        """Timestep of the latest measurement, None before the first."""
+        return int(json.loads(self.data["trace"][-1])[0]) if self.data["trace"] else None
 
     def add_measurement(self, timestep: int, norms: dict[str, float]) -> None:
+        """Append a measurement to the trace."""
         # A row is one string: SB3 writes JSON with a line for every number, which is twice the size.
         self.data["parts"] = [part for part in norms if part != "total"]
         self.data["trace"].append(json.dumps([timestep, *(norms[part] for part in self.data["parts"])]))
 
     @property
     def rule_state(self) -> JsonValue:
+        """What the rule returned last, as it comes back from JSON."""
         return json.loads(self.data["rule_state"])
 
     @rule_state.setter

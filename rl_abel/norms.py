@@ -51,7 +51,7 @@ def with_total(norms: Mapping[str, float]) -> dict[str, float]:
 
 
 def squared_norms(tensors: Sequence[torch.Tensor]) -> list[float]:
-    """Squared L2 norm of each tensor, to about 1e-8 of its value, in one synchronisation.
+    """Squared L2 norm of each tensor, to about 1e-7 of its value, in one synchronisation.
 
     A plain float32 dot product over ten million weights is off by 1e-4, which is more than a norm
     moves between two measurements.
@@ -69,10 +69,10 @@ def _sum_of_squares(tensor: torch.Tensor) -> torch.Tensor:
         flat = flat.float()
     even = flat.numel() - flat.numel() % ROW
     accumulator = torch.float32 if flat.device.type == "mps" else torch.float64
-    tail = torch.linalg.vector_norm(flat[even:]).to(accumulator).square()
-    if not even:
-        return tail
-    return tail + torch.linalg.vector_norm(flat[:even].view(-1, ROW), dim=1).to(accumulator).square().sum()
+    total: torch.Tensor = flat[even:].to(accumulator).square().sum()
+    if even:
+        total = total + torch.linalg.vector_norm(flat[:even].view(-1, ROW), dim=1).to(accumulator).square().sum()
+    return total
 
 
 def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
@@ -95,17 +95,15 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
             names.setdefault(parameter, []).append(name)
     networks = {p: {network for name in aliases if (network := _network(name))} for p, aliases in names.items()}
     if getattr(policy, "shared_lstm", False):
-        for parameter, aliases in names.items():
-            if "lstm_actor" in aliases[0].split("."):
-                networks[parameter] = {"policy", "value"}
+        networks |= {p: {"policy", "value"} for p, aliases in names.items() if "lstm_actor" in aliases[0].split(".")}
     known = set().union(*networks.values()) or {"policy"}
     parts: dict[str, dict[str, torch.Tensor]] = {"policy": {}, "value": {}, "shared": {}, "log_std": {}}
-    for parameter, aliases in names.items():
+    for tensor, aliases in names.items():
         # A name of the user's own making is in no network we know: in an actor-critic, in both.
-        part = "shared" if len(in_networks := networks[parameter] or known) > 1 else next(iter(in_networks))
+        part = "shared" if len(in_networks := networks[tensor] or known) > 1 else next(iter(in_networks))
         # SAC's actor has a layer called log_std: that one is weights.
         part = "log_std" if aliases[0].rpartition(".")[2] == "log_std" else part
-        parts[part][aliases[0]] = parameter
+        parts[part][aliases[0]] = tensor
     return {part: named for part, named in parts.items() if named}
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
@@ -53,9 +54,11 @@ class PaperRule:
     """Fewest measurements after which the rule can decay: two changes of direction."""
 
     def init(self) -> JsonValue:
+        """Return the state before the first measurement."""
         return {"norms": [], "reached_minimum": False}
 
     def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
+        """Return the state after one more measurement of |w|^2, and whether to decay now."""
         norms, reached_minimum = [*state["norms"], weight_norm], state["reached_minimum"]
         decayed = False
         if len(norms) == 3:
@@ -95,9 +98,11 @@ class TrendRule:
         return 2 * self.window + 1
 
     def init(self) -> JsonValue:
+        """Return the state before the first measurement."""
         return {"phase": "fall", "norms": [], "largest_growth": 0.0}
 
     def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
+        """Return the state after one more measurement of |w|^2, and whether to decay now."""
         norms = [*state["norms"], weight_norm][-(max(STRIDES) * self.window + 1) :]
         phase, largest_growth = state["phase"], state["largest_growth"]
         if phase == "fall":
@@ -126,7 +131,7 @@ def t_statistic(norms: Sequence[float], stride: int, window: int) -> float:
     The increments do not overlap. Zero deviation with a non-zero mean is infinitely significant.
     """
     recent = norms[len(norms) - 1 - stride * window :: stride]
-    increments = [now - before for before, now in zip(recent, recent[1:])]
+    increments = [now - before for before, now in pairwise(recent)]
     scale = max(map(abs, increments))
     if scale <= ROUNDING * max(map(abs, recent)):
         return 0.0

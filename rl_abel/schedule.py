@@ -23,6 +23,7 @@ class Scaled:
     min_learning_rate: float = 0.0
 
     def __call__(self, progress_remaining: float) -> float:
+        """Return the applied learning rate, never below zero."""
         learning_rate = self.base(progress_remaining)
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
         return max(float(learning_rate * self.factor), min(self.min_learning_rate, learning_rate), 0.0)

@@ -1,0 +1,30 @@
+"""Agents of the benchmark: one table of presets, one factory, and weight decay as an axis of its own.
+
+The table (``PRESETS``, ``find_preset``) and ``REGULARIZATIONS`` need the standard library alone;
+torch and stable-baselines3 are loaded on first use of the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from agents.presets import PRESETS, Preset, find_preset
+from agents.regularization import REGULARIZATIONS, regularized_optimizer
+
+if TYPE_CHECKING:
+    from agents.factory import make_agent
+
+__all__ = ["PRESETS", "REGULARIZATIONS", "Preset", "find_preset", "make_agent", "regularized_optimizer"]
+
+_LAZY = {"make_agent": "agents.factory"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

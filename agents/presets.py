@@ -1,0 +1,242 @@
+"""Hyperparameters of each agent on each environment. Standard library only, JSON values only.
+
+A preset holds its base learning rate as a number and no schedule of it: the arms of the benchmark
+are the schedules. What else a source schedules (clip ranges) is constant here, in every arm.
+Rollouts are short enough for the weight norm to be measured at least 101 times in ``timesteps``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An agent on an environment.
+
+    :param algorithm: class of stable-baselines3 or sb3-contrib
+    :param env_id: Gymnasium's id
+    :param n_envs: environments stepped side by side
+    :param learning_rate: base rate
+    :param timesteps: budget in steps of all environments together
+    :param hyperparameters: of the class; ``action_noise_std`` is the deviation of normal exploration
+        noise, and names in ``policy_kwargs`` stand for classes
+    :param source: where the hyperparameters are from, and what is different here
+    :param normalize: whether the environment scales observations and rewards by running statistics
+    """
+
+    algorithm: str
+    env_id: str
+    n_envs: int
+    learning_rate: float
+    timesteps: int
+    hyperparameters: dict[str, Any]
+    source: str
+    normalize: bool = False
+
+    @property
+    def gamma(self) -> float:
+        """Discount."""
+        return float(self.hyperparameters["gamma"])
+
+    @property
+    def on_policy(self) -> bool:
+        """Whether it trains once on each rollout and forgets it."""
+        return "train_freq" not in self.hyperparameters
+
+    @property
+    def rollout_timesteps(self) -> int:
+        """Steps of all environments together in a rollout."""
+        return int(self.hyperparameters["n_steps" if self.on_policy else "train_freq"]) * self.n_envs
+
+    def n_trainings(self, timesteps: int) -> int:
+        """Return the number of rollouts, within a budget, after which SB3 trains."""
+        idle = 0 if self.on_policy else int(self.hyperparameters["learning_starts"]) // self.rollout_timesteps
+        return max(math.ceil(timesteps / self.rollout_timesteps) - idle, 0)
+
+    def n_updates(self, timesteps: int) -> int:
+        """Return the number of optimizer steps within a budget, those of the critics where there are two kinds."""
+        per_training = int(self.hyperparameters.get("gradient_steps", 1))
+        if per_training < 0:
+            per_training = self.rollout_timesteps
+        if "n_epochs" in self.hyperparameters:
+            batches = math.ceil(self.rollout_timesteps / int(self.hyperparameters["batch_size"]))
+            per_training = int(self.hyperparameters["n_epochs"]) * batches
+        return self.n_trainings(timesteps) * per_training
+
+
+_ZOO = "rl-baselines3-zoo 2.9"
+
+_PPO = {
+    "policy": "MlpPolicy",
+    "n_steps": 256,
+    "batch_size": 64,
+    "n_epochs": 10,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "clip_range": 0.2,
+    "ent_coef": 0.0,
+    "vf_coef": 0.5,
+    "max_grad_norm": 0.5,
+}
+_PPO_ATARI = _PPO | {
+    "policy": "CnnPolicy",
+    "n_steps": 128,
+    "batch_size": 256,
+    "n_epochs": 4,
+    "clip_range": 0.1,
+    "ent_coef": 0.01,
+}
+_MINATAR_CNN = {
+    "policy": "MlpPolicy",
+    "policy_kwargs": {"features_extractor_class": "MinAtarCnn", "net_arch": []},
+}
+_DQN = {
+    "policy": "MlpPolicy",
+    "batch_size": 128,
+    "buffer_size": 50_000,
+    "learning_starts": 0,
+    "gamma": 0.99,
+    "target_update_interval": 250,
+    "train_freq": 4,
+    "gradient_steps": -1,
+    "exploration_fraction": 0.12,
+    "exploration_final_eps": 0.1,
+    "policy_kwargs": {"net_arch": [256, 256]},
+}
+_SAC = {
+    "policy": "MlpPolicy",
+    "batch_size": 256,
+    "buffer_size": 1_000_000,
+    "learning_starts": 10_000,
+    "gamma": 0.99,
+    "tau": 0.005,
+    "ent_coef": "auto",
+    "train_freq": 1,
+    "gradient_steps": 1,
+}
+_CROSSQ = {key: value for key, value in _SAC.items() if key != "tau"}
+
+
+def _ppo_minatar(game: str) -> Preset:
+    return Preset(
+        "PPO", f"MinAtar/{game}-v1", 8, 2.5e-4, 1_000_000, _PPO_ATARI | _MINATAR_CNN,
+        f"{_ZOO} ppo.yml, atari (its rate and clip range decay), with the network of Young & Tian 2019",
+    )  # fmt: skip
+
+
+def _ppo_atari(game: str) -> Preset:
+    return Preset(
+        "PPO", f"{game}NoFrameskip-v4", 8, 2.5e-4, 10_000_000, _PPO_ATARI,
+        f"{_ZOO} ppo.yml, atari (its rate and clip range decay)",
+    )  # fmt: skip
+
+
+def _ppo_mujoco(env_id: str) -> Preset:
+    return Preset(
+        "PPO", env_id, 1, 3e-4, 1_000_000, _PPO | {"n_steps": 2048},
+        f"{_ZOO} ppo.yml, mujoco-defaults, that is, Schulman et al. 2017 with running normalisation; four times "
+        "cheaper an update than the zoo's tuned networks",
+        normalize=True,
+    )  # fmt: skip
+
+
+_TABLE = (
+    Preset(
+        "PPO", "CartPole-v1", 8, 1e-3, 100_000,
+        _PPO | {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "gamma": 0.98, "gae_lambda": 0.8},
+        f"{_ZOO} ppo.yml (its rate and clip range decay)",
+    ),
+    Preset(
+        "PPO", "Acrobot-v1", 8, 3e-4, 200_000, _PPO | {"n_steps": 128, "n_epochs": 4, "gae_lambda": 0.94},
+        f"{_ZOO} ppo.yml, with 8 x 128 steps a rollout for 16 x 256, and observations as they are",
+    ),
+    Preset(
+        "PPO", "Pendulum-v1", 4, 1e-3, 150_000, _PPO | {"gamma": 0.9},
+        f"{_ZOO} ppo.yml, with 4 x 256 steps a rollout for 4 x 1024, and without gSDE, whose log_std is a matrix",
+    ),
+    Preset(
+        "PPO", "LunarLander-v3", 8, 3e-4, 250_000,
+        _PPO | {"n_epochs": 4, "gamma": 0.999, "gae_lambda": 0.98, "ent_coef": 0.01},
+        f"{_ZOO} ppo.yml, with 8 x 256 steps a rollout for 16 x 1024",
+    ),
+    _ppo_mujoco("HalfCheetah-v5"),
+    _ppo_mujoco("Hopper-v5"),
+    *map(_ppo_minatar, ("Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders")),
+    *map(_ppo_atari, ("Pong", "Qbert", "Seaquest")),
+    Preset(
+        "A2C", "CartPole-v1", 8, 7e-4, 200_000,
+        {
+            "policy": "MlpPolicy", "n_steps": 5, "gamma": 0.99, "gae_lambda": 1.0,
+            "ent_coef": 0.0, "vf_coef": 0.5, "max_grad_norm": 0.5,
+        },
+        f"{_ZOO} a2c.yml, with a budget of 200k for 500k",
+    ),
+    Preset(
+        "DQN", "CartPole-v1", 1, 2.3e-3, 50_000,
+        _DQN | {
+            "batch_size": 64, "buffer_size": 100_000, "learning_starts": 1_000, "target_update_interval": 10,
+            "train_freq": 256, "gradient_steps": 128, "exploration_fraction": 0.16, "exploration_final_eps": 0.04,
+        },
+        f"{_ZOO} dqn.yml",
+    ),
+    Preset("DQN", "Acrobot-v1", 1, 6.3e-4, 100_000, _DQN, f"{_ZOO} dqn.yml"),
+    Preset("DQN", "LunarLander-v3", 1, 6.3e-4, 100_000, _DQN, f"{_ZOO} dqn.yml"),
+    Preset(
+        "DQN", "MinAtar/Breakout-v1", 1, 2.5e-4, 1_000_000,
+        _DQN | _MINATAR_CNN | {
+            "batch_size": 32, "buffer_size": 100_000, "learning_starts": 5_000, "target_update_interval": 1_000,
+            "gradient_steps": 1, "exploration_fraction": 0.1,
+        },
+        "Young & Tian 2019, with Adam for RMSprop and an update every 4 steps for every step",
+    ),
+    Preset(
+        "SAC", "Pendulum-v1", 1, 1e-3, 20_000, _SAC | {"learning_starts": 100},
+        f"{_ZOO} sac.yml",
+    ),
+    Preset("SAC", "HalfCheetah-v5", 1, 3e-4, 1_000_000, _SAC, f"{_ZOO} sac.yml, mujoco-defaults"),
+    Preset("SAC", "Hopper-v5", 1, 3e-4, 1_000_000, _SAC, f"{_ZOO} sac.yml, mujoco-defaults"),
+    Preset(
+        "TD3", "Pendulum-v1", 1, 1e-3, 20_000,
+        {
+            "policy": "MlpPolicy", "batch_size": 256, "buffer_size": 200_000, "learning_starts": 1_000, "gamma": 0.98,
+            "tau": 0.005, "policy_delay": 2, "train_freq": 1, "gradient_steps": 1, "action_noise_std": 0.1,
+            "policy_kwargs": {"net_arch": [400, 300]},
+        },
+        f"{_ZOO} td3.yml, which begins to train after 10,000 steps, here 1,000",
+    ),
+    Preset(
+        "CrossQ", "Pendulum-v1", 1, 1e-3, 20_000,
+        _CROSSQ | {"learning_starts": 100, "policy_delay": 2, "policy_kwargs": {"net_arch": [256, 256]}},
+        f"{_ZOO} crossq.yml",
+    ),
+    *(
+        Preset(
+            "CrossQ", env_id, 1, 1e-3, 1_000_000,
+            _CROSSQ | {
+                "learning_starts": 5_000, "policy_delay": 3,
+                "policy_kwargs": {"net_arch": {"pi": [256, 256], "qf": [1024, 1024]}},
+            },
+            f"{_ZOO} crossq.yml, mujoco-defaults, with critics of 1024 units (sb3-contrib's default) for 2048",
+        )
+        for env_id in ("HalfCheetah-v5", "Hopper-v5")
+    ),
+)  # fmt: skip
+
+PRESETS: dict[tuple[str, str], Preset] = {(preset.algorithm, preset.env_id): preset for preset in _TABLE}
+
+
+def find_preset(algorithm: str, env_id: str) -> Preset:
+    """Return the preset of an agent on an environment.
+
+    :raises ValueError: if there is none; the message lists those there are
+    """
+    if (algorithm, env_id) in PRESETS:
+        return PRESETS[algorithm, env_id]
+    algorithms = list(dict.fromkeys(known for known, _ in PRESETS))
+    if algorithm not in algorithms:
+        raise ValueError(f"algorithm must be one of {algorithms}, got {algorithm!r}")
+    env_ids = [known for of, known in PRESETS if of == algorithm]
+    raise ValueError(f"env_id with algorithm {algorithm!r} must be one of {env_ids}, got {env_id!r}")

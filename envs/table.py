@@ -1,0 +1,93 @@
+"""What the benchmark knows of each environment. Standard library only.
+
+Returns are undiscounted sums of an episode's own rewards, neither clipped nor normalised.
+``random_return`` is measured by ``python -m envs.random_returns``, ``reference_return`` is
+published; together they put the returns of different tasks on one scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "classic": (),
+    "box2d": ("Box2D",),
+    "mujoco": ("mujoco",),
+    "minatar": ("minatar",),
+    "atari": ("ale_py", "cv2"),
+}
+"""The modules that each family needs beside Gymnasium; the extra to install has the family's name."""
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """An environment, how it is made, and the two returns that normalise its scores.
+
+    :param env_id: Gymnasium's id
+    :param family: one of ``FAMILIES``
+    :param reference_return: mean return of a published, tuned agent
+    :param reference_source: whose, where, on what budget
+    :param random_return: mean return of uniformly random actions, measured here
+    :param random_episodes: episodes behind ``random_return``
+    :param make_kwargs: passed to ``gymnasium.make``
+    """
+
+    env_id: str
+    family: str
+    reference_return: float
+    reference_source: str
+    random_return: float
+    random_episodes: int
+    make_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def score(self, mean_return: float) -> float:
+        """Return the normalised score: 0 is random, 1 the reference, and neither is a bound."""
+        return (mean_return - self.random_return) / (self.reference_return - self.random_return)
+
+
+def _zoo(row: str, other_version: str = "") -> str:
+    return f"rl-baselines3-zoo benchmark.md, {row}, one run" + (
+        f"; measured on {other_version}" if other_version else ""
+    )
+
+
+# Young & Tian (2019, arXiv 1903.03176) publish curves, not numbers, so these come from elsewhere.
+_MINATAR = (
+    "DQN baseline, mean of 5 seeds, in 'Local Reinforcement Learning with Action-Conditioned Root Mean Squared "
+    "Q-Functions' (ICLR 2026, openreview pi4tbBMLsM), its MinAtar table as quoted by a public note on the paper"
+)
+
+# MinAtar sets no limit of its own, and an agent that never drops the ball would play for ever. Five
+# thousand steps are several times the longest episode of an agent at the reference return.
+_MINATAR_LIMIT = {"max_episode_steps": 5_000}
+
+_TABLE = (
+    EnvSpec("CartPole-v1", "classic", 500.0, _zoo("PPO 500.0 ± 0.0, 100k steps"), 0.0, 0),
+    EnvSpec("Acrobot-v1", "classic", -73.506, _zoo("PPO -73.5 ± 18.2, 1M steps"), 0.0, 0),
+    EnvSpec("Pendulum-v1", "classic", -172.225, _zoo("PPO -172.2 ± 104.2, 100k steps"), 0.0, 0),
+    EnvSpec("LunarLander-v3", "box2d", 242.119, _zoo("PPO 242.1 ± 31.8, 1M steps", "LunarLander-v2"), 0.0, 0),
+    EnvSpec("HalfCheetah-v5", "mujoco", 5819.099, _zoo("PPO 5819 ± 664, 1M steps", "HalfCheetah-v3"), 0.0, 0),
+    EnvSpec("Hopper-v5", "mujoco", 2410.435, _zoo("PPO 2410 ± 10, 1M steps", "Hopper-v3"), 0.0, 0),
+    # -v1 is MinAtar's minimal action set, -v0 all six actions for every game.
+    EnvSpec("MinAtar/Breakout-v1", "minatar", 27.09, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Asterix-v1", "minatar", 13.60, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Freeway-v1", "minatar", 55.86, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Seaquest-v1", "minatar", 37.96, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/SpaceInvaders-v1", "minatar", 188.03, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
+    EnvSpec("PongNoFrameskip-v4", "atari", 20.989, _zoo("PPO 21.0 ± 0.1, 10M steps"), 0.0, 0),
+    EnvSpec("QbertNoFrameskip-v4", "atari", 15627.108, _zoo("PPO 15627 ± 3314, 10M steps"), 0.0, 0),
+    EnvSpec("SeaquestNoFrameskip-v4", "atari", 1783.636, _zoo("PPO 1784 ± 34, 10M steps"), 0.0, 0),
+)
+
+ENVS: dict[str, EnvSpec] = {spec.env_id: spec for spec in _TABLE}
+
+
+def find_env(env_id: str) -> EnvSpec:
+    """Return what is known of an environment.
+
+    :raises ValueError: for an unknown ``env_id``; the message lists the known ones
+    """
+    if env_id not in ENVS:
+        raise ValueError(f"env_id must be one of {list(ENVS)}, got {env_id!r}")
+    return ENVS[env_id]

@@ -1,0 +1,577 @@
+"""AbelCallback beside the ten behaviours: resuming, the final decay, limits, scalars, bad input."""
+
+import contextlib
+import csv
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, DQN, PPO, HerReplayBuffer
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    EveryNTimesteps,
+)
+from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
+from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model
+
+TOO_FEW = "ignore:rl_abel. about .* measurements"
+pytestmark = pytest.mark.filterwarnings(TOO_FEW)
+every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
+
+
+def callback(*decay_at, **kwargs):
+    return AbelCallback(**{"rule": DecayAt(*decay_at), "measure_every": 1, "final_decay_at": None, **kwargs})
+
+
+def bounces(abel):
+    timesteps = abel.trace["timesteps"]
+    return [timesteps.index(decay.timestep) for decay in abel.decays if decay.cause == "bounce"]
+
+
+# Cut in two
+
+
+@every_algorithm
+def test_a_run_cut_in_two_decides_as_one(name, tmp_path):
+    """A rule that counts shows any measurement that is lost or seen twice."""
+    rule = DecayAt(2, 5, 6, 12, 13, 17)
+    model = make_model(name)
+    model.learn(STEPS, callback=callback(rule=rule, decay_factor=0.9))
+    model.save(tmp_path / "model")
+    loaded, again = type(model).load(tmp_path / "model", env=model.get_env()), callback(rule=rule, decay_factor=0.9)
+    loaded.learn(STEPS, callback=again, reset_num_timesteps=False)
+    assert np.all(np.diff(again.trace["timesteps"]) > 0), "no weights are measured twice"
+    assert find_decays(again.trace["total"], rule=rule) == bounces(again)
+    assert len(bounces(again)) >= 2
+
+
+def test_a_cut_run_measures_what_the_whole_run_does():
+    traces = []
+    for pieces in ([400], [160, 240], [60, 100, 240]):
+        model, abel = make_model("PPO"), AbelCallback(measure_every=40, final_decay_at=None)
+        for piece in pieces:
+            model.learn(piece, callback=abel, reset_num_timesteps=False)
+        traces.append(abel.trace)
+    assert traces[0]["timesteps"] == [40, 80, 120, 160, 200, 240, 280, 320, 360, 400]
+    assert traces[0] == traces[1] == traces[2]
+
+
+class Stop(BaseCallback):
+    def __init__(self, at, error=None):
+        super().__init__()
+        self.at, self.error = at, error
+
+    def _on_step(self):
+        if self.num_timesteps >= self.at and self.error:
+            raise self.error
+        return self.num_timesteps < self.at
+
+
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()])
+def test_an_early_stop_or_interrupt_loses_nothing(name, error, tmp_path):
+    model, abel = make_model(name), callback(2, decay_factor=0.5)
+    with contextlib.suppress(KeyboardInterrupt):
+        model.learn(STEPS, callback=[abel, Stop(130, error)])
+    model.save(tmp_path / "model")
+    again = callback(2, decay_factor=0.5)
+    loaded = type(model).load(tmp_path / "model", env=model.get_env())
+    loaded.learn(STEPS - model.num_timesteps, callback=again, reset_num_timesteps=False)
+    assert again.decays == abel.decays
+    assert len(again.decays) == 1
+    length = len(abel.trace["total"])
+    assert again.trace["total"][:length] == abel.trace["total"]
+    assert loaded.lr_schedule(1.0) == 0.5e-3
+
+
+@pytest.mark.parametrize("name", ["PPO", "SAC", "ARS"])
+def test_checkpoints_resume(name, tmp_path):
+    model, abel = make_model(name), callback(rule="paper", decay_factor=0.9)
+    checkpoint = CheckpointCallback(90, tmp_path)
+    model.learn(STEPS, callback=CallbackList([checkpoint, abel]))
+    path = sorted(tmp_path.glob("*.zip"), key=lambda p: int(p.stem.split("_")[-2]))[0]
+    loaded, again = type(model).load(path, env=model.get_env()), callback(rule="paper", decay_factor=0.9)
+    loaded.learn(STEPS, callback=again, reset_num_timesteps=False)
+    kept = [t for t in abel.trace["timesteps"] if t < int(path.stem.split("_")[-2])]
+    assert again.trace["timesteps"][: len(kept)] == kept
+    assert find_decays(again.trace["total"], rule="paper") == bounces(again)
+
+
+def test_reset_num_timesteps_starts_anew():
+    model, abel = make_model("PPO"), callback(1)
+    model.learn(STEPS, callback=abel)
+    first = abel.decays
+    model.learn(STEPS, callback=abel)
+    assert abel.decays == first, "as in the first run, not one more"
+    assert len(abel.trace["timesteps"]) == STEPS // 20 - 1
+
+
+def test_another_rule_or_part_catches_up_by_replay():
+    model = make_model("PPO")
+    model.learn(200, callback=callback(rule="paper", max_decays=0))
+    abel = callback(rule="paper", watch="value", max_decays=None, decay_factor=0.9)
+    model.learn(400, callback=abel, reset_num_timesteps=False)
+    whole = find_decays(abel.trace["value"], rule="paper")
+    assert bounces(abel) == [index for index in whole if abel.trace["timesteps"][index] > 200]
+
+
+def test_the_interval_is_kept_over_a_resume():
+    model, abel = make_model("PPO"), AbelCallback()
+    model.learn(400 * 20, callback=abel)
+    model.learn(20 * 20, callback=AbelCallback(measure_every=7), reset_num_timesteps=False)
+    assert set(np.diff(abel.trace["timesteps"])) == {80}
+
+
+@pytest.mark.parametrize(("rollouts", "measured"), [(50, 49), (101, 100), (200, 100), (420, 105)])
+def test_about_a_hundred_measurements_a_run(rollouts, measured):
+    model, abel = make_model("A2C", n_steps=5), AbelCallback()
+    model.learn(rollouts * 5, callback=abel)
+    assert abs(len(abel.trace["total"]) - measured) <= 1
+
+
+# The final decay
+
+
+def test_the_final_decay_comes_once_at_its_place():
+    model, abel = make_model("PPO"), AbelCallback(decay_factor=0.5)
+    model.learn(400, callback=abel)
+    assert abel.decays == [Decay(340, "final", 0.5)]
+    assert abel.n_bounces == 0
+    assert model.lr_schedule(0.0) == 0.5e-3
+
+
+def test_the_final_decay_lapses_in_a_longer_learn_and_comes_again():
+    model, abel = make_model("PPO"), AbelCallback(rule=DecayAt(3), decay_factor=0.5)
+    model.learn(400, callback=abel)
+    seen = []
+
+    class Look(BaseCallback):
+        def _on_rollout_start(self):
+            seen.append((self.num_timesteps, abel.factor))
+
+        def _on_step(self):
+            return True
+
+    model.learn(400, callback=[abel, Look()], reset_num_timesteps=False)
+    assert seen[0] == (400, 0.5), "the bounce's decay persists, the final one has lapsed"
+    assert [decay.cause for decay in abel.decays] == ["bounce", "final"]
+    assert abel.decays[1].timestep == 680
+    assert abel.factor == 0.25
+
+
+def test_the_final_decay_stays_when_little_is_added():
+    model, abel = make_model("PPO"), AbelCallback()
+    model.learn(400, callback=abel)
+    model.learn(40, callback=abel, reset_num_timesteps=False)  # progress never falls below 0.85
+    assert abel.decays == [Decay(340, "final", 0.1)]
+
+
+def test_the_final_decay_of_a_finished_run_is_kept_by_its_zip_and_no_more(tmp_path):
+    model = make_model("PPO")
+    model.learn(400, callback=AbelCallback())
+    model.save(tmp_path / "model")
+    loaded, abel = PPO.load(tmp_path / "model", env=model.get_env()), AbelCallback(final_decay_at=None)
+    loaded.learn(40, callback=abel, reset_num_timesteps=False)
+    assert abel.factor == 1.0
+
+
+def test_each_decay_remembers_its_own_factor():
+    model = make_model("PPO")
+    model.learn(100, callback=callback(1, decay_factor=0.5))
+    abel = callback(1, 7, decay_factor=0.2)
+    model.learn(100, callback=abel, reset_num_timesteps=False)
+    assert [decay.factor for decay in abel.decays] == [0.5, 0.2]
+    assert abel.factor == pytest.approx(0.1)
+
+
+# Limits
+
+
+def test_max_decays_limits_bounces_only():
+    model, abel = make_model("PPO"), AbelCallback(rule=DecayAt(1, 2, 3, 4), max_decays=2, decay_factor=0.5)
+    model.learn(400, callback=abel)
+    assert [decay.cause for decay in abel.decays] == ["bounce", "bounce", "final"]
+    assert abel.n_bounces == 4, "seen, though not acted on"
+
+
+@pytest.mark.parametrize(
+    ("base", "floor", "applied"),
+    [
+        (1e-3, 0.0, 1e-6),
+        (1e-3, 1e-5, 1e-5),
+        (1e-3, 1e-2, 1e-3),  # never above the user's own
+        (lambda remaining: 1e-3 * (remaining - 1), 1e-5, 0.0),  # negative rates are clamped
+    ],
+)
+def test_min_learning_rate(base, floor, applied):
+    model, abel = make_model("PPO", learning_rate=base), callback(1, 2, 3, min_learning_rate=floor)
+    model.learn(100, callback=abel)
+    assert abel.factor == pytest.approx(1e-3)
+    assert model.lr_schedule(0.0) == pytest.approx(applied)
+
+
+def test_a_linear_rate_is_not_negative_when_the_budget_is_overshot():
+    model, abel = make_model("PPO", learning_rate=lambda remaining: 1e-3 * remaining), AbelCallback()
+    model.learn(390, callback=abel)
+    assert model.num_timesteps == 400
+    assert model.policy.optimizer.param_groups[0]["lr"] == 0.0
+
+
+# What is measured
+
+
+def test_the_trace_holds_python_floats_of_the_models_parts():
+    model, abel = make_model("PPO"), AbelCallback(measure_every=1)
+    measured = []
+
+    class Look(BaseCallback):
+        def _on_rollout_end(self):
+            measured.append(weight_norms(self.model))
+
+        def _on_step(self):
+            return True
+
+    model.learn(100, callback=[abel, Look()])
+    assert list(abel.trace) == ["timesteps", "total", "policy", "value", "log_std"]
+    assert all(type(norm) is float for part, norms in abel.trace.items() if part != "timesteps" for norm in norms)
+    assert [{part: abel.trace[part][i] for part in measured[0]} for i in range(4)] == measured[1:]
+
+
+def test_before_any_training_everything_is_empty():
+    abel = AbelCallback()
+    assert (abel.factor, abel.n_bounces, abel.decays) == (1.0, 0, [])
+    assert abel.trace == {"timesteps": [], "total": []}
+
+
+def test_a_non_finite_norm_is_skipped_with_one_warning():
+    model, abel = make_model("PPO"), callback(rule="paper")
+
+    class Break(BaseCallback):
+        def _on_rollout_end(self):
+            with torch.no_grad():
+                self.model.policy.value_net.bias.fill_(math.nan if self.num_timesteps in (60, 80, 100) else 0.0)
+
+        def _on_step(self):
+            return True
+
+    model.train = lambda: setattr(model, "_n_updates", model._n_updates + 1)
+    with pytest.warns(UserWarning, match="not finite at timestep 60") as warned:
+        model.learn(200, callback=[Break(), abel])
+    assert sum("not finite" in str(w.message) for w in warned) == 1
+    assert abel.trace["timesteps"] == [40, 120, 140, 160, 180, 200]
+    assert abel.factor == 1.0
+
+
+# In company
+
+
+def test_her_and_vec_normalize():
+    her = DQN(
+        "MultiInputPolicy",
+        BitFlippingEnv(n_bits=4, continuous=False),
+        replay_buffer_class=HerReplayBuffer,
+        learning_starts=20,
+        policy_kwargs={"net_arch": [8]},
+        device="cpu",
+    )
+    abel = callback(1)
+    her.learn(100, callback=abel)
+    assert abel.n_bounces == 1
+
+    env = VecNormalize(DummyVecEnv([lambda: __import__("gymnasium").make("Pendulum-v1")]))
+    normalised = PPO("MlpPolicy", env, n_steps=20, batch_size=20, policy_kwargs={"net_arch": [8]}, device="cpu")
+    abel = callback(1)
+    normalised.learn(100, callback=abel)
+    assert abel.n_bounces == 1
+
+
+def test_compiled_policies_have_the_same_parts():
+    model = make_model("PPO")
+    plain = weight_norms(model)
+    model.policy = torch.compile(model.policy, backend="eager")
+    assert weight_norms(model) == plain
+
+
+def test_two_of_them_on_one_model_are_an_error():
+    with pytest.raises(ValueError, match="one AbelCallback a model"):
+        make_model("PPO").learn(100, callback=CallbackList([AbelCallback(), CallbackList([AbelCallback()])]))
+
+
+@pytest.mark.parametrize(
+    "nest",
+    [
+        lambda env: EvalCallback(env, callback_on_new_best=AbelCallback(), eval_freq=20, n_eval_episodes=1),
+        lambda env: EvalCallback(env, callback_after_eval=AbelCallback(), eval_freq=20, n_eval_episodes=1),
+        lambda env: EvalCallback(env, callback_after_eval=CallbackList([AbelCallback()]), eval_freq=20),
+        lambda env: EvalCallback(
+            env, callback_on_new_best=CallbackList([AbelCallback()]), eval_freq=20, n_eval_episodes=1
+        ),
+        lambda env: EveryNTimesteps(20, AbelCallback()),
+    ],
+)
+def test_as_a_child_it_says_what_to_do(nest):
+    model = make_model("A2C")
+    with pytest.raises(ValueError, match=r"inside (EvalCallback|EveryNTimesteps).*Put it beside: model.learn"):
+        model.learn(STEPS, callback=nest(make_model("A2C").get_env()))
+
+
+def test_sbx_models_are_refused():
+    model = make_model("PPO")
+    model.policy = type("Flax", (), {})()
+    with pytest.raises(TypeError, match=r"ppo\.PPO with a policy of type Flax.*SBX.*not supported"):
+        AbelCallback().init_callback(model)
+
+
+# Scalars
+
+
+@pytest.fixture
+def log_to(tmp_path):
+    """Let a model log to files, which SB3 would leave open."""
+    loggers = []
+
+    def log(model, *formats):
+        loggers.append(configure(str(tmp_path), list(formats)))
+        model.set_logger(loggers[-1])
+        return tmp_path
+
+    yield log
+    for logger in loggers:
+        logger.close()
+
+
+def rows_of(path):
+    with open(path) as file:
+        return [row for row in csv.DictReader(file) if row.get("abel/factor")]
+
+
+@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN", "ARS"])
+def test_scalars_in_tensorboard_and_csv(name, log_to):
+    model, abel = make_model(name), callback(2, final_decay_at=0.5)
+    folder = log_to(model, "csv", "tensorboard")
+    model.learn(500, callback=abel, log_interval=1)
+    rows = rows_of(folder / "progress.csv")
+    last = rows[-1]
+    norms = weight_norms(model)
+    assert int(last["time/total_timesteps"]) == model.num_timesteps
+    assert {part: float(last[f"abel/weight_norm_{part}"]) for part in norms} == norms, "the last update is included"
+    assert float(last["abel/factor"]) == pytest.approx(abel.factor) == pytest.approx(0.01)
+    assert (int(last["abel/bounces"]), int(last["abel/decays"])) == (1, 2)
+    rates = [float(row["train/learning_rate"]) for row in rows if row["train/learning_rate"]]
+    assert rates[-1] == pytest.approx(1e-3 * abel.factor) or name == "ARS"
+    # Each dump holds the latest measurement.
+    at = dict(zip(abel.trace["timesteps"], abel.trace["total"]))
+    for row in rows[:-1]:
+        earlier = [t for t in at if t <= int(row["time/total_timesteps"])]
+        if name in ("PPO", "ARS"):
+            assert row["abel/weight_norm_total"] == (str(at[earlier[-1]]) if earlier else "")
+        elif row["abel/weight_norm_total"]:
+            assert float(row["abel/weight_norm_total"]) in abel.trace["total"]
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    scalars = events.Scalars("abel/weight_norm_total")
+    assert scalars[-1].step == model.num_timesteps
+    assert scalars[-1].value == pytest.approx(norms["total"], rel=1e-6)
+    assert [event.value for event in events.Scalars("abel/factor")] == pytest.approx(
+        [float(row["abel/factor"]) for row in rows]
+    )
+
+
+def test_every_dump_has_the_scalars_even_between_rollouts(log_to):
+    """An evaluation dumps in the middle of a rollout, and empties the logger."""
+    model = make_model("PPO")
+    folder = log_to(model, "csv")
+    evaluation = EvalCallback(make_model("PPO").get_env(), eval_freq=7, n_eval_episodes=1, verbose=0)
+    model.learn(200, callback=[evaluation, callback()])
+    with open(folder / "progress.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 30
+    assert all(row["abel/factor"] for row in rows)
+
+
+def test_no_log_is_written_where_logging_is_off(log_to):
+    model = make_model("PPO")
+    folder = log_to(model, "csv")
+    model.learn(100, callback=callback(), log_interval=None)
+    assert (folder / "progress.csv").read_text() == ""
+
+
+# What it says
+
+
+def test_without_weight_decay_one_line_says_what_to_expect(capsys):
+    make_model("PPO").learn(100, callback=AbelCallback(verbose=1))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("abel:")]
+    assert lines[0] == (
+        "abel: no measured parameter has weight decay, so the weight norm is not expected to bounce: "
+        "this is a constant learning rate with one final decay (Lewkowycz 2021, Sec. 3)"
+    )
+    assert lines[1:] == ["abel: timestep 100: 85% of the budget is used up; learning rate x 0.1 (in all x 0.1)"]
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_with_weight_decay_or_without_verbose_nothing_is_said(verbose, capsys):
+    kwargs = {"net_arch": [8], "optimizer_kwargs": {"weight_decay": 0.1 * verbose, "eps": 1e-5}}
+    model = make_model("PPO", policy_kwargs=kwargs)
+    model.learn(60, callback=AbelCallback(verbose=verbose, final_decay_at=None))
+    assert "abel" not in capsys.readouterr().out
+
+
+def test_trpo_says_what_the_rate_reaches(capsys):
+    make_model("TRPO").learn(40, callback=AbelCallback(verbose=1))
+    assert "the learning rate reaches the value network alone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["A2C", "QRDQN"])
+@pytest.mark.parametrize(
+    ("given", "dropped"),
+    [
+        ({"optimizer_kwargs": {"weight_decay": 0.1}}, True),
+        ({"optimizer_kwargs": {"weight_decay": 0.1}, "optimizer_class": torch.optim.AdamW}, False),
+        ({"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}, False),
+        ({}, False),
+    ],
+)
+def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
+    model = make_model(name, policy_kwargs={"net_arch": [8], **given})
+    model.save(tmp_path / "model")
+    for trained in (model, type(model).load(tmp_path / "model", env=model.get_env())):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trained.learn(60, callback=AbelCallback())
+        assert any(f"{name} has dropped" in str(warning.message) for warning in caught) == dropped
+
+
+def test_a_warning_when_too_few_measurements_fit(recwarn):
+    model = make_model("PPO")
+    with pytest.warns(UserWarning, match=r"about 5 measurements .* one every 20 timesteps.* needs 21"):
+        model.learn(100, callback=AbelCallback())
+    recwarn.clear()
+    make_model("PPO").learn(500, callback=AbelCallback())
+    make_model("PPO").learn(100, callback=AbelCallback(max_decays=0))
+    assert not [warning for warning in recwarn if "measurements" in str(warning.message)]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rule": "plateau"}, r"rule must be one of \['paper', 'trend'\] .* got 'plateau'"),
+        ({"rule": TrendRule}, "rule must be .* got <class"),
+        ({"rule": type("NoJson", (DecayAt,), {"init": lambda self: {1, 2}})()}, r"JSON values, got \{1, 2\}"),
+        ({"watch": "critic"}, r"watch must be one of \['total', 'policy', 'value'\], got 'critic'"),
+        ({"decay_factor": 1.5}, r"decay_factor must be in \(0, 1\), got 1.5"),
+        ({"decay_factor": 0}, r"decay_factor must be in \(0, 1\), got 0"),
+        ({"decay_factor": "0.1"}, r"decay_factor must be in \(0, 1\), got '0.1'"),
+        ({"decay_factor": True}, r"decay_factor must be in \(0, 1\), got True"),
+        ({"decay_factor": math.nan}, r"decay_factor must be in \(0, 1\), got nan"),
+        ({"final_decay_at": 1.0}, r"final_decay_at must be in \(0, 1\), got 1.0"),
+        ({"final_decay_at": 85}, r"final_decay_at must be in \(0, 1\), got 85"),
+        ({"min_learning_rate": -1e-5}, "min_learning_rate must be a finite number of at least 0, got -1e-05"),
+        ({"min_learning_rate": math.inf}, "min_learning_rate must be .* got inf"),
+        ({"min_learning_rate": None}, "min_learning_rate must be .* got None"),
+        ({"max_decays": -1}, "max_decays must be an integer of at least 0, got -1"),
+        ({"max_decays": 1.0}, "max_decays must be an integer of at least 0, got 1.0"),
+        ({"measure_every": 0}, "measure_every must be an integer of at least 1, got 0"),
+        ({"measure_every": 1e4}, "measure_every must be an integer of at least 1, got 10000.0"),
+        ({"verbose": "yes"}, "verbose must be an integer of at least 0, got 'yes'"),
+    ],
+)
+def test_bad_arguments_are_named_and_shown(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AbelCallback(**arguments)
+
+
+def test_numpy_numbers_are_fine():
+    abel = AbelCallback(decay_factor=np.float32(0.5), max_decays=np.int64(3), measure_every=np.int64(10))
+    assert (abel.decay_factor, type(abel.decay_factor), type(abel.max_decays)) == (0.5, float, int)
+
+
+@pytest.mark.parametrize(
+    ("name", "watch", "has"),
+    [
+        ("DQN", "policy", r"DQN has no such part; it has \['total', 'value'\]"),
+        ("ARS", "value", r"ARS has no such part; it has \['total', 'policy'\]"),
+    ],
+)
+def test_watching_a_part_that_is_not_there(name, watch, has):
+    with pytest.raises(ValueError, match=has):
+        make_model(name).learn(STEPS, callback=AbelCallback(watch=watch))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("A2C", ["policy", "value"]),
+        ("PPO", ["policy", "value", "log_std"]),
+        ("TRPO", ["policy", "value", "log_std"]),
+        ("MaskablePPO", ["policy", "value"]),
+        ("RecurrentPPO", ["policy", "value"]),
+        ("DQN", ["value"]),
+        ("QRDQN", ["value"]),
+        ("DDPG", ["policy", "value"]),
+        ("TD3", ["policy", "value"]),
+        ("SAC", ["policy", "value"]),
+        ("TQC", ["policy", "value"]),
+        ("CrossQ", ["policy", "value"]),
+        ("ARS", ["policy"]),
+    ],
+)
+def test_parts_of_every_algorithm(name, parts):
+    assert list(weight_norms(make_model(name))) == ["total", *parts]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "parts"),
+    [
+        ({"shared_lstm": True, "enable_critic_lstm": False}, ["policy", "value", "shared"]),
+        ({"shared_lstm": False, "enable_critic_lstm": False}, ["policy", "value"]),
+    ],
+)
+def test_recurrent_policies_that_share(kwargs, parts):
+    model = make_model("RecurrentPPO", policy_kwargs={"net_arch": [8], "lstm_hidden_size": 4, **kwargs})
+    assert list(weight_norms(model)) == ["total", *parts]
+
+
+def test_gsde_noise_is_apart():
+    model = make_model("SAC", use_sde=True)
+    norms = weight_norms(model)
+    assert norms["log_std"] == pytest.approx(model.actor.log_std.square().sum().item())
+    assert norms["total"] == pytest.approx(norms["policy"] + norms["value"])
+
+
+def test_batch_norm_statistics_are_not_weights():
+    model = make_model("CrossQ")
+    before = weight_norms(model)
+    for _, buffer in model.policy.named_buffers():
+        if buffer.is_floating_point():
+            buffer.add_(1.0)
+    assert any("ra_mean" in name for name, _ in model.policy.named_buffers())
+    assert weight_norms(model) == before
+
+
+@pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 3_000_000])
+def test_norms_are_exact_to_six_digits(n):
+    from rl_abel.norms import squared_norms
+
+    tensor = torch.randn(n, generator=torch.Generator().manual_seed(n))
+    [norm] = squared_norms([tensor])
+    assert norm == pytest.approx(tensor.double().square().sum().item(), rel=2e-7)
+
+
+def test_a2c_keeps_its_own_rate_without_the_callback():
+    """What the callback changes ends with it: nothing of SB3 is patched."""
+    model = A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [8]}, device="cpu")
+    model.learn(100, callback=callback())
+    assert model.lr_schedule(1.0) == 7e-4

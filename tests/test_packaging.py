@@ -1,0 +1,54 @@
+"""What a user installs: the wheel ships rl_abel alone."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import rl_abel
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_wheel_ships_rl_abel_alone(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    assert wheel.name == f"rl_abel-{rl_abel.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.partition("/")[0] for name in names} == {"rl_abel", f"rl_abel-{rl_abel.__version__}.dist-info"}
+    shipped = {name.removeprefix("rl_abel/") for name in names if name.startswith("rl_abel/")}
+    sources = {path.relative_to(ROOT / "rl_abel").as_posix() for path in (ROOT / "rl_abel").rglob("*.py")}
+    assert shipped == sources | {"py.typed"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_alone_is_enough(tmp_path):
+    """Installed nowhere but on a path of its own, without the checkout, the package works."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    code = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); import rl_abel; assert {str(wheel)!r} in rl_abel.__file__; "
+        "from rl_abel import AbelCallback, weight_norms; from stable_baselines3 import PPO; "
+        "model = PPO('MlpPolicy', 'CartPole-v1', n_steps=16, batch_size=16, device='cpu'); "
+        "callback = AbelCallback(max_decays=0); model.learn(64, callback=callback); print(callback.decays)"
+    )
+    run = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[Decay(timestep=64, cause='final', factor=0.1)]"
+
+
+def test_versions_agree():
+    assert f"version: {rl_abel.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## [{rl_abel.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_requirement_is_pinned():
+    """A fresh machine gets the versions that were tested."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    pins = {line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").open()}
+    for requirement in wanted:
+        name = requirement.partition("[")[0].partition(">")[0].partition("=")[0].lower().replace("_", "-")
+        assert name in pins | {"rl-abel"}, requirement
