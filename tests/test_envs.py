@@ -8,10 +8,11 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from envs import ENVS, FAMILIES, EnvSpec, MissingExtraError, find_env, make_env, make_evaluation_env
-from envs import random_returns as command
 from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import VecNormalize
+
+from envs import ENVS, FAMILIES, EnvSpec, MissingExtraError, find_env, make_env, make_evaluation_env
+from envs import random_returns as command
 
 STEPS = 30
 INSTALLED = [env_id for env_id, spec in ENVS.items() if all(map(find_spec, FAMILIES[spec.family]))]
