@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from benchmarks.statistics import (
     RESAMPLES,
     TRIM,
@@ -206,7 +207,7 @@ def _judge(tasks: Sequence[_Differences], others: Sequence[str], margin: float, 
         if name == "mean":
             intervals["unseen"] = _ends(estimates[worst], lows - weight, highs + weight)
     forecast = np.arange(min(pairs), max(MAX_SEEDS, min(pairs)) + 1)
-    verdicts = _verdicts(intervals, min(pairs), forecast, margin)
+    verdicts = verdicts_at(intervals, min(pairs), forecast, margin)
     return Verdict(
         **intervals,
         best=best,
@@ -221,7 +222,7 @@ def _ends(estimate: float, lows: Array, highs: Array) -> Interval:
     return Interval(float(estimate), float(quantiles(lows)[0]), float(quantiles(highs)[1]))
 
 
-def _verdicts(
+def verdicts_at(
     intervals: Mapping[str, Interval], num_pairs: int, forecast: npt.NDArray[np.int64], margin: float
 ) -> npt.NDArray[np.int64]:
     """Index into ``VERDICTS`` for each number of pairs, from intervals that ``num_pairs`` gave."""

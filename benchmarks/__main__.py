@@ -1,0 +1,171 @@
+"""The benchmark's command: ``python -m benchmarks list | run | report | show``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks import cost
+from benchmarks.plan import Run, Suite, find_suite
+from benchmarks.suites import SUITES
+
+console = Console()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 if a run failed, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Does the weight norm bounce in RL?")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="suites, their runs, the time each will take here")
+    listing.add_argument("suite", nargs="*", help="only these: names or .toml files")
+    listing.add_argument("--workers", type=_positive, default=os.cpu_count() or 1)
+    run = commands.add_parser("run", help="train what is missing of a suite")
+    run.add_argument("suite", help=f"one of {', '.join(SUITES)}, a .toml file, or the run.json of a run to repeat")
+    run.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    run.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes on this machine")
+    run.add_argument("--scheduler", help="address of a dask scheduler, in place of this machine")
+    run.add_argument("--retry-failed", action="store_true", help="try failed runs again")
+    report = commands.add_parser("report", help="tables, figures and report.html of a folder of runs")
+    report.add_argument("out", type=Path)
+    show = commands.add_parser("show", help="one run: configuration, result, the command that repeats it")
+    show.add_argument("run_id")
+    show.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    action = {"list": _list, "run": _run, "report": _report, "show": _show}[given.command]
+    try:
+        return action(given)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"{parser.prog} {given.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _list(given: argparse.Namespace) -> int:
+    suites = [find_suite(name) for name in given.suite] if given.suite else list(SUITES.values())
+    table = Table(title=f"Suites, with {given.workers} workers on this machine")
+    for heading in ("suite", "what for", "tasks", "arms", "runs", "timesteps", "about"):
+        table.add_column(heading, justify="right" if heading in ("runs", "timesteps", "about") else "left")
+    for suite in suites:
+        runs = suite.runs()
+        tasks = dict.fromkeys(f"{run.agent} {run.env_id}" for run in runs)
+        table.add_row(
+            suite.name,
+            suite.about,
+            "\n".join(tasks),
+            str(len({run.arm for run in runs})),
+            f"{len(runs):,}",
+            f"{sum(run.timesteps for run in runs):,}",
+            cost.in_words(cost.total(runs, given.workers)),
+        )
+        table.add_section()
+    console.print(table)
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    # dask and its worker processes are for this command alone.
+    from benchmarks import engine
+
+    suite = find_suite(given.suite)
+    runs = suite.runs()
+    _announce(suite, runs, given)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        console=console,
+    )
+
+    def started(client: Any, progress: engine.Progress) -> None:
+        console.print(f"dashboard: {client.dashboard_link}")
+        bar.add_task(suite.name, total=progress.total, completed=progress.done)
+
+    def ended(progress: engine.Progress, record: dict[str, Any]) -> None:
+        bar.update(bar.task_ids[0], completed=progress.done)
+        if record["status"] == "failed":
+            bar.print(f"[red]failed[/red] {record['run_id']}: {record['error'].strip().splitlines()[-1]}")
+
+    try:
+        with bar:
+            progress = engine.execute(
+                runs, given.out, given.workers, given.scheduler, given.retry_failed, on_start=started, on_done=ended
+            )
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. What was finished is kept; the same command goes on from there.")
+        return 130
+    console.print(
+        f"{progress.total} runs: {progress.already} were there, {progress.complete} completed now, "
+        f"{len(progress.failed)} failed."
+    )
+    for run_id in progress.failed[:10]:
+        console.print(f"  failed: {run_id}   (python -m benchmarks show {run_id} --out {given.out})")
+    if len(progress.failed) > 10:
+        console.print(f"  and {len(progress.failed) - 10} more")
+    console.print(f"Next: python -m benchmarks report {given.out}")
+    return 1 if progress.failed else 0
+
+
+def _announce(suite: Suite, runs: Sequence[Run], given: argparse.Namespace) -> None:
+    where = f"the cluster at {given.scheduler}" if given.scheduler else f"{given.workers} workers"
+    steps = sum(run.timesteps for run in runs)
+    estimate = (
+        "" if given.scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, given.workers))}"
+    )
+    console.print(f"{suite.name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
+
+
+def _report(given: argparse.Namespace) -> int:
+    from benchmarks.report import terminal_table, write_report
+
+    page = write_report(given.out)
+    console.print(terminal_table(given.out))
+    console.print(f"\nPage: {page}")
+    return 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    path = given.out / given.run_id / "run.json"
+    if not path.is_file():
+        known = sorted(path.parent.name for path in given.out.glob("*/run.json"))
+        near = [run_id for run_id in known if given.run_id in run_id][:10]
+        raise ValueError(
+            f"no run {given.run_id!r} in {given.out}; " + (f"near it: {near}" if near else f"it has {len(known)} runs")
+        )
+    record = json.loads(path.read_text())
+    table = Table(title=record["run_id"], show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in record.items():
+        if key not in ("run_id", "config", "error"):
+            table.add_row(key, json.dumps(value) if isinstance(value, (dict, list)) else str(value))
+    for section, values in record.get("config", {}).items():
+        table.add_row(section, json.dumps(values, indent=1) if isinstance(values, dict) else str(values))
+    console.print(table)
+    if record.get("error"):
+        console.print(record["error"], markup=False)
+    again = shlex.join(["python", "-m", "benchmarks", "run", str(path), "--out", f"{given.out}-again"])
+    console.print(f"Repeat it: {again}", soft_wrap=True, markup=False)
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

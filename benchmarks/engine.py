@@ -1,0 +1,177 @@
+"""Where runs execute: this machine or a cluster, by one code path (dask distributed)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, as_completed
+
+from benchmarks.plan import Run
+
+LOCK = ".lock"
+ATTEMPTS = 3
+"""Times a run is begun if the workers that run it are killed."""
+
+
+class AlreadyRunning(RuntimeError):
+    """Another launch is at work on the same folder."""
+
+
+@dataclass
+class Progress:
+    """What happened so far; ``failed`` has the run ids."""
+
+    total: int
+    already: int
+    complete: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """Runs that need no more work in this launch."""
+        return self.already + self.complete + len(self.failed)
+
+
+def status_of(run: Run, out: Path) -> str:
+    """Return "complete", "failed" or "missing"; what cannot be read is missing."""
+    try:
+        status = json.loads((out / run.run_id / "run.json").read_text())["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "missing"
+    return status if status in ("complete", "failed") else "missing"
+
+
+@contextlib.contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Hold the folder's lock, which dies with this process.
+
+    :raises AlreadyRunning: if another process holds it
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"another launch is at work on {out}: wait for it, or choose another --out") from None
+        yield
+
+
+@contextlib.contextmanager
+def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
+    """Connect to a scheduler, or start a cluster on this machine that nobody else can reach."""
+    if scheduler is not None:
+        with Client(scheduler) as client:
+            yield client
+        return
+    settings = {"distributed.scheduler.allowed-failures": ATTEMPTS - 1, "distributed.logging.distributed": "error"}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def execute(
+    runs: Sequence[Run],
+    out: Path,
+    workers: int = 1,
+    scheduler: str | None = None,
+    retry_failed: bool = False,
+    on_start: Callable[[Client, Progress], None] = lambda client, progress: None,
+    on_done: Callable[[Progress, dict[str, Any]], None] = lambda progress, record: None,
+) -> Progress:
+    """Train what is missing in ``out``, and return what became of all.
+
+    :param runs: what ``out`` shall hold when all is done
+    :param workers: processes on this machine, one torch thread each; not used with ``scheduler``
+    :param scheduler: address of a dask scheduler whose workers share this file system and checkout
+    :param retry_failed: whether runs that failed before are tried again
+    :param on_start: called when the cluster is up
+    :param on_done: called with the record of each run that ends
+    :raises AlreadyRunning: if another launch is at work on the folder
+    """
+    out = out.resolve()
+    with only_one(out):
+        # Only we are at work here, so what is aside is left from a launch that was killed.
+        for left in out.glob(".*.*"):
+            if left.is_dir():
+                shutil.rmtree(left)
+        skip = ("complete",) if retry_failed else ("complete", "failed")
+        statuses = {run.run_id: status_of(run, out) for run in runs}
+        missing = [run for run in runs if statuses[run.run_id] not in skip]
+        progress = Progress(total=len(runs), already=len(runs) - len(missing))
+        progress.failed += [run_id for run_id, status in statuses.items() if status == "failed" and not retry_failed]
+        progress.already -= len(progress.failed)
+        if not missing:
+            return progress
+        with connect(min(workers, len(missing)), scheduler) as client:
+            on_start(client, progress)
+            _drain(client, missing, out, progress, on_done)
+    return progress
+
+
+def _drain(
+    client: Client,
+    runs: Sequence[Run],
+    out: Path,
+    progress: Progress,
+    on_done: Callable[[Progress, dict[str, Any]], None],
+) -> None:
+    futures = {
+        # The first of the list is the first to be run: as a cluster takes them by priority.
+        client.submit(_train, run, str(out), key=f"{run.run_id}", pure=False, priority=-number): run
+        for number, run in enumerate(runs)
+    }
+    for future in as_completed(futures):
+        run = futures[future]
+        error = future.exception()
+        record = _record_loss(run, out, error) if error is not None else future.result()
+        if record["status"] == "complete":
+            progress.complete += 1
+        else:
+            progress.failed.append(run.run_id)
+        on_done(progress, record)
+        future.release()
+
+
+def _train(run: Run, out: str) -> dict[str, Any]:
+    """On a worker: torch is loaded here, not where runs are handed out."""
+    from benchmarks.train import train
+
+    record = train(run, Path(out))
+    return {key: record[key] for key in ("run_id", "status", "final_return", "wall_time_s", "timesteps", "error")}
+
+
+def _record_loss(run: Run, out: Path, error: BaseException) -> dict[str, Any]:
+    """Write a run.json for a run whose every worker was killed, or that could not be sent to one."""
+    from benchmarks.train import describe, publish
+
+    aside = out / f".{run.run_id}.lost"
+    aside.mkdir(exist_ok=True)
+    record = {
+        **describe(run),
+        "status": "failed",
+        "final_return": None,
+        "n_bounces": None,
+        "decays": [],
+        "factor": None,
+        "error": f"{type(error).__name__}: {error}",
+        "wall_time_s": 0.0,
+    }
+    publish(record, aside, out / run.run_id)
+    return record

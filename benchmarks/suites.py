@@ -1,0 +1,84 @@
+"""The suites that come with the benchmark, as data."""
+
+from __future__ import annotations
+
+from benchmarks.plan import Block, Suite
+
+MAIN = ("constant", "linear", "constant+final", "abel")
+REGULARIZED = ("none", "adamw")
+
+CLASSIC = (("CartPole-v1", 100_000), ("Acrobot-v1", 200_000), ("Pendulum-v1", 150_000), ("LunarLander-v3", 250_000))
+MINATAR = tuple(f"MinAtar/{game}-v1" for game in ("Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders"))
+ATARI = tuple(f"{game}NoFrameskip-v4" for game in ("Pong", "Qbert", "Seaquest"))
+
+_SUITES = (
+    Suite(
+        "smoke",
+        "every arm once, in minutes: does it all work here?",
+        (
+            Block(
+                "PPO",
+                ("CartPole-v1",),
+                10_240,
+                seeds=(0, 1),
+            ),
+        ),
+    ),
+    Suite(
+        "classic",
+        "PPO on four tasks, all arms, without and with weight decay",
+        tuple(
+            Block("PPO", (env_id,), timesteps, regularization=REGULARIZED, strength=(1.0, 10.0))
+            for env_id, timesteps in CLASSIC
+        ),
+    ),
+    Suite(
+        "robust",
+        "how much the base rate, the factor and the place of the final decay matter",
+        (
+            Block(
+                "PPO",
+                ("CartPole-v1", "Acrobot-v1"),
+                100_000,
+                arms=("constant", "linear", "constant+final", "abel"),
+                rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0),
+                seeds=tuple(range(5)),
+            ),
+            Block(
+                "PPO",
+                ("CartPole-v1", "Acrobot-v1"),
+                100_000,
+                arms=("constant+final", "abel"),
+                decay_factor=(0.1, 0.2, 0.5),
+                final_decay_at=(0.7, 0.85, 0.95),
+                seeds=tuple(range(5)),
+            ),
+        ),
+    ),
+    Suite(
+        "offpolicy",
+        "algorithms with a replay buffer",
+        (
+            Block("DQN", ("CartPole-v1",), 50_000, arms=MAIN, seeds=tuple(range(5)), regularization=REGULARIZED),
+            Block("SAC", ("Pendulum-v1",), 20_000, arms=MAIN, seeds=tuple(range(5)), regularization=REGULARIZED),
+            Block("CrossQ", ("Pendulum-v1",), 20_000, arms=MAIN, seeds=tuple(range(5)), regularization=REGULARIZED),
+        ),
+    ),
+    Suite(
+        "minatar",
+        "five small games from images",
+        (Block("PPO", MINATAR, 1_000_000, arms=MAIN, seeds=tuple(range(5))),),
+    ),
+    Suite(
+        "mujoco",
+        "two robots",
+        (Block("PPO", ("HalfCheetah-v5", "Hopper-v5"), 1_000_000, arms=MAIN, seeds=tuple(range(5))),),
+    ),
+    Suite(
+        "paper",
+        "the paper's three games, with its three runs each",
+        (Block("PPO", ATARI, 10_000_000, arms=("linear", "constant+final", "constant", "abel"), seeds=(0, 1, 2)),),
+    ),
+)
+
+SUITES: dict[str, Suite] = {suite.name: suite for suite in _SUITES}

@@ -1,0 +1,462 @@
+"""Statistics: tables to check by eye, properties, rliable as an oracle, simulated coverage."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from benchmarks.coverage import best_verdicts, coverage, difference_coverage, verdicts
+from benchmarks.equivalence import VERDICTS, compare, pair, scores_by_arm, verdicts_at
+from benchmarks.statistics import (
+    Interval,
+    draw_counts,
+    exact_binomial_interval,
+    iqm,
+    normalise,
+    performance_profile,
+    probability_of_improvement,
+    quantiles,
+    resampled_trimmed_mean,
+    summarise,
+    trimmed_mean,
+    widened,
+)
+
+ORACLE = json.loads((Path(__file__).parent / "oracles" / "rliable.json").read_text())
+SCORES = st.lists(st.floats(-10, 10), min_size=1, max_size=25)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def by_seed(**arms):
+    """Scores of an arm on tasks "0", "1", ... as lists in the order of seeds."""
+    return {arm: {str(t): dict(enumerate(task)) for t, task in enumerate(tasks)} for arm, tasks in arms.items()}
+
+
+def width(interval):
+    return interval.high - interval.low
+
+
+# --- scores and single statistics
+
+
+@pytest.mark.parametrize(
+    ("returns", "random", "reference", "scores"),
+    [
+        ([20, 260, 500], 20, 500, [0, 0.5, 1]),
+        ([-1200, -200, -700], -1200, -200, [0, 1, 0.5]),  # Pendulum: all returns are below 0
+        ([-10, 130], 10, 110, [-0.2, 1.2]),  # not clipped
+    ],
+)
+def test_normalised_scores(returns, random, reference, scores):
+    np.testing.assert_allclose(normalise(returns, random, reference), scores)
+
+
+def test_a_crashed_run_scores_as_a_random_policy():
+    assert normalise([math.nan, 500, 260], 20, 500, crashed=[True, True, False]).tolist() == [0, 0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([math.nan, 1], 0, 1), "finite where no run crashed, got nan"),
+        (([1], 0, 0), "must be finite and differ, got 0 and 0"),
+        (([1], math.nan, 1), "must be finite and differ, got nan and 1"),
+        (([1, 2], 0, 1, [True]), r"shape of returns, \(2,\), got \(1,\)"),
+    ],
+)
+def test_normalise_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        normalise(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([7], 7),
+        ([0, 3, 9], 4),  # three runs: nothing is cut off
+        ([0, 1, 2, 9], 1.5),
+        ([9, 0, 1, 2, 3], 2),
+        ([0, 0, 0, 4, 5, 6, 9, 99], 3.75),
+    ],
+)
+def test_iqm(scores, expected):
+    assert iqm(scores) == pytest.approx(expected)
+
+
+@given(SCORES, st.sampled_from([0.0, 0.25]), st.integers(0, 99))
+def test_a_resampled_statistic_is_the_statistic_of_the_resample(scores, trim, seed):
+    scores = np.array(scores)
+    counts = draw_counts(len(scores), 3, np.random.default_rng(seed))
+    assert (counts.sum(axis=1) == len(scores)).all()
+    expected = [stats.trim_mean(np.repeat(scores, drawn.astype(int)), trim) for drawn in counts]
+    np.testing.assert_allclose(resampled_trimmed_mean(scores, counts, trim), expected, atol=1e-9)
+    assert trimmed_mean(scores, trim) == pytest.approx(stats.trim_mean(scores, trim), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(0, 10, 0, 0.3085), (5, 10, 0.1871, 0.8129), (10, 10, 0.6915, 1), (0, 1, 0, 0.975), (1, 100, 0.0003, 0.0545)],
+)
+def test_exact_binomial_interval(successes, trials, low, high):
+    assert exact_binomial_interval(successes, trials) == pytest.approx((successes / trials, low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(3, 2), (-1, 2), (0, 0)])
+def test_no_share_of_what_was_not_tried(successes, trials):
+    with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
+        exact_binomial_interval(successes, trials)
+
+
+# --- summaries of one arm
+
+
+def test_summary_of_ragged_tasks(rng):
+    summary = summarise({"a": [0.1, 0.6, 0.7, 0.8, 1.0], "b": [0.5, 0.4]}, rng)
+    a, b = summary.tasks.values()
+    assert (a.num_runs, b.num_runs) == (5, 2)
+    assert (a.iqm.estimate, a.mean.estimate) == pytest.approx((0.7, 0.64))
+    assert (b.iqm.estimate, b.mean.estimate) == pytest.approx((0.45, 0.45))
+    assert (summary.iqm.estimate, summary.mean.estimate) == pytest.approx(((0.7 + 0.45) / 2, (0.64 + 0.45) / 2))
+    # A score of exactly 0.5 has not failed.
+    assert (a.failed.estimate, b.failed.estimate) == (0.2, 0.5)
+    for interval in (a.iqm, a.mean, b.iqm, b.mean, summary.iqm, summary.mean):
+        assert interval.low < interval.estimate < interval.high
+    assert a.mean.low < a.iqm.low  # the failed run is in the mean
+
+
+def test_a_single_run_tells_nothing_of_the_spread(rng):
+    summary = summarise({"a": [0.9, 0.8, 0.7], "b": [0.9]}, rng)
+    assert summary.tasks["b"].mean == (0.9, -math.inf, math.inf)
+    assert summary.iqm[1:] == (-math.inf, math.inf)
+    assert math.isfinite(summary.tasks["a"].mean.low)
+    profile = performance_profile({"a": [0.9]}, [0.5], rng)
+    assert (profile.low.tolist(), profile.shares.tolist(), profile.high.tolist()) == ([0], [1], [1])
+
+
+def test_equal_scores_have_no_spread(rng):
+    assert summarise({"a": [0.3] * 7}, rng).tasks["a"].mean == pytest.approx((0.3, 0.3, 0.3), abs=0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_not_a_number_never_passes(rng, bad):
+    scores, fine = {"a": [0.5, bad]}, {"a": [0.5, 0.5]}
+    for call in (
+        lambda: summarise(scores, rng),
+        lambda: iqm(scores["a"]),
+        lambda: probability_of_improvement(fine, scores, rng),
+        lambda: performance_profile(scores, [0.5], rng),
+        lambda: performance_profile(fine, [bad], rng),
+        lambda: compare(by_seed(x=[fine["a"]], y=[scores["a"]]), "x", "y", rng),
+        lambda: scores_by_arm(["a"], ["x"], [0], [bad]),
+    ):
+        with pytest.raises(ValueError, match="must be finite"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [({}, "at least one task"), ({"a": []}, "scores of 'a' must be a non-empty"), ({"a": [[1.0]]}, r"shape \(1, 1\)")],
+)
+def test_summarise_refuses(rng, scores, message):
+    with pytest.raises(ValueError, match=message):
+        summarise(scores, rng)
+
+
+@pytest.mark.parametrize(
+    ("num_runs", "freedom"),
+    [([5], 4), ([30], 29), ([5, 5, 5, 5], 16)],  # equal variances: the degrees of freedom add up
+)
+def test_small_samples_are_widened_as_student_would(num_runs, freedom):
+    deviations = [np.tile([-1.0, 1.0], 500)] * len(num_runs)
+    expected = math.sqrt(num_runs[0] / (num_runs[0] - 1)) * stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
+    assert widened(deviations, num_runs).max() == pytest.approx(expected)
+
+
+def test_a_pooled_iqm_hides_a_task_that_is_worse_by_0_4(rng):
+    other = {task: rng.uniform(0.85, 0.95, 20) for task in "abcd"}
+    arm = {**other, "d": other["d"] - 0.4}
+    pooled = iqm(np.concatenate(list(arm.values()))) - iqm(np.concatenate(list(other.values())))
+    ours = summarise(arm, rng).iqm.estimate - summarise(other, rng).iqm.estimate
+    assert abs(pooled) < 0.03
+    assert ours == pytest.approx(-0.1)
+    verdict = compare(by_seed(arm=arm.values(), other=other.values()), "arm", "other", rng).overall
+    assert (verdict.verdict, verdict.equivalent_at) == ("different", None)
+
+
+# --- probability of improvement, performance profile
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "probability"),
+    [
+        ({"a": [2, 3]}, {"a": [0, 1]}, 1),
+        ({"a": [1]}, {"a": [1]}, 0.5),
+        ({"a": [1, 3]}, {"a": [2, 2, 2]}, 0.5),
+        ({"a": [1, 2, 3]}, {"a": [2]}, 0.5),
+        ({"a": [2, 2, 0]}, {"a": [1, 2, 3]}, (1.5 + 1.5 + 0) / 9),
+        ({"a": [1], "b": [0, 0]}, {"a": [0], "b": [1]}, 0.5),
+        ({"a": [1], "only x": [0]}, {"a": [0], "only y": [1]}, 1),
+    ],
+)
+def test_probability_of_improvement(rng, x, y, probability):
+    interval = probability_of_improvement(x, y, rng)
+    assert interval.estimate == pytest.approx(probability)
+    assert 0 <= interval.low <= interval.estimate <= interval.high <= 1
+    assert probability_of_improvement(y, x, rng).estimate == pytest.approx(1 - probability)
+
+
+def test_no_improvement_without_a_common_task(rng):
+    with pytest.raises(ValueError, match=r"no task in common: \['a'\] and \['b'\]"):
+        probability_of_improvement({"a": [1]}, {"b": [1]}, rng)
+
+
+def test_performance_profile_counts_tasks_alike(rng):
+    profile = performance_profile({"a": [0.2, 0.4, 0.6, 0.8], "b": [0.5]}, [0.0, 0.4, 0.5, 0.7, 0.9], rng)
+    assert profile.shares.tolist() == [1, (0.5 + 1) / 2, (0.5 + 0) / 2, 0.125, 0]
+    assert ((profile.low <= profile.shares) & (profile.shares <= profile.high)).all()
+
+
+# --- rliable 1.2.0, in an environment of its own
+
+
+def test_estimates_agree_with_rliable(rng):
+    summary = summarise(ORACLE["x"], rng)
+    assert [task.iqm.estimate for task in summary.tasks.values()] == pytest.approx(ORACLE["iqm_by_task"])
+    assert [task.mean.estimate for task in summary.tasks.values()] == pytest.approx(ORACLE["mean_by_task"])
+    assert [summary.iqm.estimate, summary.mean.estimate] == pytest.approx(ORACLE["iqm_and_mean_overall"]["estimate"])
+
+
+def test_percentiles_agree_with_rliable_and_are_then_widened(rng):
+    scores = [np.array(values) for values in ORACLE["x"].values()]
+    counts = [draw_counts(len(values), 20_000, rng) for values in scores]
+    summary = summarise(ORACLE["x"], rng, resamples=20_000)
+    for k, (trim, ours) in enumerate(((0.25, summary.iqm), (0.0, summary.mean))):
+        percentile = quantiles(np.mean([resampled_trimmed_mean(s, c, trim) for s, c in zip(scores, counts)], axis=0))
+        theirs = [ORACLE["iqm_and_mean_overall"][end][k] for end in ("low", "high")]
+        np.testing.assert_allclose(percentile, theirs, atol=0.005)
+        # Three tasks of ten runs: between the factors of 9 and of 27 degrees of freedom.
+        assert 1.10 < width(ours) / (theirs[1] - theirs[0]) < 1.22
+
+
+def test_probability_of_improvement_agrees_with_rliable(rng):
+    theirs = ORACLE["probability_of_improvement"]
+    ours = probability_of_improvement(ORACLE["x"], ORACLE["y"], rng)
+    assert ours.estimate == pytest.approx(theirs["estimate"][0])
+    assert 1.0 < width(ours) / (theirs["high"][0] - theirs["low"][0]) < 1.25
+
+
+def test_performance_profile_agrees_with_rliable(rng):
+    theirs = ORACLE["performance_profile"]
+    ours = performance_profile(ORACLE["x"], ORACLE["taus"], rng)
+    np.testing.assert_allclose(ours.shares, theirs["estimate"])
+    assert (ours.low <= np.array(theirs["low"]) + 1e-9).all()
+    assert (ours.high >= np.array(theirs["high"]) - 1e-9).all()
+    np.testing.assert_allclose(ours.low, theirs["low"], atol=0.07)
+    np.testing.assert_allclose(ours.high, theirs["high"], atol=0.07)
+
+
+# --- equivalence
+
+
+@pytest.mark.parametrize(
+    ("iqm_ends", "mean_ends", "unseen_ends", "num_pairs", "verdict"),
+    [
+        ((-0.02, 0.02), (-0.03, 0.03), (-0.04, 0.04), 30, "equivalent"),
+        ((-0.02, 0.02), (-0.03, 0.03), (-0.04, 0.04), 4, "undecided"),  # too few
+        ((-0.02, 0.02), (-0.03, 0.03), (-0.06, 0.04), 30, "undecided"),  # a failure may not have shown
+        ((-0.02, 0.02), (-0.03, 0.05), (-0.03, 0.05), 30, "undecided"),  # the margin itself is outside
+        ((-0.06, 0.02), (-0.03, 0.03), (-0.04, 0.04), 30, "undecided"),  # only the mean would be
+        ((-0.03, -0.01), (-0.03, -0.01), (-0.04, 0.0), 30, "equivalent"),  # apart, but by less than matters
+        ((-0.03, -0.01), (-0.03, -0.01), (-0.06, 0.0), 30, "undecided"),  # and so this is not "different"
+        ((-0.3, -0.1), (-0.2, -0.01), (-0.3, 0.1), 30, "different"),
+        ((0.1, 0.3), (0.01, 0.2), (-0.1, 0.3), 30, "different"),  # better
+        ((0.1, 0.3), (-0.2, -0.01), (-0.3, 0.1), 30, "undecided"),  # the signs disagree
+        ((-0.3, -0.1), (-0.2, 0.01), (-0.3, 0.1), 30, "undecided"),
+        ((-math.inf, math.inf), (-math.inf, math.inf), (-math.inf, math.inf), 1, "undecided"),
+    ],
+)
+def test_verdict(iqm_ends, mean_ends, unseen_ends, num_pairs, verdict):
+    intervals = {
+        name: Interval(sum(mean_ends if name == "unseen" else ends) / 2, *ends)
+        for name, ends in (("iqm", iqm_ends), ("mean", mean_ends), ("unseen", unseen_ends))
+        if math.isfinite(ends[0])
+    } or dict.fromkeys(["iqm", "mean", "unseen"], Interval(0.0, -math.inf, math.inf))
+    assert VERDICTS[verdicts_at(intervals, num_pairs, np.array([num_pairs]), 0.05)[0]] == verdict
+
+
+@pytest.mark.parametrize(
+    ("estimate", "half_width", "equivalent_at", "different_at"),
+    [
+        (0.0, 0.1, 41, None),  # at 40 = 10 · (0.1 / 0.05)² the ends are on the margin
+        (0.01, 0.1, 63, None),  # 62.5 = 10 · (0.1 / 0.04)²; apart from 0 only when inside the margin
+        (0.04, 0.05, 251, 16),  # 15.6 = 10 · (0.05 / 0.04)²: different first, if it stays at 0.04
+        (0.05, 0.1, None, 41),  # at the margin no number of seeds can show equivalence
+        (-0.08, 0.1, None, 16),
+    ],
+)
+def test_the_number_of_seeds_it_would_take(estimate, half_width, equivalent_at, different_at):
+    intervals = dict.fromkeys(
+        ["iqm", "mean", "unseen"], Interval(estimate, estimate - half_width, estimate + half_width)
+    )
+    forecast = np.arange(10, 1000)
+    verdicts = verdicts_at(intervals, 10, forecast, 0.05)
+    first = [next((int(n) for n in forecast[verdicts == k]), None) for k in (1, 2)]
+    assert first == [equivalent_at, different_at]
+
+
+def test_what_no_seed_has_shown_shrinks_as_one_over_n():
+    intervals = {"iqm": Interval(0, 0, 0), "mean": Interval(0, 0, 0), "unseen": Interval(0, -0.1, 0.1)}
+    assert verdicts_at(intervals, 10, np.array([20, 21]), 0.05).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("num_tasks", "num_seeds", "verdict", "of_a_task"),
+    [
+        (1, 60, "undecided", "undecided"),  # one run in 20 may fail without showing: 0.95 ** 60 = 0.046
+        (1, 90, "equivalent", "equivalent"),
+        (4, 25, "equivalent", "undecided"),  # over four tasks it would have shown
+        (30, 4, "undecided", "undecided"),  # four seeds are too few for an IQM
+    ],
+)
+def test_identical_arms(rng, num_tasks, num_seeds, verdict, of_a_task):
+    scores = by_seed(arm=[[0.9] * num_seeds] * num_tasks, other=[[0.9] * num_seeds] * num_tasks)
+    comparison = compare(scores, "arm", "other", rng)
+    assert comparison.overall.verdict == verdict
+    assert {task.verdict for task in comparison.tasks.values()} == {of_a_task}
+    assert comparison.overall.iqm == comparison.overall.mean == (0, 0, 0)
+    # The exact bound for no failure in n trials is 1 - 0.025 ** (1 / n), about 3.7 / n.
+    bound = -math.log(0.025) / (num_tasks * num_seeds)
+    assert comparison.overall.unseen == pytest.approx((0, -bound, bound), rel=0.15)
+    assert comparison.tasks["0"].equivalent_at == pytest.approx(max(-math.log(0.025) / 0.05, num_seeds), rel=0.15)
+
+
+@pytest.mark.parametrize("shift", [-0.2, 0.2])
+def test_arms_apart(rng, shift):
+    noise = rng.uniform(0, 0.05, (2, 10))
+    comparison = compare(by_seed(arm=(noise + shift).tolist(), other=noise.tolist()), "arm", "other", rng)
+    for verdict in (comparison.overall, *comparison.tasks.values()):
+        assert verdict.verdict == "different"
+        assert verdict.mean == pytest.approx((shift, shift, shift))  # a shift of every seed: pairs have no spread
+        assert (verdict.num_pairs, verdict.equivalent_at, verdict.different_at) == (10, None, 10)
+
+
+def test_pairs_cancel_what_seeds_share(rng):
+    shared, own = rng.normal(0.8, 0.2, 20), rng.normal(0, 0.01, (2, 20))
+    arm, other = (shared + own).tolist()
+    paired = compare(by_seed(arm=[arm], other=[other]), "arm", "other", rng).overall
+    mixed = compare(by_seed(arm=[arm], other=[other[1:] + other[:1]]), "arm", "other", rng).overall
+    assert paired.mean.estimate == pytest.approx(mixed.mean.estimate)
+    assert width(paired.mean) < width(mixed.mean) / 5
+
+
+def test_the_difference_is_of_the_statistics(rng):
+    scores = by_seed(arm=[[0, 1, 2, 9]], other=[[5, 0, 0, 0]])
+    verdict = compare(scores, "arm", "other", rng).overall
+    assert verdict.iqm.estimate == pytest.approx(1.5 - 0)
+    assert verdict.mean.estimate == pytest.approx(3 - 1.25)
+
+
+def test_a_table_of_runs_is_paired_by_seed(rng):
+    rows = [
+        ("a", "x", 1, 0.1), ("a", "x", 2, 0.2), ("a", "x", 3, 0.3), ("b", "x", 1, 0.4), ("c", "x", 1, 0.5),
+        ("a", "y", 3, 0.6), ("a", "y", 2, 0.7), ("b", "y", 1, 0.8), ("c", "y", 9, 0.9),
+    ]  # fmt: skip
+    table = scores_by_arm(*zip(*rows))
+    paired = {task: scores.tolist() for task, scores in pair(table, ["x", "y"]).items()}
+    assert paired == {"a": [[0.2, 0.7], [0.3, 0.6]], "b": [[0.4, 0.8]]}  # c has no seed in common
+    shuffled = scores_by_arm(*zip(*reversed(rows)))
+    first, second = (compare(t, "x", "y", np.random.default_rng(3)) for t in (table, shuffled))
+    assert first == second
+    assert list(first.tasks) == ["a", "b"]
+    with pytest.raises(ValueError, match="got two for 'a', 'x', 1"):
+        scores_by_arm(*zip(*rows, rows[0]))
+
+
+@pytest.mark.parametrize(
+    ("arm", "others", "options", "message"),
+    [
+        ("x", "z", {}, r"unknown arm 'z'; known are: \['x', 'y'\]"),
+        ("x", "x", {}, "not 'x' itself"),
+        ("x", [], {}, "others must be different arms"),
+        ("x", ["y", "y"], {}, "others must be different arms"),
+        ("x", "y", {"margin": 0}, "margin must be a finite number above 0, got 0"),
+        ("x", "y", {"margin": math.nan}, "above 0, got nan"),
+    ],
+)
+def test_compare_refuses(rng, arm, others, options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(by_seed(x=[[0.5, 0.6]], y=[[0.5, 0.6]]), arm, others, rng, **options)
+
+
+def test_nothing_to_compare(rng):
+    with pytest.raises(ValueError, match="'x', 'y' have no task and seed in common"):
+        compare({"x": {"a": {0: 0.5}}, "y": {"a": {1: 0.5}}}, "x", "y", rng)
+
+
+def test_the_best_of_one_is_that_one_and_a_hopeless_arm_changes_little(rng):
+    draw = rng.normal(0.8, 0.1, (3, 3, 15)) - np.array([0, 0, 0.7])[:, None, None]
+    scores = by_seed(arm=draw[0].tolist(), other=draw[1].tolist(), hopeless=draw[2].tolist())
+    alone, among = (
+        compare(scores, "arm", others, np.random.default_rng(1)).overall for others in ("other", ["other", "hopeless"])
+    )
+    assert among.best == {"iqm": "other", "mean": "other"}
+    for name in ("iqm", "mean"):
+        one, two = getattr(alone, name), getattr(among, name)
+        assert (two.estimate, two.low) == pytest.approx((one.estimate, one.low))
+        assert one.high <= two.high < one.high + width(one) / 4  # as if it might have been the best
+
+
+def test_the_best_is_chosen_anew_in_every_resample(rng):
+    draw = rng.normal(0.8, 0.1, (9, 4, 10))
+    scores = by_seed(**{f"arm {k}": arm.tolist() for k, arm in enumerate(draw)})
+    others = [f"arm {k}" for k in range(1, 9)]
+    overall = compare(scores, "arm 0", others, rng).overall
+    fixed = compare(scores, "arm 0", overall.best["mean"], rng).overall
+    assert overall.mean.estimate == pytest.approx(fixed.mean.estimate)
+    assert overall.mean.low < fixed.mean.low
+
+
+# --- simulated; `python -m benchmarks.coverage` is the long version
+
+
+@pytest.mark.parametrize("num_runs", [5, 30])
+@pytest.mark.parametrize("family", ["normal", "skewed", "bimodal, 40 % fail"])
+def test_simulated_coverage(family, num_runs):
+    for measure in (coverage, difference_coverage):
+        shares = measure(family, num_runs, 100)
+        floor = 0.78 if family == "skewed" and measure is coverage else 0.87  # 0.95 less 3.5 standard errors
+        assert min(shares.values()) >= floor, shares
+
+
+@pytest.mark.parametrize(
+    ("case", "num_runs"),
+    [
+        ("worse by the margin, normal 0.02", 30),
+        ("worse by the margin, 5 % fail", 10),
+        ("worse by the margin, 5 % fail", 30),
+        ("worse by the margin, 10 % fail against 5 %", 30),
+    ],
+)
+def test_simulated_equivalence_is_rarely_false(case, num_runs):
+    shares = verdicts(case, num_runs, 100)
+    assert shares["task"]["equivalent"] <= 0.05
+    assert shares["overall"]["equivalent"] <= 0.1
+
+
+def test_simulated_equivalence_is_found():
+    assert verdicts("equal, normal 0.02", 30, 20)["overall"]["equivalent"] >= 0.95
+    assert best_verdicts("8 others, all equal to it", 100, 20)["overall"]["equivalent"] >= 0.8
+
+
+@pytest.mark.parametrize("case", ["8 others, 1 better by the margin", "8 others, all better by the margin"])
+def test_simulated_best_is_rarely_reached_by_chance(case):
+    assert best_verdicts(case, 100, 40)["overall"]["equivalent"] <= 0.1
