@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Callable
 from importlib import import_module
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -64,9 +63,9 @@ def make_agent(
     :raises ImportError: if sb3-contrib is needed and not installed
     """
     preset = find_preset(algorithm, env_id)
-    if not callable(learning_rate) and not (isinstance(learning_rate, Real) and 0 < learning_rate < math.inf):
-        raise ValueError(f"learning_rate must be a finite number above 0, or a schedule, got {learning_rate!r}")
     if not callable(learning_rate):
+        if not isinstance(learning_rate, (int, float, np.floating)) or not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be a finite number above 0, or a schedule, got {learning_rate!r}")
         learning_rate = float(learning_rate)  # a numpy float in an optimizer's groups breaks load()
     settings = {"device": "cpu", **preset.hyperparameters, **overrides}
     if settings.get("use_sde") and (optimizer_kwargs or {}).get("weight_decay"):
@@ -80,7 +79,7 @@ def make_agent(
         | _optimizer(algorithm, optimizer_class, optimizer_kwargs)
     )
     if (deviation := settings.pop("action_noise_std", None)) is not None:
-        mean = np.zeros(env.action_space.shape)
+        mean = np.zeros(env.action_space.shape or ())
         settings["action_noise"] = NormalActionNoise(mean, np.full_like(mean, deviation))
     return _class(algorithm)(
         env=env, learning_rate=learning_rate, seed=seed, tensorboard_log=tensorboard_log, **settings

@@ -66,7 +66,9 @@ def own_kwargs(algorithm: str, optimizer_class: type[torch.optim.Optimizer]) -> 
     """
     # A class of its own before torch 2.6.
     if issubclass(optimizer_class, (torch.optim.Adam, torch.optim.AdamW)):
-        return {"PPO": {"eps": 1e-5}, "A2C": {"eps": 1e-5}, "CrossQ": {"betas": (0.5, 0.999)}}.get(algorithm, {})
+        if algorithm in ("PPO", "A2C"):
+            return {"eps": 1e-5}
+        return {"betas": (0.5, 0.999)} if algorithm == "CrossQ" else {}
     if algorithm == "A2C" and issubclass(optimizer_class, torch.optim.RMSprop):
         return {"alpha": 0.99, "eps": 1e-5}
     return {}

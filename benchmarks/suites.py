@@ -6,6 +6,7 @@ from benchmarks.plan import Block, Suite
 
 MAIN = ("constant", "linear", "constant+final", "abel")
 REGULARIZED = ("none", "adamw")
+FIVE = tuple(range(5))
 
 CLASSIC = (("CartPole-v1", 100_000), ("Acrobot-v1", 200_000), ("Pendulum-v1", 150_000), ("LunarLander-v3", 250_000))
 MINATAR = tuple(f"MinAtar/{game}-v1" for game in ("Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders"))
@@ -36,22 +37,21 @@ _SUITES = (
         "robust",
         "how much the base rate, the factor and the place of the final decay matter",
         (
-            Block(
-                "PPO",
-                ("CartPole-v1", "Acrobot-v1"),
-                100_000,
-                arms=("constant", "linear", "constant+final", "abel"),
-                rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0),
-                seeds=tuple(range(5)),
+            *(
+                Block("PPO", (env_id,), timesteps, MAIN, FIVE, rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0))
+                for env_id, timesteps in CLASSIC[:2]
             ),
-            Block(
-                "PPO",
-                ("CartPole-v1", "Acrobot-v1"),
-                100_000,
-                arms=("constant+final", "abel"),
-                decay_factor=(0.1, 0.2, 0.5),
-                final_decay_at=(0.7, 0.85, 0.95),
-                seeds=tuple(range(5)),
+            *(
+                Block(
+                    "PPO",
+                    (env_id,),
+                    timesteps,
+                    ("constant+final", "abel"),
+                    FIVE,
+                    decay_factor=(0.1, 0.2, 0.5),
+                    final_decay_at=(0.7, 0.85, 0.95),
+                )
+                for env_id, timesteps in CLASSIC[:2]
             ),
         ),
     ),
@@ -59,20 +59,20 @@ _SUITES = (
         "offpolicy",
         "algorithms with a replay buffer",
         (
-            Block("DQN", ("CartPole-v1",), 50_000, arms=MAIN, seeds=tuple(range(5)), regularization=REGULARIZED),
-            Block("SAC", ("Pendulum-v1",), 20_000, arms=MAIN, seeds=tuple(range(5)), regularization=REGULARIZED),
-            Block("CrossQ", ("Pendulum-v1",), 20_000, arms=MAIN, seeds=tuple(range(5)), regularization=REGULARIZED),
+            Block("DQN", ("CartPole-v1",), 50_000, arms=MAIN, seeds=FIVE, regularization=REGULARIZED),
+            Block("SAC", ("Pendulum-v1",), 20_000, arms=MAIN, seeds=FIVE, regularization=REGULARIZED),
+            Block("CrossQ", ("Pendulum-v1",), 20_000, arms=MAIN, seeds=FIVE, regularization=REGULARIZED),
         ),
     ),
     Suite(
         "minatar",
         "five small games from images",
-        (Block("PPO", MINATAR, 1_000_000, arms=MAIN, seeds=tuple(range(5))),),
+        (Block("PPO", MINATAR, 1_000_000, arms=MAIN, seeds=FIVE),),
     ),
     Suite(
         "mujoco",
         "two robots",
-        (Block("PPO", ("HalfCheetah-v5", "Hopper-v5"), 1_000_000, arms=MAIN, seeds=tuple(range(5))),),
+        (Block("PPO", ("HalfCheetah-v5", "Hopper-v5"), 1_000_000, arms=MAIN, seeds=FIVE),),
     ),
     Suite(
         "paper",

@@ -7,6 +7,8 @@ import math
 import statistics
 import time
 
+import numpy as np
+
 from envs.factory import MissingExtraError, make_evaluation_env
 from envs.table import ENVS, find_env
 
@@ -27,7 +29,7 @@ def random_returns(env_id: str, episodes: int, seed: int) -> list[float]:
     env.reset()
     returns: list[float] = []
     while len(returns) < episodes:
-        *_, infos = env.step([env.action_space.sample()])
+        *_, infos = env.step(np.array([env.action_space.sample()]))
         if "episode" in infos[0]:
             returns.append(float(infos[0]["episode"]["r"]))
     env.close()
@@ -56,11 +58,11 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{env_id:26} {error}")
             continue
         mean = statistics.fmean(returns)
-        error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else math.nan
+        standard_error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else math.nan
         seconds = time.perf_counter() - start
         reference = ENVS[env_id].reference_return
         print(
-            f"{env_id:26} {mean:10.3f} {error:8.3f} {len(returns):8} {seconds:8.1f} {reference:10.2f}",
+            f"{env_id:26} {mean:10.3f} {standard_error:8.3f} {len(returns):8} {seconds:8.1f} {reference:10.2f}",
             flush=True,
         )
 

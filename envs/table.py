@@ -1,8 +1,8 @@
 """What the benchmark knows of each environment. Standard library only.
 
 Returns are undiscounted sums of an episode's own rewards, neither clipped nor normalised.
-``random_return`` is measured by ``python -m envs.random_returns``, ``reference_return`` is
-published; together they put the returns of different tasks on one scale.
+``random_return`` is measured by ``python -m envs.random_returns --episodes N`` with seed 0,
+``reference_return`` is published; together they put the returns of different tasks on one scale.
 """
 
 from __future__ import annotations
@@ -58,26 +58,26 @@ _MINATAR = (
     "Q-Functions' (ICLR 2026, openreview pi4tbBMLsM), its MinAtar table as quoted by a public note on the paper"
 )
 
-# MinAtar sets no limit of its own, and an agent that never drops the ball would play for ever. Five
-# thousand steps are several times the longest episode of an agent at the reference return.
+# Of MinAtar's games only Freeway has a limit, of 2,500 steps, and an agent that never drops the ball
+# would play for ever: this is twice as much.
 _MINATAR_LIMIT = {"max_episode_steps": 5_000}
 
 _TABLE = (
-    EnvSpec("CartPole-v1", "classic", 500.0, _zoo("PPO 500.0 ± 0.0, 100k steps"), 0.0, 0),
-    EnvSpec("Acrobot-v1", "classic", -73.506, _zoo("PPO -73.5 ± 18.2, 1M steps"), 0.0, 0),
-    EnvSpec("Pendulum-v1", "classic", -172.225, _zoo("PPO -172.2 ± 104.2, 100k steps"), 0.0, 0),
-    EnvSpec("LunarLander-v3", "box2d", 242.119, _zoo("PPO 242.1 ± 31.8, 1M steps", "LunarLander-v2"), 0.0, 0),
-    EnvSpec("HalfCheetah-v5", "mujoco", 5819.099, _zoo("PPO 5819 ± 664, 1M steps", "HalfCheetah-v3"), 0.0, 0),
-    EnvSpec("Hopper-v5", "mujoco", 2410.435, _zoo("PPO 2410 ± 10, 1M steps", "Hopper-v3"), 0.0, 0),
+    EnvSpec("CartPole-v1", "classic", 500.0, _zoo("PPO 500.0 ± 0.0, 100k steps"), 22.654, 1000),
+    EnvSpec("Acrobot-v1", "classic", -73.506, _zoo("PPO -73.5 ± 18.2, 1M steps"), -499.450, 200),
+    EnvSpec("Pendulum-v1", "classic", -172.225, _zoo("PPO -172.2 ± 104.2, 100k steps"), -1230.430, 1000),
+    EnvSpec("LunarLander-v3", "box2d", 242.119, _zoo("PPO 242.1 ± 31.8, 1M steps", "LunarLander-v2"), -182.292, 1000),
+    EnvSpec("HalfCheetah-v5", "mujoco", 5819.099, _zoo("PPO 5819 ± 664, 1M steps", "HalfCheetah-v3"), -283.253, 200),
+    EnvSpec("Hopper-v5", "mujoco", 2410.435, _zoo("PPO 2410 ± 10, 1M steps", "Hopper-v3"), 17.373, 1000),
     # -v1 is MinAtar's minimal action set, -v0 all six actions for every game.
-    EnvSpec("MinAtar/Breakout-v1", "minatar", 27.09, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
-    EnvSpec("MinAtar/Asterix-v1", "minatar", 13.60, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
-    EnvSpec("MinAtar/Freeway-v1", "minatar", 55.86, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
-    EnvSpec("MinAtar/Seaquest-v1", "minatar", 37.96, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
-    EnvSpec("MinAtar/SpaceInvaders-v1", "minatar", 188.03, _MINATAR, 0.0, 0, _MINATAR_LIMIT),
-    EnvSpec("PongNoFrameskip-v4", "atari", 20.989, _zoo("PPO 21.0 ± 0.1, 10M steps"), 0.0, 0),
-    EnvSpec("QbertNoFrameskip-v4", "atari", 15627.108, _zoo("PPO 15627 ± 3314, 10M steps"), 0.0, 0),
-    EnvSpec("SeaquestNoFrameskip-v4", "atari", 1783.636, _zoo("PPO 1784 ± 34, 10M steps"), 0.0, 0),
+    EnvSpec("MinAtar/Breakout-v1", "minatar", 27.09, _MINATAR, 0.400, 1000, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Asterix-v1", "minatar", 13.60, _MINATAR, 0.485, 1000, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Freeway-v1", "minatar", 55.86, _MINATAR, 0.380, 200, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Seaquest-v1", "minatar", 37.96, _MINATAR, 0.117, 1000, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/SpaceInvaders-v1", "minatar", 188.03, _MINATAR, 4.109, 1000, _MINATAR_LIMIT),
+    EnvSpec("PongNoFrameskip-v4", "atari", 20.989, _zoo("PPO 21.0 ± 0.1, 10M steps"), -20.290, 200),
+    EnvSpec("QbertNoFrameskip-v4", "atari", 15627.108, _zoo("PPO 15627 ± 3314, 10M steps"), 156.625, 200),
+    EnvSpec("SeaquestNoFrameskip-v4", "atari", 1783.636, _zoo("PPO 1784 ± 34, 10M steps"), 68.400, 200),
 )
 
 ENVS: dict[str, EnvSpec] = {spec.env_id: spec for spec in _TABLE}

@@ -48,7 +48,9 @@ def test_every_requirement_is_pinned():
     """A fresh machine gets the versions that were tested."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
-    pins = {line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split("\n")}
+    pins = {
+        line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split("\n")
+    }
     for requirement in wanted:
         name = requirement.partition("[")[0].partition(">")[0].partition("=")[0].lower().replace("_", "-")
         assert name in pins | {"rl-abel"}, requirement

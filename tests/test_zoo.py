@@ -27,7 +27,18 @@ def test_the_zoo_trains_with_the_callback_from_its_yaml(tmp_path, monkeypatch):
 
     (tmp_path / "ppo.yml").write_text(HYPERPARAMETERS)
     arguments = ["train", "--algo", "ppo", "--env", "CartPole-v1", "-conf", str(tmp_path / "ppo.yml")]
-    arguments += ["--device", "cpu", "-f", str(tmp_path / "logs"), "-tb", str(tmp_path / "tb"), "--eval-freq", "-1", "--seed", "1"]
+    arguments += [
+        "--device",
+        "cpu",
+        "-f",
+        str(tmp_path / "logs"),
+        "-tb",
+        str(tmp_path / "tb"),
+        "--eval-freq",
+        "-1",
+        "--seed",
+        "1",
+    ]
     monkeypatch.setattr(sys, "argv", [*arguments, "--log-interval", "1"])
     train()
     [path] = (tmp_path / "logs").rglob("CartPole-v1.zip")

@@ -1,0 +1,195 @@
+"""The engine: runs are done once, failures do not stop others, killed workers are replaced."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import engine
+from benchmarks.__main__ import main
+from benchmarks.plan import Run
+
+ROOT = Path(__file__).parent.parent
+SMALL = {"evaluations": 1, "evaluation_episodes": 1, "final_episodes": 1}
+# dask's own threads and sockets close after the test that used them.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def runs(n, timesteps=512, **changes):
+    return [Run("PPO", "CartPole-v1", timesteps, "constant", seed, **{**SMALL, **changes}) for seed in range(n)]
+
+
+def results(out):
+    return {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/run.json")}
+
+
+def test_only_what_is_missing_is_done(tmp_path):
+    first = engine.execute(runs(2), tmp_path)
+    assert (first.complete, first.already, first.failed) == (2, 0, [])
+    times = {run_id: os.stat(tmp_path / run_id / "run.json").st_mtime_ns for run_id in results(tmp_path)}
+    left = tmp_path / ".PPO_left.12345678"
+    left.mkdir()
+    again = engine.execute(runs(3), tmp_path)
+    assert (again.complete, again.already) == (1, 2)
+    assert all(os.stat(tmp_path / run_id / "run.json").st_mtime_ns == time for run_id, time in times.items())
+    assert not left.exists(), "what a killed launch left is cleared away"
+    assert len(results(tmp_path)) == 3
+
+
+def test_a_failing_run_does_not_stop_the_others(tmp_path):
+    bad, good = Run("PPO", "CartPole-v1", 512, "no such arm", 0), runs(1)[0]
+    progress = engine.execute([bad, good], tmp_path)
+    assert (progress.complete, progress.failed) == (1, [bad.run_id])
+    assert "arm must be one of" in results(tmp_path)[bad.run_id]["error"]
+    again = engine.execute([bad, good], tmp_path)
+    assert (again.complete, again.already, again.failed) == (0, 1, [bad.run_id]), "not tried again unasked"
+    retried = engine.execute([bad, good], tmp_path, retry_failed=True)
+    assert (retried.already, retried.failed) == (1, [bad.run_id])
+
+
+def test_a_killed_worker_is_replaced_and_its_run_tried_again(tmp_path):
+    """One of two workers is killed with SIGKILL in the middle: all runs complete, none twice."""
+    planned = runs(6, timesteps=6000)
+    ended = []
+
+    def kill_one(client, progress):
+        pids = list(client.run(os.getpid).values())
+        assert len(pids) == 2
+        threading.Timer(2.0, lambda: os.kill(pids[0], signal.SIGKILL)).start()
+
+    progress = engine.execute(
+        planned, tmp_path, workers=2, on_start=kill_one, on_done=lambda progress, record: ended.append(record["run_id"])
+    )
+    assert (progress.complete, progress.failed) == (6, [])
+    assert sorted(ended) == sorted(run.run_id for run in planned)
+    assert {record["status"] for record in results(tmp_path).values()} == {"complete"}
+    assert len(results(tmp_path)) == 6
+
+
+def test_everything_listens_on_loopback_only(tmp_path):
+    seen = {}
+
+    def look(client, progress):
+        info = client.scheduler_info()
+        seen["addresses"] = [info["address"], *info["workers"]]
+        seen["dashboard"] = client.dashboard_link
+
+    engine.execute(runs(1), tmp_path, on_start=look)
+    assert all(address.startswith("tcp://127.0.0.1:") for address in seen["addresses"])
+    assert seen["dashboard"].startswith("http://127.0.0.1:")
+
+
+def test_a_second_launch_is_refused_while_the_first_lives(tmp_path, capsys):
+    with engine.only_one(tmp_path):
+        with pytest.raises(engine.AlreadyRunning, match="another launch is at work on"):
+            engine.execute(runs(1), tmp_path)
+        assert main(["run", "smoke", "--out", str(tmp_path)]) == 2
+    assert "another launch is at work" in capsys.readouterr().err
+    with engine.only_one(tmp_path):  # free again
+        pass
+
+
+SUITE = """
+[[block]]
+agent = "PPO"
+env_id = "CartPole-v1"
+timesteps = {timesteps}
+arms = "constant"
+seeds = {seeds}
+evaluations = 1
+evaluation_episodes = 1
+final_episodes = 1
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_launch_goes_on(how, tmp_path):
+    suite, out = tmp_path / "suite.toml", tmp_path / "out"
+    suite.write_text(SUITE.format(timesteps=4000, seeds=4))
+    command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 120
+    while not results(out) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=60)
+    kept = results(out)
+    assert 1 <= len(kept) < 4, output
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "What was finished is kept" in output
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(kept)} were there, {4 - len(kept)} completed now, 0 failed" in " ".join(done.stdout.split())
+    assert len(results(out)) == 4
+
+
+def test_the_same_code_on_a_cluster(tmp_path):
+    """A scheduler and a worker of their own, as on a cluster, told by address."""
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json")]
+    scheduler = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "scheduler.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"],
+        cwd=ROOT, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        suite = tmp_path / "suite.toml"
+        suite.write_text(SUITE.format(timesteps=512, seeds=2))
+        assert main(["run", str(suite), "--out", str(tmp_path / "out"), "--scheduler", address]) == 0
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait(30)
+    assert len(results(tmp_path / "out")) == 2
+
+
+def test_show_and_its_command(tmp_path, capsys):
+    [run] = runs(1)
+    engine.execute([run], tmp_path)
+    assert main(["show", run.run_id, "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    command = shown[shown.index("python -m benchmarks run") :].split()
+    assert main([*command[3:-1], str(tmp_path / "again")]) == 0
+    first, again = results(tmp_path)[run.run_id], results(tmp_path / "again")[run.run_id]
+    assert first["final_return"] == again["final_return"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "smok", "--out", "OUT"], "suite must be one of ['smoke'"),
+        (["show", "PPO_none", "--out", "OUT"], "no run 'PPO_none'"),
+        (["list", "smok"], "got 'smok'"),
+    ],
+)
+def test_bad_input(arguments, message, tmp_path, capsys):
+    assert main([str(tmp_path) if a == "OUT" else a for a in arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", ["0", "two"])
+def test_bad_number_of_workers(workers, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["run", "smoke", "--out", str(tmp_path), "--workers", workers])
+    assert exit.value.code == 2
+    assert "--workers" in capsys.readouterr().err
+
+
+def test_list_names_every_suite(capsys):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("smoke", "classic", "robust", "offpolicy", "minatar", "mujoco", "paper"))

@@ -1,0 +1,97 @@
+"""The arms: their rates by eye, and that arms are one training until their rates differ."""
+
+import numpy as np
+import pytest
+
+from benchmarks.plan import ARMS, Run
+from benchmarks.schedules import kl_adapted, make_arm
+from benchmarks.train import build, train
+from envs import make_env
+
+PROGRESS = [0.0, 0.25, 0.49, 0.5, 0.75, 0.85, 0.95, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arm", "rates"),
+    [
+        ("linear", [1, 0.75, 0.51, 0.5, 0.25, 0.15, 0.05, 0]),
+        ("cosine", [1, 0.853553, 0.515705, 0.5, 0.146447, 0.054497, 0.006156, 0]),
+        ("step", [1, 1, 1, 0.1, 0.01, 0.01, 0.01, 0.01]),
+        ("cooldown", [1, 1, 1, 1, 1, 1, 0.333333, 0]),
+    ],
+)
+def test_rates_over_a_run(arm, rates):
+    schedule = make_arm(arm, base=1.0, measure_every=1).learning_rate
+    assert [schedule(1 - progress) for progress in PROGRESS] == pytest.approx(rates, abs=1e-6)
+    assert schedule(-0.01) == schedule(0.0), "a last rollout may overshoot the budget"
+
+
+@pytest.mark.parametrize("arm", ["constant", "constant+final", "abel", "abel-paper"])
+def test_arms_whose_base_is_constant(arm):
+    assert make_arm(arm, base=3e-4, measure_every=1).learning_rate == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("rate", "kl", "adapted"),
+    [
+        (1e-3, 0.021, 1e-3 / 1.5),
+        (1e-3, 0.02, 1e-3),
+        (1e-3, 0.01, 1e-3),
+        (1e-3, 0.005, 1e-3),
+        (1e-3, 0.004, 1.5e-3),
+        (1e-5, 1.0, 1e-5),
+        (9e-3, 0.0, 1e-2),
+    ],
+)
+def test_kl_adapted(rate, kl, adapted):
+    assert kl_adapted(rate, kl) == pytest.approx(adapted)
+
+
+def test_unknown_arms():
+    with pytest.raises(ValueError, match=r"arm must be one of \['constant', 'linear'.*got 'konstant'"):
+        make_arm("konstant", 1e-3, 1)
+
+
+class Weights:
+    """Weights and rate at every optimizer step."""
+
+    def __init__(self, run):
+        arm = make_arm(run.arm, run.learning_rate, run.measure_every)
+        env = make_env(run.env_id, 8, run.seed)
+        model = build(run, arm, env)
+        self.rates, self.weights = [], []
+
+        def look(optimizer, args, kwargs):
+            self.rates.append(optimizer.param_groups[0]["lr"])
+            self.weights.append(
+                np.concatenate([p.detach().flatten().numpy().copy() for p in model.policy.parameters()])
+            )
+
+        model.policy.optimizer.register_step_pre_hook(look)
+        model.learn(run.timesteps, callback=[*arm.others, arm.abel])
+        env.close()
+
+
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+def test_arms_are_one_training_until_their_rates_differ():
+    seen = {arm: Weights(Run("PPO", "CartPole-v1", 1536, arm, seed=3)) for arm in ARMS}
+    constant = seen["constant"]
+    for arm, other in seen.items():
+        same = np.equal(constant.rates, other.rates)
+        first = len(same) if same.all() else int(np.argmin(same))
+        # The step at which the rate first differs starts from the same weights still.
+        for ours, theirs in list(zip(constant.weights, other.weights))[: first + 1]:
+            assert np.array_equal(ours, theirs), arm
+        if arm not in ("constant", "abel", "abel-paper"):
+            assert first < len(same), f"{arm} never moved the rate"
+            assert not np.array_equal(constant.weights[-1], other.weights[-1])
+
+
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+def test_evaluations_do_not_touch_the_training(tmp_path):
+    traces = []
+    for evaluations in (1, 20):
+        run = Run("PPO", "CartPole-v1", 2048, "constant", 1, evaluations=evaluations, final_episodes=1)
+        record = train(run, tmp_path)
+        traces.append((tmp_path / record["run_id"] / "trace.csv").read_text())
+    assert traces[0] == traces[1]

@@ -1,0 +1,131 @@
+"""One run: what its folder holds, that it repeats, that failures are recorded."""
+
+import csv
+import json
+
+import pytest
+
+from agents import PRESETS
+from benchmarks import train as module
+from benchmarks.plan import Run
+from benchmarks.train import publish, train
+from rl_abel import find_decays
+
+pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+SMALL = {"evaluations": 20, "evaluation_episodes": 1, "final_episodes": 5}
+RUN = Run("PPO", "CartPole-v1", 8192, "constant+final", 2, **SMALL)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    train(RUN, out)
+    return out / RUN.run_id
+
+
+def test_run_json(folder):
+    record = json.loads((folder / "run.json").read_text())
+    wanted = {
+        "run_id": RUN.run_id, "status": "complete", "agent": "PPO", "env_id": "CartPole-v1", "arm": "constant+final",
+        "regularization": "none", "weight_decay": 0.0, "learning_rate": 1e-3, "seed": 2, "timesteps": 8192,
+    }  # fmt: skip
+    assert {key: record[key] for key in wanted} == wanted
+    assert record["decays"] == [[7168, "final", 0.1]]
+    assert record["n_bounces"] == 0
+    assert 5 < record["final_return"] <= 500
+    assert record["wall_time_s"] > 0
+    assert set(record["versions"]) >= {"rl_abel", "stable_baselines3", "torch", "python"}
+    assert record["config"]["preset"]["hyperparameters"]["n_epochs"] == 20
+    assert record["error"] is None
+
+
+def test_evaluations_and_trace(folder):
+    evaluations = rows(folder / "evaluations.csv")
+    assert [int(row["timesteps"]) for row in evaluations] == sorted({int(row["timesteps"]) for row in evaluations})
+    assert len(evaluations) == 20
+    assert int(evaluations[-1]["timesteps"]) == 8192
+    assert float(evaluations[0]["learning_rate"]) == 1e-3
+    assert float(evaluations[-1]["learning_rate"]) == pytest.approx(1e-4)
+    trace = rows(folder / "trace.csv")
+    assert list(trace[0]) == ["timesteps", "total", "policy", "value"]
+    assert len(trace) == 31
+    assert find_decays(float(row["total"]) for row in trace) == []
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} == {
+        "run", "evaluations", "trace", "progress", "events",
+    }  # fmt: skip
+
+
+def test_the_same_run_repeats_to_the_last_digit(folder, tmp_path):
+    train(RUN, tmp_path)
+    for name in ("evaluations.csv", "trace.csv"):
+        assert (tmp_path / RUN.run_id / name).read_text() == (folder / name).read_text()
+    first, again = (json.loads((p / "run.json").read_text()) for p in (folder, tmp_path / RUN.run_id))
+    assert {**first, "wall_time_s": 0} == {**again, "wall_time_s": 0}
+
+
+def test_a_failing_run_is_recorded_with_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "make_agent", lambda *args, **kwargs: 1 / 0)
+    record = train(RUN, tmp_path)
+    stored = json.loads((tmp_path / RUN.run_id / "run.json").read_text())
+    assert stored == record
+    assert (record["status"], record["final_return"]) == ("failed", None)
+    assert "ZeroDivisionError" in record["error"]
+    assert "Traceback" in record["error"]
+    assert [path.name for path in tmp_path.iterdir()] == [RUN.run_id]
+
+
+def test_a_folder_that_is_not_finished_holds_no_run_json(tmp_path, monkeypatch):
+    seen = []
+
+    def interrupt(*args, **kwargs):
+        seen.extend(path.name for path in tmp_path.rglob("*"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "make_agent", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(RUN, tmp_path)
+    assert seen
+    assert not list(tmp_path.rglob("run.json"))
+    assert all(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept"),
+    [("failed", "complete", "now"), ("complete", "complete", "before"), ("failed", "failed", "now")],
+)
+def test_the_first_complete_run_is_kept(before, now, kept, tmp_path):
+    for number, status in enumerate((before, now)):
+        aside = tmp_path / f".aside{number}"
+        aside.mkdir()
+        publish({"status": status, "who": ("before", "now")[number]}, aside, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["who"] == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "env_id", "timesteps"),
+    [("DQN", "CartPole-v1", 1800), ("SAC", "Pendulum-v1", 250), ("A2C", "CartPole-v1", 400)],
+)
+@pytest.mark.parametrize("regularization", ["none", "adamw", "adam-l2", "sgd-l2"])
+def test_other_agents_and_regularizations(agent, env_id, timesteps, regularization, tmp_path):
+    strength = 0.0 if regularization == "none" else 1.0
+    run = Run(
+        agent,
+        env_id,
+        timesteps,
+        "abel",
+        0,
+        regularization,
+        strength,
+        evaluations=1,
+        evaluation_episodes=1,
+        final_episodes=1,
+    )
+    record = train(run, tmp_path)
+    assert record["status"] == "complete", record["error"]
+    assert (agent, env_id) in PRESETS
