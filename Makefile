@@ -1,9 +1,15 @@
-# Two commands for a fresh machine with Python 3.11 to 3.13: `make demo` and `make test`.
+# Two commands for a fresh machine with Python 3.11 to 3.13: `make benchmark` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test lint overhead calibration clean
+OUT := results/smoke
+
+.PHONY: benchmark demo throughput test lint overhead calibration clean
+
+benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
+	$(BIN)/python -m benchmarks run smoke --out $(OUT)
+	$(BIN)/python -m benchmarks report $(OUT)
 
 demo: .venv/demo.installed  ## train with the callback for a minute, and show what it did
 	$(BIN)/python -m benchmarks.demo
@@ -18,6 +24,9 @@ lint: .venv/lint.installed  ## style and types
 
 overhead: .venv/test.installed  ## what the callback costs, as ratios
 	$(BIN)/python -m benchmarks.overhead
+
+throughput: .venv/test.installed  ## how fast the benchmark's engine is, as ratios
+	$(BIN)/python -m benchmarks.throughput
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
 	$(BIN)/python -m benchmarks.calibration

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special, stats  # type: ignore[import-untyped]
 
 Array = npt.NDArray[np.float64]
 

@@ -1,0 +1,126 @@
+"""How fast the engine is, as ratios measured in turn: ``python -m benchmarks.throughput``.
+
+- two workers against one, on the same runs;
+- one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
+- rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included).
+
+Launches alternate, so that a machine whose speed drifts slows all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from agents import find_preset
+from benchmarks.plan import Run
+
+ROOT = Path(__file__).parent.parent
+TIMESTEPS = 20_000
+
+
+def runs(n: int) -> list[Run]:
+    """Return n CartPole runs of one arm."""
+    return [Run("PPO", "CartPole-v1", TIMESTEPS, "constant", seed) for seed in range(n)]
+
+
+def launch(n: int, workers: int) -> float:
+    """Seconds of ``python -m benchmarks run`` on n runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Path(folder) / "suite.toml"
+        suite.write_text(
+            f'[[block]]\nagent = "PPO"\nenv_id = "CartPole-v1"\ntimesteps = {TIMESTEPS}\narms = "constant"\nseeds = {n}\n'
+        )
+        command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", f"{folder}/out"]
+        return _seconds([*command, "--workers", str(workers)])
+
+
+def bare(n: int) -> float:
+    """Seconds of a loop of ``model.learn`` and the same evaluations, in one process, nothing written."""
+    return _seconds([sys.executable, "-m", "benchmarks.throughput", "--bare", str(n)])
+
+
+def bare_loop(n: int) -> None:
+    """Train and evaluate n runs as a script would, with SB3's own parts alone."""
+    import torch
+    from stable_baselines3.common.callbacks import EvalCallback
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    from agents import make_agent
+    from envs import make_env, make_evaluation_env
+
+    torch.set_num_threads(1)
+    for run in runs(n):
+        preset = find_preset(run.agent, run.env_id)
+        env, evaluation_env = make_env(run.env_id, preset.n_envs, run.seed), make_evaluation_env(run.env_id, 10, 10**6)
+        model = make_agent(run.agent, run.env_id, env, learning_rate=run.learning_rate, seed=run.seed)
+        every = run.timesteps // run.evaluations // preset.n_envs
+        model.learn(
+            run.timesteps, callback=EvalCallback(evaluation_env, eval_freq=every, n_eval_episodes=10, verbose=0)
+        )
+        evaluate_policy(model, evaluation_env, run.final_episodes, warn=False)
+
+
+def zoo(n: int) -> float:
+    """Seconds of n launches of rl_zoo3's command with the same hyperparameters, budget and evaluations."""
+    preset = find_preset("PPO", "CartPole-v1")
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [f"n_envs: {preset.n_envs}", f"n_timesteps: {TIMESTEPS}", f"learning_rate: {preset.learning_rate}"]
+        lines += [f"{name}: {value!r}" for name, value in preset.hyperparameters.items()]
+        config = Path(folder) / "ppo.yml"
+        config.write_text("CartPole-v1:\n" + "".join(f"  {line}\n" for line in lines))
+        command = [sys.executable, "-m", "rl_zoo3.train", "--algo", "ppo", "--env", "CartPole-v1", "-conf", str(config)]
+        command += ["-f", f"{folder}/logs", "--eval-freq", str(TIMESTEPS // 20), "--eval-episodes", "10"]
+        command += ["--n-eval-envs", "10", "--device", "cpu", "--num-threads", "1", "--verbose", "0"]
+        return sum(_seconds([*command, "--seed", str(run.seed)]) for run in runs(n))
+
+
+def _seconds(command: Sequence[str]) -> float:
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return time.perf_counter() - start
+
+
+def ratios(above: Callable[[], float], below: Callable[[], float], repeats: int) -> list[float]:
+    """Return the ratio of the two durations, measured in turn."""
+    return [above() / below() for _ in range(repeats)]
+
+
+def main() -> None:
+    """Measure and print the three ratios, each beside its target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=24, help="runs a launch (default 24)")
+    parser.add_argument("--repeats", type=int, default=3, help="pairs of launches (default 3)")
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.bare is not None:
+        bare_loop(given.bare)
+        return
+    n, few = given.runs, max(2, given.runs // 4)
+    comparisons = [
+        (f"one worker / two workers, {n} runs", lambda: launch(n, 1), lambda: launch(n, 2), "at least 1.9"),
+        (f"one worker / bare loop, {n} runs", lambda: launch(n, 1), lambda: bare(n), "at most 1.03"),
+        (f"rl_zoo3 / one worker, {few} runs", lambda: zoo(few), lambda: launch(few, 1), "at least 1.2"),
+    ]
+    table = Table(title="How fast the engine is")
+    for heading in ("durations", "median ratio", "all", "target"):
+        table.add_column(heading, justify="left" if heading == "durations" else "right")
+    for label, above, below, target in comparisons:
+        measured = ratios(above, below, given.repeats)
+        table.add_row(label, f"{statistics.median(measured):.3f}", " ".join(f"{r:.2f}" for r in measured), target)
+    Console(width=max(Console().width, 100)).print(table)
+
+
+if __name__ == "__main__":
+    main()
