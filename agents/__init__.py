@@ -10,12 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agents.presets import PRESETS, Preset, find_preset
-from agents.regularization import REGULARIZATIONS, regularized_optimizer
+from agents.regularization import LEARNING_RATE_SCALE, REGULARIZATIONS, regularized_optimizer
 
 if TYPE_CHECKING:
     from agents.factory import make_agent
 
-__all__ = ["PRESETS", "REGULARIZATIONS", "Preset", "find_preset", "make_agent", "regularized_optimizer"]
+__all__ = [
+    "LEARNING_RATE_SCALE",
+    "PRESETS",
+    "REGULARIZATIONS",
+    "Preset",
+    "find_preset",
+    "make_agent",
+    "regularized_optimizer",
+]
 
 _LAZY = {"make_agent": "agents.factory"}
 

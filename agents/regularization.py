@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 REGULARIZATIONS = ("none", "adamw", "adam-l2", "sgd-l2")
 
+LEARNING_RATE_SCALE = {"none": 1.0, "adamw": 1.0, "adam-l2": 1.0, "sgd-l2": 100.0}
+"""What to multiply a preset's base rate by. The presets' rates are Adam's, whose steps have the size
+of the rate whatever the gradients are; PPO's gradients are clipped to a norm of 0.5 over all weights."""
+
 MOMENTUM = 0.9
 """Momentum of "sgd-l2", as in the paper's experiments (Lewkowycz 2021)."""
 
@@ -30,7 +34,7 @@ def regularized_optimizer(
     - "sgd-l2": SGD with momentum 0.9, damped by 0.9, that is, its step is a running mean of the
       gradients. So the e-folds are those of AdamW, and Eq. 1 of the paper holds with the learning
       rate as it is; undamped momentum would multiply both by 10. Its rate is on another scale than
-      Adam's.
+      Adam's: see ``LEARNING_RATE_SCALE``.
 
     For A2C, whose own optimizer is RMSprop, all but "none" also change the optimizer.
 

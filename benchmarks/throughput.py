@@ -37,9 +37,8 @@ def launch(n: int, workers: int) -> float:
     """Seconds of ``python -m benchmarks run`` on n runs."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder) / "suite.toml"
-        suite.write_text(
-            f'[[block]]\nagent = "PPO"\nenv_id = "CartPole-v1"\ntimesteps = {TIMESTEPS}\narms = "constant"\nseeds = {n}\n'
-        )
+        block = {"agent": '"PPO"', "env_id": '"CartPole-v1"', "timesteps": TIMESTEPS, "arms": '"constant"', "seeds": n}
+        suite.write_text("[[block]]\n" + "".join(f"{key} = {value}\n" for key, value in block.items()))
         command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", f"{folder}/out"]
         return _seconds([*command, "--workers", str(workers)])
 

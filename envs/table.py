@@ -72,7 +72,7 @@ _TABLE = (
     # -v1 is MinAtar's minimal action set, -v0 all six actions for every game.
     EnvSpec("MinAtar/Breakout-v1", "minatar", 27.09, _MINATAR, 0.400, 1000, _MINATAR_LIMIT),
     EnvSpec("MinAtar/Asterix-v1", "minatar", 13.60, _MINATAR, 0.485, 1000, _MINATAR_LIMIT),
-    EnvSpec("MinAtar/Freeway-v1", "minatar", 55.86, _MINATAR, 0.380, 200, _MINATAR_LIMIT),
+    EnvSpec("MinAtar/Freeway-v1", "minatar", 55.86, _MINATAR, 0.408, 1000, _MINATAR_LIMIT),
     EnvSpec("MinAtar/Seaquest-v1", "minatar", 37.96, _MINATAR, 0.117, 1000, _MINATAR_LIMIT),
     EnvSpec("MinAtar/SpaceInvaders-v1", "minatar", 188.03, _MINATAR, 4.109, 1000, _MINATAR_LIMIT),
     EnvSpec("PongNoFrameskip-v4", "atari", 20.989, _zoo("PPO 21.0 ± 0.1, 10M steps"), -20.290, 200),

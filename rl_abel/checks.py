@@ -24,11 +24,11 @@ def check_between(name: str, value: object, low: float, high: float) -> float:
 
 def check_integer(name: str, value: object, at_least: int) -> int:
     """Return the integer as Python's own."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < at_least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < at_least:
         raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
     return int(value)
 
 
 def _number(value: object) -> float:
     """Return NaN, which is in no range, for what is not a number."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)

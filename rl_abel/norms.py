@@ -91,7 +91,7 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
     # A parameter that two networks share has a name in each, so duplicates tell the shared ones.
     names: dict[torch.Tensor, list[str]] = {}
     for name, parameter in policy.named_parameters(remove_duplicate=False):
-        if id(parameter) in owned or not owned and "_target" not in name.partition(".")[0]:
+        if id(parameter) in owned or (not owned and "_target" not in name.partition(".")[0]):
             names.setdefault(parameter, []).append(name)
     networks = {p: {network for name in aliases if (network := _network(name))} for p, aliases in names.items()}
     if getattr(policy, "shared_lstm", False):

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC
 
-from agents import PRESETS, REGULARIZATIONS, find_preset, make_agent, regularized_optimizer
+from agents import LEARNING_RATE_SCALE, PRESETS, REGULARIZATIONS, find_preset, make_agent, regularized_optimizer
 from agents.networks import MinAtarCnn
 from agents.optimizers import MatrixAdam, MatrixAdamW, MatrixSGD
 from envs import ENVS, FAMILIES, find_env, make_env
@@ -220,6 +220,10 @@ def test_what_sb3_sets_of_an_optimizer_is_kept(algorithm, env_id, settings, opti
 def test_regularized_optimizer(algorithm, regularization, optimizer_class, optimizer_kwargs):
     weight_decay = 0.0 if regularization == "none" else 0.1
     assert regularized_optimizer(algorithm, regularization, weight_decay) == (optimizer_class, optimizer_kwargs)
+
+
+def test_every_regularization_has_a_scale_of_its_rate():
+    assert list(LEARNING_RATE_SCALE) == list(REGULARIZATIONS)
 
 
 @pytest.mark.parametrize(
