@@ -158,10 +158,8 @@ class AbelCallback(BaseCallback):
         if _finite(norms):
             self._norms = norms
         self._record()
-        # SB3 dumps before it trains, so the last update would never be seen.
         if self.locals.get("log_interval", 1) is not None:
-            self.logger.record("time/total_timesteps", self.model.num_timesteps, exclude="tensorboard")
-            self.logger.dump(self.model.num_timesteps)
+            self._dump_last_update()
 
     def _measure(self) -> bool:
         """Measure, let the rule decide, and keep both; whether anything was measured."""
@@ -238,6 +236,17 @@ class AbelCallback(BaseCallback):
         self.logger.record("abel/factor", self.factor)
         self.logger.record("abel/bounces", self.n_bounces)
         self.logger.record("abel/decays", len(self.decays))
+
+    def _dump_last_update(self) -> None:
+        # SB3 dumps before it trains, so the last update would never be seen.
+        logger = self.logger
+        logger.record("time/total_timesteps", self.model.num_timesteps, exclude="tensorboard")
+        stores: list[Any] = [logger.name_to_value, logger.name_to_count, logger.name_to_excluded]
+        kept = [dict(store) for store in stores]
+        logger.dump(self.model.num_timesteps)
+        # SB3 leaves the last update's values in the logger, where users read them after learn().
+        for store, values in zip(stores, kept):
+            store.update(values)
 
     def _record_after_dump(self) -> None:
         # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.

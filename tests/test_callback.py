@@ -405,6 +405,14 @@ def test_no_log_is_written_where_logging_is_off(log_to):
     assert (folder / "progress.csv").read_text() == ""
 
 
+def test_the_last_values_can_be_read_from_the_logger():
+    """As without the callback; SB3's own tests do."""
+    model = make_model("PPO")
+    model.learn(100, callback=callback())
+    assert model.logger.name_to_value["train/n_updates"] == model._n_updates == 10
+    assert model.logger.name_to_value["abel/weight_norm_total"] == weight_norms(model)["total"]
+
+
 # What it says
 
 
