@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from agents import REGULARIZATIONS, find_preset
+from agents import LEARNING_RATE_SCALE, REGULARIZATIONS, find_preset
 from envs import find_env
 
 ARMS = (
@@ -73,8 +73,9 @@ class Run:
 
     @property
     def learning_rate(self) -> float:
-        """Base learning rate."""
-        return find_preset(self.agent, self.env_id).learning_rate * self.rate_multiplier
+        """Base learning rate; SGD's is on another scale than that of the presets' Adam."""
+        scale = LEARNING_RATE_SCALE.get(self.regularization, 1.0)
+        return find_preset(self.agent, self.env_id).learning_rate * scale * self.rate_multiplier
 
     @property
     def weight_decay(self) -> float:

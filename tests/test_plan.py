@@ -28,6 +28,9 @@ def test_the_strength_is_e_folds():
     faster = replace(run, rate_multiplier=3.0)
     assert faster.weight_decay == pytest.approx(run.weight_decay / 3)
     assert RUN.weight_decay == 0.0
+    sgd = replace(run, regularization="sgd-l2")
+    assert sgd.learning_rate == pytest.approx(0.1)
+    assert sgd.learning_rate * sgd.weight_decay * 391 * 20 == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("suite", [suite for suite in SUITES.values() if suite.name != "smoke"], ids=lambda s: s.name)
