@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import torch
+
 from rl_abel.norms import measured_parameters, optimizers
 
 if TYPE_CHECKING:
@@ -47,12 +49,16 @@ def dropped_optimizer_kwargs(model: BaseAlgorithm) -> str | None:
     name, given = type(model).__name__, list(model.policy_kwargs)
     if name not in OVERWRITING or "optimizer_kwargs" not in given or "optimizer_class" not in given:
         return None
+    kwargs = model.policy_kwargs["optimizer_kwargs"]
+    own_class, own_kwargs = {
+        "A2C": (torch.optim.RMSprop, {"alpha": 0.99, "weight_decay": 0}),
+        "QRDQN": (torch.optim.Adam, {"eps": 0.01 / getattr(model, "batch_size", 1)}),
+    }[name]
     if given.index("optimizer_kwargs") > given.index("optimizer_class"):
         return None
-    own = {"A2C": {"alpha", "eps", "weight_decay"}, "QRDQN": {"eps"}}[name]
-    if set(model.policy_kwargs["optimizer_kwargs"]) != own:
+    if model.policy_kwargs["optimizer_class"] is not own_class or not own_kwargs.items() <= kwargs.items():
         return None
     return (
         f"rl_abel: {name} has dropped the optimizer_kwargs of your policy_kwargs, weight decay included: it keeps them "
-        f"only where optimizer_class is given too. In use is {model.policy_kwargs['optimizer_kwargs']}."
+        f"only where optimizer_class is given too. In use is {kwargs}."
     )

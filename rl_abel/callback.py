@@ -75,8 +75,9 @@ class AbelCallback(BaseCallback):
         )
         self._memory = Memory.empty()
         self._norms: dict[str, float] = {}
-        self._started = False
+        self._started = self._in_rollout = False
         self._warned_non_finite = False
+        self._n_updates_at_start = 0
         # Timesteps from which the next one is due; set at training start.
         self._next_measurement = 0.0
         self._next_final_decay = math.inf
@@ -102,7 +103,7 @@ class AbelCallback(BaseCallback):
         return self._memory.trace
 
     def _init_callback(self) -> None:
-        self._started = False
+        self._started = self._in_rollout = False
         self._require_rollouts()
         parts = ["total", *measured_parameters(self.model)]
         if self.watch not in parts:
@@ -115,6 +116,7 @@ class AbelCallback(BaseCallback):
         self._recall()
         self._started = True
         self._warned_non_finite = False
+        self._n_updates_at_start = self.model._n_updates
         progress = self._progress()
         if self.final_decay_at is None or progress < self.final_decay_at:
             self._memory.lift_final_decay()
@@ -128,12 +130,13 @@ class AbelCallback(BaseCallback):
         self._warn_of_too_few_measurements()
 
     def _on_step(self) -> bool:
-        if not self._started:
-            self._require_rollouts()
+        if not self._in_rollout:
+            self._refuse_to_be_a_child()
         self._record_after_dump()
         return True
 
     def _on_rollout_start(self) -> None:
+        self._in_rollout = True
         self._record_after_dump()
 
     def _on_rollout_end(self) -> None:
@@ -141,7 +144,8 @@ class AbelCallback(BaseCallback):
         changed = False
         if timestep >= self._next_measurement and self.model._n_updates != self._memory.data["n_updates"]:
             changed = self._measure()
-        if timestep >= self._next_final_decay:
+        # A budget that is one rollout would be spent at the decayed rate as a whole.
+        if timestep >= self._next_final_decay and self.model._n_updates != self._n_updates_at_start:
             self._memory.add_decay(Decay(timestep, "final", self.decay_factor))
             self._say_decay(f"{self.final_decay_at:.0%} of the budget is used up")
             changed = True
@@ -190,7 +194,8 @@ class AbelCallback(BaseCallback):
         model = self.model
         data = getattr(model, ATTRIBUTE, None)
         if data is None or model.num_timesteps == 0:
-            data = Memory.empty(model._n_updates, self.measure_every or self._default_interval()).data
+            parts = list(measured_parameters(model))
+            data = Memory.empty(model._n_updates, self.measure_every or self._default_interval(), parts).data
             setattr(model, ATTRIBUTE, data)
         self._memory = Memory(data)
         trace = self._memory.trace
@@ -203,9 +208,13 @@ class AbelCallback(BaseCallback):
             data["rule"] = identity
 
     def _default_interval(self) -> int:
-        budget = self.model._total_timesteps - self.model.num_timesteps
         rollout = self._rollout_timesteps()
-        return rollout * max(1, round(budget / MEASUREMENTS / rollout))
+        return rollout * max(1, round(self._timesteps_left() / MEASUREMENTS / rollout))
+
+    def _timesteps_left(self) -> int:
+        """Timesteps of the budget in which SB3 trains."""
+        begin = max(self.model.num_timesteps, getattr(self.model, "learning_starts", 0))
+        return max(0, self.model._total_timesteps - begin)
 
     def _rollout_timesteps(self) -> int:
         """Timesteps of a rollout where that is known beforehand, else 1."""
@@ -265,9 +274,8 @@ class AbelCallback(BaseCallback):
 
     def _warn_of_too_few_measurements(self) -> None:
         needed = getattr(self.rule, "min_measurements", 0)
-        left = self.model._total_timesteps - self.model.num_timesteps
         spacing = math.ceil(self._memory.data["measure_every"] / self._rollout_timesteps()) * self._rollout_timesteps()
-        expected = len(self._memory.data["trace"]) + left // spacing
+        expected = len(self._memory.data["trace"]) + self._timesteps_left() // spacing
         if expected < needed and self.max_decays != 0:
             warnings.warn(
                 f"rl_abel: about {expected} measurements of the weight norm fit into this training, one every "
@@ -279,10 +287,15 @@ class AbelCallback(BaseCallback):
 
     def _require_rollouts(self) -> None:
         if self.parent is not None:
-            raise ValueError(
-                f"AbelCallback cannot work inside {type(self.parent).__name__}, which passes on steps but no rollouts. "
-                "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
-            )
+            self._refuse_to_be_a_child()
+
+    def _refuse_to_be_a_child(self) -> None:
+        # Lists in lists hide the parent: what gives it away is a step outside of any rollout.
+        where = "another callback" if self.parent is None else type(self.parent).__name__
+        raise ValueError(
+            f"AbelCallback cannot work inside {where}, which passes on steps but no rollouts. "
+            "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
+        )
 
     def _require_alone(self) -> None:
         root = self.locals.get("callback")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rl_abel.norms import with_total
@@ -31,7 +32,7 @@ class Memory:
         self.data = data
 
     @classmethod
-    def empty(cls, n_updates: int = 0, measure_every: int = 1) -> Memory:
+    def empty(cls, n_updates: int = 0, measure_every: int = 1, parts: Sequence[str] = ()) -> Memory:
         """Return the memory of a run that has measured nothing yet."""
         return cls(
             {
@@ -41,7 +42,7 @@ class Memory:
                 "decays": [],
                 "rule": None,
                 "rule_state": None,
-                "parts": [],
+                "parts": list(parts),
                 "trace": [],
             }
         )
@@ -80,7 +81,6 @@ class Memory:
     def add_measurement(self, timestep: int, norms: dict[str, float]) -> None:
         """Append a measurement to the trace."""
         # A row is one string: SB3 writes JSON with a line for every number, which is twice the size.
-        self.data["parts"] = [part for part in norms if part != "total"]
         self.data["trace"].append(json.dumps([timestep, *(norms[part] for part in self.data["parts"])]))
 
     @property

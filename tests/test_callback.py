@@ -20,6 +20,7 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim import RMSprop
 
 from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model
@@ -150,6 +151,13 @@ def test_the_final_decay_comes_once_at_its_place():
     assert model.lr_schedule(0.0) == 0.5e-3
 
 
+def test_a_single_rollout_is_not_decayed_as_a_whole():
+    model, abel = make_model("PPO", n_steps=100), AbelCallback()
+    model.learn(100, callback=abel)
+    assert abel.decays == []
+    assert model.policy.optimizer.param_groups[0]["lr"] == 1e-3
+
+
 def test_the_final_decay_lapses_in_a_longer_learn_and_comes_again():
     model, abel = make_model("PPO"), AbelCallback(rule=DecayAt(3), decay_factor=0.5)
     model.learn(400, callback=abel)
@@ -251,6 +259,8 @@ def test_before_any_training_everything_is_empty():
     abel = AbelCallback()
     assert (abel.factor, abel.n_bounces, abel.decays) == (1.0, 0, [])
     assert abel.trace == {"timesteps": [], "total": []}
+    make_model("PPO").learn(20, callback=abel)
+    assert abel.trace == {"timesteps": [], "total": [], "policy": [], "value": [], "log_std": []}
 
 
 def test_a_non_finite_norm_is_skipped_with_one_warning():
@@ -317,11 +327,17 @@ def test_two_of_them_on_one_model_are_an_error():
             env, callback_on_new_best=CallbackList([AbelCallback()]), eval_freq=20, n_eval_episodes=1
         ),
         lambda env: EveryNTimesteps(20, AbelCallback()),
+        lambda env: EveryNTimesteps(20, CallbackList([CallbackList([AbelCallback()])])),
+        lambda env: EvalCallback(
+            env, callback_after_eval=CallbackList([CallbackList([AbelCallback()])]), eval_freq=20, n_eval_episodes=1
+        ),
     ],
 )
 def test_as_a_child_it_says_what_to_do(nest):
     model = make_model("A2C")
-    with pytest.raises(ValueError, match=r"inside (EvalCallback|EveryNTimesteps).*Put it beside: model.learn"):
+    with pytest.raises(
+        ValueError, match=r"inside (EvalCallback|EveryNTimesteps|another callback).*Put it beside: model.learn"
+    ):
         model.learn(STEPS, callback=nest(make_model("A2C").get_env()))
 
 
@@ -446,6 +462,7 @@ def test_trpo_says_what_the_rate_reaches(capsys):
         ({"optimizer_kwargs": {"weight_decay": 0.1}}, True),
         ({"optimizer_kwargs": {"weight_decay": 0.1}, "optimizer_class": torch.optim.AdamW}, False),
         ({"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}, False),
+        ({"optimizer_kwargs": {"alpha": 0.9, "eps": 1e-4, "weight_decay": 0.1}, "optimizer_class": RMSprop}, False),
         ({}, False),
     ],
 )
@@ -463,6 +480,9 @@ def test_a_warning_when_too_few_measurements_fit(recwarn):
     model = make_model("PPO")
     with pytest.warns(UserWarning, match=r"about 5 measurements .* one every 20 timesteps.* needs 21"):
         model.learn(100, callback=AbelCallback())
+    recwarn.clear()
+    with pytest.warns(UserWarning, match=r"about 5 measurements"):
+        make_model("SAC", learning_starts=235).learn(240, callback=AbelCallback(measure_every=1))
     recwarn.clear()
     make_model("PPO").learn(500, callback=AbelCallback())
     make_model("PPO").learn(100, callback=AbelCallback(max_decays=0))
