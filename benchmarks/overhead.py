@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -56,7 +54,7 @@ def training(name: str, callback: BaseCallback | None) -> Callable[[], object]:
 def paired_ratios(name: str, pairs: int) -> list[float]:
     """Time with our callback over time without any, pair by pair, first one then the other first."""
     ratios = []
-    for pair in track(range(pairs), description=f"{name:4} "):
+    for pair in range(pairs):
         # Decisions would change the training; measuring, recording and scheduling all remain.
         abel = AbelCallback(max_decays=0, final_decay_at=None)
         works = {"with": training(name, abel), "without": training(name, None)}
@@ -94,20 +92,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=TRAININGS, help="these algorithms (default: all)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    table = Table(title="What AbelCallback costs")
-    for heading in ("cost", "median ratio", "middle half", "target"):
-        table.add_column(heading, justify="left" if heading == "cost" else "right")
+    console = Console(width=100)
+    _print(console, "cost", "median ratio", "middle half", "target")
     for name in arguments.only if arguments.only is not None else TRAININGS:
         ratios = paired_ratios(name, arguments.pairs)
         quarters = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         middle = f"{quarters[0]:.4f} to {quarters[2]:.4f}"
         label = f"{name} training, {TRAININGS[name][2]:,} timesteps"
-        table.add_row(label, f"{statistics.median(ratios):.4f}", middle, "1.005")
+        _print(console, label, f"{statistics.median(ratios):.4f}", middle, "1.005")
     for size, width in SIZES.items():
         count, ratio = norm_ratio(width)
-        table.add_row(f"weight_norms of {count:,} floats / dot product", f"{ratio:.2f}", "", "1.5" * (size == "10M"))
-    table.add_row("importing rl_abel after stable_baselines3", f"{import_milliseconds():.1f} ms", "", "50 ms")
-    Console(width=max(Console().width, 100)).print(table)
+        _print(console, f"weight_norms of {count:,} floats / dot product", f"{ratio:.2f}", "", "1.5" * (size == "10M"))
+    _print(console, "importing rl_abel after stable_baselines3", f"{import_milliseconds():.1f} ms", "", "50 ms")
+
+
+def _print(console: Console, label: str, *figures: str) -> None:
+    # A line at a time: the whole takes long, and what has been measured shall not be lost.
+    console.print(f"{label:<48}" + "".join(f"{figure:>17}" for figure in figures), highlight=False)
 
 
 if __name__ == "__main__":
