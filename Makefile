@@ -1,4 +1,4 @@
-# Two commands for a fresh machine with Python 3.11 to 3.13: `make benchmark` and `make test`.
+# Two commands for a fresh machine with Python 3.11 to 3.13: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
@@ -7,9 +7,8 @@ OUT := results/smoke
 
 .PHONY: benchmark demo throughput test lint overhead calibration clean
 
-benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
+benchmark: .venv/bench.installed  ## every arm of the benchmark once
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
-	$(BIN)/python -m benchmarks report $(OUT)
 
 demo: .venv/demo.installed  ## train with the callback for a minute, and show what it did
 	$(BIN)/python -m benchmarks.demo

@@ -1,4 +1,4 @@
-"""The benchmark's command: ``python -m benchmarks list | run | report | show``."""
+"""The benchmark's command: ``python -m benchmarks list | run | show``."""
 
 from __future__ import annotations
 
@@ -35,13 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a dask scheduler, in place of this machine")
     run.add_argument("--retry-failed", action="store_true", help="try failed runs again")
-    report = commands.add_parser("report", help="tables, figures and report.html of a folder of runs")
-    report.add_argument("out", type=Path)
     show = commands.add_parser("show", help="one run: configuration, result, the command that repeats it")
     show.add_argument("run_id")
     show.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
-    action = {"list": _list, "run": _run, "report": _report, "show": _show}[given.command]
+    action = {"list": _list, "run": _run, "show": _show}[given.command]
     try:
         return action(given)
     except (ValueError, RuntimeError, OSError) as error:
@@ -113,7 +111,6 @@ def _run(given: argparse.Namespace) -> int:
         console.print(f"  failed: {run_id}   (python -m benchmarks show {run_id} --out {given.out})")
     if len(progress.failed) > 10:
         console.print(f"  and {len(progress.failed) - 10} more")
-    console.print(f"Next: python -m benchmarks report {given.out}")
     return 1 if progress.failed else 0
 
 
@@ -124,15 +121,6 @@ def _announce(suite: Suite, runs: Sequence[Run], given: argparse.Namespace) -> N
         "" if given.scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, given.workers))}"
     )
     console.print(f"{suite.name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
-
-
-def _report(given: argparse.Namespace) -> int:
-    from benchmarks.report import terminal_table, write_report
-
-    page = write_report(given.out)
-    console.print(terminal_table(given.out))
-    console.print(f"\nPage: {page}")
-    return 0
 
 
 def _show(given: argparse.Namespace) -> int:
