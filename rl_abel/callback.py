@@ -14,7 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from rl_abel import advice
 from rl_abel.checks import check_between, check_integer, check_number
 from rl_abel.memory import ATTRIBUTE, Decay, Memory
-from rl_abel.norms import measured_parameters, weight_norms
+from rl_abel.norms import measured_parameters, norms_of, weight_norms
 from rl_abel.rule import Rule, make_rule, replay
 from rl_abel.schedule import Scaled, unscaled
 
@@ -78,6 +78,8 @@ class AbelCallback(BaseCallback):
         self._started = self._in_rollout = False
         self._warned_non_finite = False
         self._n_updates_at_start = 0
+        self._measured_policy: Any = None
+        self._parameters: dict[str, Any] = {}
         # Timesteps from which the next one is due; set at training start.
         self._next_measurement = 0.0
         self._next_final_decay = math.inf
@@ -115,6 +117,7 @@ class AbelCallback(BaseCallback):
         self._require_alone()
         self._recall()
         self._started = True
+        self._measured_policy = None
         self._warned_non_finite = False
         self._n_updates_at_start = self.model._n_updates
         progress = self._progress()
@@ -167,7 +170,10 @@ class AbelCallback(BaseCallback):
 
     def _measure(self) -> bool:
         """Measure, let the rule decide, and keep both; whether anything was measured."""
-        timestep, norms = self.model.num_timesteps, weight_norms(self.model)
+        # Finding the parameters takes as long as measuring them, and they stay the same in a training.
+        if self._measured_policy is not self.model.policy:
+            self._measured_policy, self._parameters = self.model.policy, measured_parameters(self.model)
+        timestep, norms = self.model.num_timesteps, norms_of(self._parameters)
         self._memory.data["n_updates"] = self.model._n_updates
         if not _finite(norms):
             if not self._warned_non_finite:

@@ -26,6 +26,9 @@ OUTSIDE_TOTAL = ("log_std",)
 ROW = 1024
 """Floats summed in their own precision; the row sums are added as doubles."""
 
+SMALL = 32 * ROW
+"""Tensors with fewer floats are copied into doubles, which for large ones would cost too much."""
+
 
 def weight_norms(model: BaseAlgorithm) -> dict[str, float]:
     """Squared L2 norm |w|^2 of each part of the model (Lewkowycz 2021, Sec. 2).
@@ -40,9 +43,12 @@ def weight_norms(model: BaseAlgorithm) -> dict[str, float]:
         outside the total, where it is a parameter of its own
     :raises TypeError: if the model is not one of PyTorch (SBX)
     """
-    parts = measured_parameters(model)
-    squares = iter(squared_norms([p for named in parts.values() for p in named.values()]))
-    return with_total({part: math.fsum(next(squares) for _ in named) for part, named in parts.items()})
+    return norms_of(measured_parameters(model))
+
+
+def norms_of(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, float]:
+    """Squared norms of parts as :func:`measured_parameters` returns them, with their total."""
+    return with_total(dict(zip(parts, squared_norms([list(named.values()) for named in parts.values()]))))
 
 
 def with_total(norms: Mapping[str, float]) -> dict[str, float]:
@@ -50,28 +56,32 @@ def with_total(norms: Mapping[str, float]) -> dict[str, float]:
     return {"total": math.fsum(norm for part, norm in norms.items() if part not in OUTSIDE_TOTAL), **norms}
 
 
-def squared_norms(tensors: Sequence[torch.Tensor]) -> list[float]:
-    """Squared L2 norm of each tensor, to about 1e-7 of its value, in one synchronisation.
+@torch.no_grad()
+def squared_norms(groups: Sequence[Sequence[torch.Tensor]]) -> list[float]:
+    """Squared L2 norm of each group of tensors, to about 1e-7 of its value, in one synchronisation.
 
     A plain float32 dot product over ten million weights is off by 1e-4, which is more than a norm
     moves between two measurements.
     """
-    if not tensors:
-        return []
-    sums = [_sum_of_squares(tensor.detach()) for tensor in tensors]
-    result: list[float] = torch.stack([s.to(sums[0]) for s in sums]).tolist()
+    sums = [_sum_of_squares(group) for group in groups]
+    result: list[float] = torch.stack([s.to(sums[0]) for s in sums]).tolist() if sums else []
     return result
 
 
-def _sum_of_squares(tensor: torch.Tensor) -> torch.Tensor:
-    flat = tensor.reshape(-1)
-    if flat.dtype in (torch.float16, torch.bfloat16):
-        flat = flat.float()
-    even = flat.numel() - flat.numel() % ROW
-    accumulator = torch.float32 if flat.device.type == "mps" else torch.float64
-    total: torch.Tensor = flat[even:].to(accumulator).square().sum()
-    if even:
-        total = total + torch.linalg.vector_norm(flat[:even].view(-1, ROW), dim=1).to(accumulator).square().sum()
+def _sum_of_squares(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    accumulator = torch.float32 if flat[0].device.type == "mps" else torch.float64
+    # Small tensors go together, exactly: what costs is the number of calls.
+    small = [tensor for tensor in flat if tensor.numel() < SMALL]
+    sums = [torch.cat(small).to(accumulator).square().sum()] if small else []
+    for tensor in flat:
+        if tensor.numel() >= SMALL:
+            even = tensor.numel() - tensor.numel() % ROW
+            rows = tensor[:even].view(-1, ROW)
+            rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+            sums.append(torch.linalg.vector_norm(rows, dim=1).to(accumulator).square().sum())
+            sums.append(tensor[even:].to(accumulator).square().sum())
+    total: torch.Tensor = sums[0] if len(sums) == 1 else torch.stack([s.to(sums[0]) for s in sums]).sum()
     return total
 
 

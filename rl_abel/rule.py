@@ -106,10 +106,10 @@ class TrendRule:
         norms = [*state["norms"], weight_norm][-(max(STRIDES) * self.window + 1) :]
         phase, largest_growth = state["phase"], state["largest_growth"]
         if phase == "fall":
-            if any(t < -self.z for t in self._trends(norms)):
+            if any(t < -self.z for t in self._trends(norms, -1)):
                 phase = "minimum"
         elif phase == "minimum":
-            if any(t > self.z for t in self._trends(norms)):
+            if any(t > self.z for t in self._trends(norms, 1)):
                 phase, largest_growth = "equilibrium", self._growth(norms)
         else:
             growth = self._growth(norms)
@@ -118,8 +118,12 @@ class TrendRule:
                 return {**self.init(), "norms": [weight_norm]}, True
         return {"phase": phase, "norms": norms, "largest_growth": largest_growth}, False
 
-    def _trends(self, norms: Sequence[float]) -> Iterable[float]:
-        return (t_statistic(norms, k, self.window) for k in STRIDES if len(norms) > k * self.window)
+    def _trends(self, norms: Sequence[float], sign: int) -> Iterable[float]:
+        """t-statistics of those strides whose mean increment has the sign."""
+        for stride in STRIDES:
+            span = stride * self.window
+            if len(norms) > span and sign * (norms[-1] - norms[-1 - span]) > 0:
+                yield t_statistic(norms, stride, self.window)
 
     def _growth(self, norms: Sequence[float]) -> float:
         return (norms[-1] - norms[-1 - self.window]) / self.window

@@ -589,12 +589,12 @@ def test_batch_norm_statistics_are_not_weights():
     assert weight_norms(model) == before
 
 
-@pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 3_000_000])
+@pytest.mark.parametrize("n", [1, 1023, 32_767, 32_768, 32_769, 3_000_000])
 def test_norms_are_exact_to_six_digits(n):
     from rl_abel.norms import squared_norms
 
     tensor = torch.randn(n, generator=torch.Generator().manual_seed(n))
-    [norm] = squared_norms([tensor])
+    [norm] = squared_norms([[tensor]])
     assert norm == pytest.approx(tensor.double().square().sum().item(), rel=2e-7)
 
 
