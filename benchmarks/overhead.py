@@ -1,23 +1,28 @@
 """What the callback costs, as ratios measured in one process: ``python -m benchmarks.overhead``.
 
-Trainings with and without it alternate, so that a machine whose speed drifts slows both alike; the
-figure is the median of the paired ratios.
+A training with the callback and the same one without take turns of a few environment steps, on one
+core, each with its own state of the random generators: two whole trainings one after the other
+differ by some 5 % of their own accord, ten times what is to be measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import random
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
 from rich.console import Console
 from stable_baselines3 import A2C, DQN, PPO, SAC
-from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel import AbelCallback, weight_norms
 
@@ -30,11 +35,82 @@ TRAININGS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
 SIZES = {"10k": 93, "1M": 993, "10M": 3155}
 
 
-class Nothing(BaseCallback):
-    """What any callback costs: SB3's own calls of its hooks."""
+TURN = 10
+"""Environment steps of a turn; with turns of 100 the ratios of equal trainings scatter twice as much."""
 
-    def _on_step(self) -> bool:
-        return True
+
+class Turns:
+    """Two threads of which one runs at a time; the processor time of each is kept apart."""
+
+    def __init__(self, first: str, second: str) -> None:
+        self.seconds = {first: 0.0, second: 0.0}
+        self._other = {first: second, second: first}
+        self._may_run = {first: threading.Semaphore(1), second: threading.Semaphore(0)}
+        self._random_states = {name: _random_state() for name in self.seconds}
+        self._started = 0.0
+
+    def begin(self, name: str) -> None:
+        """Wait for one's turn, and go on with one's own random numbers."""
+        self._may_run[name].acquire()
+        torch_state, numpy_state, python_state = self._random_states[name]
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        self._started = time.thread_time()
+
+    def end(self, name: str) -> None:
+        """Hand over to the other."""
+        self.seconds[name] += time.thread_time() - self._started
+        self._random_states[name] = _random_state()
+        self._may_run[self._other[name]].release()
+
+
+class TakesTurns(gymnasium.Wrapper):  # type: ignore[type-arg]
+    """Hands over to the other training after every :data:`TURN` steps."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], turns: Turns, name: str) -> None:
+        super().__init__(env)
+        self.turns, self.name, self.steps = turns, name, 0
+
+    def step(self, action: Any) -> Any:
+        """Step, then hand over if the turn is up."""
+        result = self.env.step(action)
+        self.steps += 1
+        if self.steps % TURN == 0:
+            self.turns.end(self.name)
+            self.turns.begin(self.name)
+        return result
+
+
+def paired_ratio(name: str, order: Sequence[str], timesteps: int) -> float:
+    """Processor time of a training with our callback over that of the same one without any."""
+    turns = Turns(*order)
+
+    def work(kind: str) -> None:
+        turns.begin(kind)
+        algorithm, env_id, _, kwargs = TRAININGS[name]
+        model = algorithm("MlpPolicy", TakesTurns(gymnasium.make(env_id), turns, kind), seed=0, device="cpu", **kwargs)
+        # Decisions would change the training; measuring, recording and scheduling all remain.
+        model.learn(timesteps, callback=AbelCallback(max_decays=0, final_decay_at=None) if kind == "with" else None)
+        turns.end(kind)
+
+    threads = [threading.Thread(target=work, args=(kind,)) for kind in order]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return turns.seconds["with"] / turns.seconds["without"]
+
+
+def paired_ratios(name: str, pairs: int) -> list[float]:
+    """One ratio a pair, the one and the other first in turn, after a short pair that warms up."""
+    paired_ratio(name, ("with", "without"), TRAININGS[name][2] // 10)
+    orders = [("with", "without"), ("without", "with")]
+    return [paired_ratio(name, orders[pair % 2], TRAININGS[name][2]) for pair in range(pairs)]
+
+
+def _random_state() -> tuple[torch.Tensor, dict[str, Any], tuple[Any, ...]]:
+    return torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -42,26 +118,6 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
-
-
-def training(name: str, callback: BaseCallback | None) -> Callable[[], object]:
-    """Return one training of the named algorithm, the same each time but for the callback."""
-    algorithm, env_id, timesteps, kwargs = TRAININGS[name]
-    model = algorithm("MlpPolicy", env_id, seed=0, device="cpu", **kwargs)
-    return lambda: model.learn(timesteps, callback=callback)
-
-
-def paired_ratios(name: str, pairs: int) -> list[float]:
-    """Time with our callback over time without any, pair by pair, first one then the other first."""
-    ratios = []
-    for pair in range(pairs):
-        # Decisions would change the training; measuring, recording and scheduling all remain.
-        abel = AbelCallback(max_decays=0, final_decay_at=None)
-        works = {"with": training(name, abel), "without": training(name, None)}
-        order = ["with", "without"] if pair % 2 else ["without", "with"]
-        times = {kind: seconds(works[kind]) for kind in order}
-        ratios.append(times["with"] / times["without"])
-    return ratios
 
 
 def norm_ratio(width: int, repeats: int = 41) -> tuple[int, float]:
@@ -88,10 +144,12 @@ def import_milliseconds(repeats: int = 9) -> float:
 def main() -> None:
     """Measure and print the three costs, each beside its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=9, help="pairs of trainings an algorithm (default 9)")
+    parser.add_argument("--pairs", type=int, default=7, help="pairs of trainings an algorithm (default 7)")
     parser.add_argument("--only", nargs="*", choices=TRAININGS, help="these algorithms (default: all)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):  # Linux: moving between cores costs a cold cache
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     console = Console(width=100)
     _print(console, "cost", "median ratio", "middle half", "target")
     for name in arguments.only if arguments.only is not None else TRAININGS:

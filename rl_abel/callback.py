@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel import advice
 from rl_abel.checks import check_between, check_integer, check_number
 from rl_abel.memory import ATTRIBUTE, Decay, Memory
 from rl_abel.norms import measured_parameters, norms_of, weight_norms
-from rl_abel.rule import Rule, make_rule, replay
+from rl_abel.placement import refuse_to_be_a_child, require_alone
+from rl_abel.rule import RULES, JsonValue, Rule, make_rule, replay
 from rl_abel.schedule import Scaled, unscaled
+from rl_abel.spacing import default_interval, progress, too_few_measurements
 
 WATCHABLE = ("total", "policy", "value")
-
-MEASUREMENTS = 100
-"""Measurements a run by default: the rule is calibrated on as many (more of them see more noise)."""
 
 
 class AbelCallback(BaseCallback):
@@ -106,22 +103,23 @@ class AbelCallback(BaseCallback):
 
     def _init_callback(self) -> None:
         self._started = self._in_rollout = False
-        self._require_rollouts()
+        if self.parent is not None:
+            refuse_to_be_a_child(self.parent)
         parts = ["total", *measured_parameters(self.model)]
         if self.watch not in parts:
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
 
     def _on_training_start(self) -> None:
-        self._require_rollouts()
-        self._require_alone()
+        if self.parent is not None:
+            refuse_to_be_a_child(self.parent)
+        require_alone(AbelCallback, self.locals.get("callback"))
         self._recall()
         self._started = True
         self._measured_policy = None
         self._warned_non_finite = False
         self._n_updates_at_start = self.model._n_updates
-        progress = self._progress()
-        if self.final_decay_at is None or progress < self.final_decay_at:
+        if self.final_decay_at is None or progress(self.model) < self.final_decay_at:
             self._memory.lift_final_decay()
         self._schedule_next()
         self._apply()
@@ -130,11 +128,15 @@ class AbelCallback(BaseCallback):
             self._say(line)
         if warning := advice.dropped_optimizer_kwargs(self.model):
             warnings.warn(warning, UserWarning, stacklevel=2)
-        self._warn_of_too_few_measurements()
+        if self.max_decays != 0:
+            needed = getattr(self.rule, "min_measurements", 0)
+            made = len(self._memory.data["trace"])
+            if warning := too_few_measurements(self.model, made, needed, self._memory.data["measure_every"]):
+                warnings.warn(warning, UserWarning, stacklevel=2)
 
     def _on_step(self) -> bool:
         if not self._in_rollout:
-            self._refuse_to_be_a_child()
+            refuse_to_be_a_child(self.parent)
         self._record_after_dump()
         return True
 
@@ -143,18 +145,19 @@ class AbelCallback(BaseCallback):
         self._record_after_dump()
 
     def _on_rollout_end(self) -> None:
-        timestep = self.model.num_timesteps
-        changed = False
+        timestep, decays = self.model.num_timesteps, len(self._memory.data["decays"])
+        measured = False
         if timestep >= self._next_measurement and self.model._n_updates != self._memory.data["n_updates"]:
-            changed = self._measure()
+            measured = self._measure()
         # A budget that is one rollout would be spent at the decayed rate as a whole.
         if timestep >= self._next_final_decay and self.model._n_updates != self._n_updates_at_start:
             self._memory.add_decay(Decay(timestep, "final", self.decay_factor))
             self._say_decay(f"{self.final_decay_at:.0%} of the budget is used up")
-            changed = True
-        if changed:
-            self._schedule_next()
+            self._next_final_decay = math.inf
+        decayed = len(self._memory.data["decays"]) > decays
+        if decayed:
             self._apply()
+        if measured or decayed:
             self._record()
 
     def _on_training_end(self) -> None:
@@ -187,7 +190,9 @@ class AbelCallback(BaseCallback):
             return False
         self._norms = norms
         self._memory.add_measurement(timestep, norms)
-        self._memory.rule_state, bounced = self.rule.observe(self._memory.rule_state, norms[self.watch])
+        self._next_measurement = timestep + self._memory.data["measure_every"]
+        state, bounced = self.rule.observe(self._memory.data["rule_state"], norms[self.watch])
+        self._memory.data["rule_state"] = self._as_saved(state)
         if bounced:
             self._memory.data["n_bounces"] += 1
             if self.max_decays is None or sum(d.cause == "bounce" for d in self.decays) < self.max_decays:
@@ -201,7 +206,7 @@ class AbelCallback(BaseCallback):
         data = getattr(model, ATTRIBUTE, None)
         if data is None or model.num_timesteps == 0:
             parts = list(measured_parameters(model))
-            data = Memory.empty(model._n_updates, self.measure_every or self._default_interval(), parts).data
+            data = Memory.empty(model._n_updates, self.measure_every or default_interval(model), parts).data
             setattr(model, ATTRIBUTE, data)
         self._memory = Memory(data)
         trace = self._memory.trace
@@ -210,24 +215,12 @@ class AbelCallback(BaseCallback):
         identity = f"{_identity(self.rule)} on {self.watch}"
         if data["rule"] != identity:
             states = [state for state, _ in replay(self.rule, trace.get(self.watch, []))]
-            self._memory.rule_state = states[-1] if states else self.rule.init()
+            data["rule_state"] = self._as_saved(states[-1] if states else self.rule.init())
             data["rule"] = identity
 
-    def _default_interval(self) -> int:
-        rollout = self._rollout_timesteps()
-        return rollout * max(1, round(self._timesteps_left() / MEASUREMENTS / rollout))
-
-    def _timesteps_left(self) -> int:
-        """Timesteps of the budget in which SB3 trains."""
-        begin = max(self.model.num_timesteps, getattr(self.model, "learning_starts", 0))
-        return max(0, self.model._total_timesteps - begin)
-
-    def _rollout_timesteps(self) -> int:
-        """Timesteps of a rollout where that is known beforehand, else 1."""
-        model = self.model
-        if isinstance(model, OnPolicyAlgorithm):
-            return model.n_steps * model.n_envs
-        return 1
+    def _as_saved(self, state: JsonValue) -> JsonValue:
+        # A rule of the user's own shall see the same values in a run that was never saved.
+        return state if type(self.rule) in RULES.values() else json.loads(json.dumps(state))
 
     def _schedule_next(self) -> None:
         last = self._memory.last_timestep
@@ -237,20 +230,16 @@ class AbelCallback(BaseCallback):
         else:
             self._next_final_decay = self.final_decay_at * self.model._total_timesteps
 
-    def _progress(self) -> float:
-        # SB3's own progress is one rollout stale at an on-policy rollout's end.
-        total = self.model._total_timesteps
-        return self.model.num_timesteps / total if total > 0 else 1.0
-
     def _apply(self) -> None:
         self.model.lr_schedule = Scaled(unscaled(self.model.lr_schedule), self.factor, self.min_learning_rate)
 
     def _record(self) -> None:
+        record, decays = self.logger.record, self.decays
         for part, norm in self._norms.items():
-            self.logger.record(f"abel/weight_norm_{part}", norm)
-        self.logger.record("abel/factor", self.factor)
-        self.logger.record("abel/bounces", self.n_bounces)
-        self.logger.record("abel/decays", len(self.decays))
+            record(f"abel/weight_norm_{part}", norm)
+        record("abel/factor", math.prod(decay.factor for decay in decays))
+        record("abel/bounces", self.n_bounces)
+        record("abel/decays", len(decays))
 
     def _dump_last_update(self) -> None:
         # SB3 dumps before it trains, so the last update would never be seen.
@@ -265,7 +254,7 @@ class AbelCallback(BaseCallback):
 
     def _record_after_dump(self) -> None:
         # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
-        if "abel/factor" not in self.logger.name_to_value:
+        if "abel/factor" not in self.model.logger.name_to_value:
             self._record()
 
     def _say(self, line: str) -> None:
@@ -277,44 +266,6 @@ class AbelCallback(BaseCallback):
             f"timestep {self.model.num_timesteps}: {reason}; learning rate x {self.decay_factor:g} "
             f"(in all x {self.factor:g})"
         )
-
-    def _warn_of_too_few_measurements(self) -> None:
-        needed = getattr(self.rule, "min_measurements", 0)
-        spacing = math.ceil(self._memory.data["measure_every"] / self._rollout_timesteps()) * self._rollout_timesteps()
-        expected = len(self._memory.data["trace"]) + self._timesteps_left() // spacing
-        if expected < needed and self.max_decays != 0:
-            warnings.warn(
-                f"rl_abel: about {expected} measurements of the weight norm fit into this training, one every "
-                f"{spacing} timesteps, and the rule needs {needed} before it can see a bounce. Train longer, use "
-                "shorter rollouts (n_steps) or a smaller measure_every; as it is, only the final decay can happen.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def _require_rollouts(self) -> None:
-        if self.parent is not None:
-            self._refuse_to_be_a_child()
-
-    def _refuse_to_be_a_child(self) -> None:
-        # Lists in lists hide the parent: what gives it away is a step outside of any rollout.
-        where = "another callback" if self.parent is None else type(self.parent).__name__
-        raise ValueError(
-            f"AbelCallback cannot work inside {where}, which passes on steps but no rollouts. "
-            "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
-        )
-
-    def _require_alone(self) -> None:
-        root = self.locals.get("callback")
-        if sum(isinstance(callback, AbelCallback) for callback in _flatten(root)) > 1:
-            raise ValueError("one AbelCallback a model: two would overwrite each other's learning rate")
-
-
-def _flatten(callback: Any) -> Iterator[BaseCallback]:
-    if isinstance(callback, CallbackList):
-        for child in callback.callbacks:
-            yield from _flatten(child)
-    elif callback is not None:
-        yield callback
 
 
 def _finite(norms: dict[str, float]) -> bool:

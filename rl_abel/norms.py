@@ -73,16 +73,20 @@ def _sum_of_squares(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     accumulator = torch.float32 if flat[0].device.type == "mps" else torch.float64
     # Small tensors go together, exactly: what costs is the number of calls.
     small = [tensor for tensor in flat if tensor.numel() < SMALL]
-    sums = [torch.cat(small).to(accumulator).square().sum()] if small else []
+    sums = [_dot(torch.cat(small).to(accumulator))] if small else []
     for tensor in flat:
         if tensor.numel() >= SMALL:
             even = tensor.numel() - tensor.numel() % ROW
             rows = tensor[:even].view(-1, ROW)
             rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-            sums.append(torch.linalg.vector_norm(rows, dim=1).to(accumulator).square().sum())
-            sums.append(tensor[even:].to(accumulator).square().sum())
+            sums.append(_dot(torch.linalg.vector_norm(rows, dim=1).to(accumulator)))
+            sums.append(_dot(tensor[even:].to(accumulator)))
     total: torch.Tensor = sums[0] if len(sums) == 1 else torch.stack([s.to(sums[0]) for s in sums]).sum()
     return total
+
+
+def _dot(vector: torch.Tensor) -> torch.Tensor:
+    return torch.dot(vector, vector)
 
 
 def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
