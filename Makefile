@@ -7,8 +7,9 @@ OUT := results/smoke
 
 .PHONY: benchmark demo throughput test lint overhead calibration clean
 
-benchmark: .venv/bench.installed  ## every arm of the benchmark once
+benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
+	$(BIN)/python -m benchmarks report $(OUT)
 
 demo: .venv/demo.installed  ## train with the callback for a minute, and show what it did
 	$(BIN)/python -m benchmarks.demo

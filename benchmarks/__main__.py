@@ -1,4 +1,4 @@
-"""The benchmark's command: ``python -m benchmarks list | run | show``."""
+"""The benchmark's command: ``python -m benchmarks list | run | report | show``."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a dask scheduler, in place of this machine")
     run.add_argument("--retry-failed", action="store_true", help="try failed runs again")
+    report = commands.add_parser("report", help="tables, figures and a page of what has been run")
+    report.add_argument("out", type=Path, help="folder of the runs")
     show = commands.add_parser("show", help="one run: configuration, result, the command that repeats it")
     show.add_argument("run_id")
     show.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
-    action = {"list": _list, "run": _run, "show": _show}[given.command]
+    action = {"list": _list, "run": _run, "report": _report, "show": _show}[given.command]
     try:
         return action(given)
     except (ValueError, RuntimeError, OSError) as error:
@@ -121,6 +123,14 @@ def _announce(suite: Suite, runs: Sequence[Run], given: argparse.Namespace) -> N
         "" if given.scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, given.workers))}"
     )
     console.print(f"{suite.name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
+
+
+def _report(given: argparse.Namespace) -> int:
+    # matplotlib and pandas are for this command alone.
+    from benchmarks.report import terminal, write_report
+
+    terminal.show(write_report(given.out), console)
+    return 0
 
 
 def _show(given: argparse.Namespace) -> int:

@@ -1,0 +1,246 @@
+"""The two answers, as numbers: does the norm bounce, and does constant plus one final decay suffice?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.results import NUMBERS, Results
+from benchmarks.statistics import (
+    CRASHED,
+    Interval,
+    Summary,
+    exact_binomial_interval,
+    probability_of_improvement,
+    summarise,
+)
+from rl_abel import find_decays
+
+SEED = 0
+"""Of the bootstrap, so that a report of the same runs is the same."""
+
+CANDIDATE = "constant+final"
+BASELINE = "linear"
+UNDISTURBED = "constant"
+"""Bounces are counted on this arm: a decay changes what follows."""
+
+STANDARD = {"rate_multiplier": 1.0, "decay_factor": 0.1, "final_decay_at": 0.85}
+"""The setting that the answers are about; the rest is for the sensitivity to it."""
+
+PARTS = ("total", "policy", "value", "shared")
+
+GROUPS = {"without regularization": False, "with weight decay": True}
+
+
+@dataclass(frozen=True)
+class Prevalence:
+    """How often one part's norm bounced in the runs of one task.
+
+    :param share: of runs with a bounce by the rule "trend", with its exact interval
+    :param depth: median over the runs that bounced of how far the norm fell, as a share of the
+        maximum before; NaN if none did
+    :param literal: share of runs in which Algorithm 1 to the letter decays
+    :param literal_decays: median of its decays a run
+    :param literal_first: median, over those runs, of when the first comes, as a share of the run
+    """
+
+    num_runs: int
+    num_bounced: int
+    share: Interval
+    depth: float
+    literal: Interval
+    literal_decays: float
+    literal_first: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Everything the report says in numbers.
+
+    :param scores: arm -> task -> seed -> normalised score, at the standard setting
+    :param summaries: group -> arm -> summary over the tasks that the group's arms share
+    :param prevalence: task -> part -> prevalence
+    :param sufficiency: group -> "linear" or "best" -> comparison of constant+final with it
+    :param improvement: group -> arm -> probability that it beats the constant rate
+    :param regularized: the tasks with weight decay
+    :param left_out: what was not compared, in words
+    """
+
+    scores: dict[str, dict[str, dict[int, float]]]
+    summaries: dict[str, dict[str, Summary]]
+    prevalence: dict[str, dict[str, Prevalence]]
+    sufficiency: dict[str, dict[str, Comparison]]
+    improvement: dict[str, dict[str, Interval]]
+    regularized: frozenset[str]
+    left_out: list[str]
+
+
+def with_tasks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with a ``task`` and a ``score`` each.
+
+    A task is agent, environment, regularization and strength, and the budget where runs differ in
+    it. A run without reference returns has no score.
+    """
+    runs = runs.copy()
+    plain = runs["agent"] + " " + runs["env_id"]
+    strength = runs["strength"].map("{:g}".format)
+    regularized = runs["regularization"] != "none"
+    runs["task"] = plain.where(~regularized, plain + ", " + runs["regularization"] + " " + strength)
+    several = runs.groupby("task")["timesteps"].transform("nunique") > 1
+    runs["task"] = runs["task"].where(~several, runs["task"] + ", " + runs["timesteps"].map("{:,} steps".format))
+    distance = (runs["reference_return"] - runs["random_return"]).replace(0, math.nan)
+    score = (runs["final_return"] - runs["random_return"]) / distance
+    runs["score"] = score.where((runs["status"] == "complete") | distance.isna(), CRASHED)
+    runs["regularized"] = regularized
+    return runs
+
+
+def at_standard(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs at the standard setting."""
+    mask = np.logical_and.reduce([np.isclose(runs[key], value) for key, value in STANDARD.items()])
+    return runs[mask]
+
+
+def answer(results: Results) -> Answers:
+    """Work out both answers."""
+    left_out: list[str] = []
+    runs = with_tasks(results.runs)
+    standard = at_standard(runs)
+    unscored = standard[standard["score"].isna()]
+    if len(unscored):
+        left_out.append(f"{len(unscored)} runs without reference returns have no score")
+    scored = standard[standard["score"].notna()]
+    twice = scored.duplicated(["task", "arm", "seed"])
+    if twice.any():
+        left_out.append(
+            f"{int(twice.sum())} runs repeat a task, arm and seed (another preset?); only the first of each counts: "
+            + ", ".join(scored.loc[twice, "run_id"].head(5))
+        )
+        scored = scored[~twice]
+    summaries, sufficiency, improvement = {}, {}, {}
+    for group, regularized in GROUPS.items():
+        of_group = scored[scored["regularized"] == regularized]
+        if of_group.empty:
+            continue
+        table = _table(of_group)
+        rng = np.random.default_rng(SEED)
+        summaries[group] = {arm: summarise(_values(tasks), rng) for arm, tasks in table.items()}
+        sufficiency[group] = _sufficiency(table, group, rng, left_out)
+        improvement[group] = _improvement(table, rng)
+    return Answers(
+        scores=_table(scored),
+        summaries=summaries,
+        prevalence=_prevalence(results, standard),
+        sufficiency=sufficiency,
+        improvement=improvement,
+        regularized=frozenset(runs.loc[runs["regularized"], "task"]),
+        left_out=left_out,
+    )
+
+
+def _table(runs: pd.DataFrame) -> dict[str, dict[str, dict[int, float]]]:
+    return scores_by_arm(runs["task"], runs["arm"], map(int, runs["seed"]), runs["score"])
+
+
+def _values(tasks: Mapping[str, Mapping[int, float]]) -> dict[str, list[float]]:
+    return {task: list(seeds.values()) for task, seeds in tasks.items()}
+
+
+def _sufficiency(
+    table: dict[str, dict[str, dict[int, float]]], group: str, rng: np.random.Generator, left_out: list[str]
+) -> dict[str, Comparison]:
+    if CANDIDATE not in table:
+        left_out.append(f"{group}: no run of {CANDIDATE}")
+        return {}
+    comparisons = {}
+    tasks = set(table[CANDIDATE])
+    rivals = [arm for arm in table if arm != CANDIDATE]
+    # An arm that lacks a task (kl-adaptive is for PPO alone) would take the task out for all.
+    absent = [arm for arm in rivals if not tasks <= set(table[arm])]
+    complete = [arm for arm in rivals if arm not in absent and _share_seeds(table, arm)]
+    if absent:
+        left_out.append(f"{group}: not among the arms to be best, for want of some tasks: {', '.join(absent)}")
+    if BASELINE in table and _share_seeds(table, BASELINE):
+        comparisons["linear"] = compare(table, CANDIDATE, BASELINE, rng)
+    if complete:
+        comparisons["best"] = compare(table, CANDIDATE, complete, rng)
+    if not comparisons:
+        left_out.append(f"{group}: {CANDIDATE} has no arm to be compared with on the same seeds")
+    return comparisons
+
+
+def _share_seeds(table: Mapping[str, Mapping[str, Mapping[int, float]]], arm: str) -> bool:
+    return any(set(table[CANDIDATE][task]) & set(table[arm][task]) for task in table[CANDIDATE] if task in table[arm])
+
+
+def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.Generator) -> dict[str, Interval]:
+    if UNDISTURBED not in table:
+        return {}
+    constant = _values(table[UNDISTURBED])
+    return {
+        arm: probability_of_improvement(_values(tasks), constant, rng)
+        for arm, tasks in table.items()
+        if arm != UNDISTURBED and set(tasks) & set(constant)
+    }
+
+
+def _prevalence(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
+    runs = runs[(runs["arm"] == UNDISTURBED) & (runs["status"] == "complete")]
+    traces = dict(iter(results.traces.groupby("run_id", sort=False)))
+    parts = [part for part in PARTS if part in results.traces.columns]
+    found: dict[str, dict[str, Prevalence]] = {}
+    for task, of_task in runs.groupby("task"):
+        with_trace = [traces[run_id] for run_id in of_task["run_id"] if run_id in traces]
+        for part in parts:
+            norms = [trace[part].to_numpy() for trace in with_trace if trace[part].notna().any()]
+            if norms:
+                found.setdefault(str(task), {})[part] = prevalence(norms)
+    return found
+
+
+def prevalence(traces: Sequence[np.ndarray]) -> Prevalence:
+    """Replay both rules over the traces |w|^2 of several runs, (num_measurements,) each."""
+    bounces = [find_decays(trace) for trace in traces]
+    literal = [find_decays(trace, rule="paper") for trace in traces]
+    depths = [bounce_depth(trace[: first[0] + 1]) for trace, first in zip(traces, bounces) if first]
+    firsts = [first[0] / max(1, len(trace) - 1) for trace, first in zip(traces, literal) if first]
+    return Prevalence(
+        num_runs=len(traces),
+        num_bounced=len(depths),
+        share=exact_binomial_interval(len(depths), len(traces)),
+        depth=float(np.median(depths)) if depths else math.nan,
+        literal=exact_binomial_interval(len(firsts), len(traces)),
+        literal_decays=float(np.median([len(decays) for decays in literal])),
+        literal_first=float(np.median(firsts)) if firsts else math.nan,
+    )
+
+
+def bounce_depth(norms: np.ndarray) -> float:
+    """How far a norm fell to its minimum, as a share of the maximum before.
+
+    >>> bounce_depth(np.array([4.0, 1.0, 3.0]))
+    0.75
+    """
+    lowest = int(np.nanargmin(norms))
+    highest = float(np.nanmax(norms[: lowest + 1]))
+    return 1 - float(norms[lowest]) / highest if highest > 0 else 0.0
+
+
+def sensitivity(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return scores of runs by task, arm, rate_multiplier, decay_factor and final_decay_at: n and mean.
+
+    Only of tasks in which at least one of the three varies.
+    """
+    runs = with_tasks(runs)
+    runs = runs[runs["score"].notna()]
+    settings = [key for key in NUMBERS if key in STANDARD]
+    varied = pd.Series(False, index=runs.index)
+    for key in settings:
+        varied |= runs.groupby("task")[key].transform("nunique") > 1
+    grouped = runs[varied].groupby(["task", "arm", *settings])["score"]
+    return grouped.agg(num_runs="count", mean="mean").reset_index()

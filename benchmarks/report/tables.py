@@ -1,0 +1,205 @@
+"""Tables of a report: a title, a header and rows of text, for Markdown and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmarks.plan import ARMS
+from benchmarks.report.answers import Answers, with_tasks
+from benchmarks.report.words import escaped, interval, number, part, percent
+from benchmarks.results import Results
+from benchmarks.statistics import exact_binomial_interval
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    :param note: what to know to read it, a sentence or two
+    """
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def tables(answers: Answers, sensitivity: pd.DataFrame) -> Iterator[Table]:
+    """Yield the tables that these runs allow, in the order of the page."""
+    if answers.prevalence:
+        yield _prevalence(answers)
+        yield _literal(answers)
+    if any(answers.sufficiency.values()):
+        yield _verdicts(answers)
+    for group in answers.summaries:
+        yield _overall(answers, group)
+    for group, summaries in answers.summaries.items():
+        yield _by_task(group, summaries)
+    if len(sensitivity):
+        yield _sensitivity(sensitivity)
+
+
+def _prevalence(answers: Answers) -> Table:
+    parts = [
+        name for name in ("total", "policy", "value", "shared") if any(name in p for p in answers.prevalence.values())
+    ]
+    rows = [
+        (task, *(part(found[name]) if name in found else "–" for name in parts))
+        for task, found in answers.prevalence.items()
+    ]
+    note = (
+        "Runs at a constant rate whose squared weight norm bounced by the rule “trend”; the share with its exact 95 % "
+        "interval, and the median depth of the fall."
+    )
+    return Table("Does the weight norm bounce?", note, ("task", *parts), rows)
+
+
+def _literal(answers: Answers) -> Table:
+    rows = []
+    for task, found in answers.prevalence.items():
+        if total := found.get("total"):
+            first = (
+                "–" if total.literal_first != total.literal_first else f"{total.literal_first:.0%}".replace("%", " %")
+            )
+            rows.append((task, percent(total.literal), number(total.literal_decays, 1), first))
+    note = "The same runs: in how many Algorithm 1, taken to the letter, would have decayed the rate."
+    header = ("task", "runs with a decay", "decays a run (median)", "first one comes at (median)")
+    return Table("What the literal rule would have done", note, header, rows)
+
+
+def _verdicts(answers: Answers) -> Table:
+    rows = []
+    for group, comparisons in answers.sufficiency.items():
+        for kind, comparison in comparisons.items():
+            for task, judged in [(f"all, {group}", comparison.overall), *comparison.tasks.items()]:
+                against = "linear" if kind == "linear" else f"best: {judged.best['mean']}"
+                seeds = "–" if judged.equivalent_at is None else f"{judged.equivalent_at:,}"
+                rows.append(
+                    (
+                        task,
+                        against,
+                        str(judged.num_pairs),
+                        interval(judged.mean),
+                        interval(judged.iqm),
+                        judged.verdict,
+                        seeds,
+                    )
+                )
+    margin = next(c.margin for pair in answers.sufficiency.values() for c in pair.values())
+    note = (
+        "Differences of the normalised score, constant+final minus the other, with 95 % intervals; equivalent means "
+        f"within ±{margin:g} for mean and IQM, and for failures that no seed has shown yet. The best arm is chosen "
+        "anew in every bootstrap sample. The last column forecasts, if the differences stayed as they are."
+    )
+    header = ("task", "against", "pairs", "mean", "IQM", "verdict", "pairs for “equivalent”")
+    return Table("Does constant + final decay suffice?", note, header, rows)
+
+
+def _overall(answers: Answers, group: str) -> Table:
+    improvement = answers.improvement.get(group, {})
+    summaries = answers.summaries[group]
+    rows = [
+        (
+            arm,
+            str(len(summaries[arm].tasks)),
+            str(sum(task.num_runs for task in summaries[arm].tasks.values())),
+            interval(summaries[arm].mean),
+            interval(summaries[arm].iqm),
+            interval(improvement[arm]) if arm in improvement else "–",
+        )
+        for arm in sorted(summaries, key=_order)
+    ]
+    note = "Means over tasks of the per-task mean and IQM of the score: 0 is a random policy, 1 the reference."
+    header = ("arm", "tasks", "runs", "mean score", "IQM", "P(better than constant)")
+    return Table(f"All tasks, {group}", note, header, rows)
+
+
+def _by_task(group: str, summaries: dict) -> Table:  # type: ignore[type-arg]
+    tasks = sorted({task for summary in summaries.values() for task in summary.tasks})
+    rows = []
+    for task in tasks:
+        for arm in sorted(summaries, key=_order):
+            if task in summaries[arm].tasks:
+                s = summaries[arm].tasks[task]
+                rows.append((task, arm, str(s.num_runs), interval(s.mean), interval(s.iqm), percent(s.failed)))
+    note = "A run failed if it crashed or scored below 0.5."
+    return Table(f"Every task, {group}", note, ("task", "arm", "runs", "mean score", "IQM", "failed"), rows)
+
+
+def _sensitivity(table: pd.DataFrame) -> Table:
+    rows = [
+        (
+            row["task"],
+            row["arm"],
+            f"{row['rate_multiplier']:g}",
+            f"{row['decay_factor']:g}",
+            f"{row['final_decay_at']:g}",
+            str(row["num_runs"]),
+            number(row["mean"]),
+        )
+        for row in table.to_dict("records")
+    ]
+    header = ("task", "arm", "base rate ×", "decay factor", "final decay at", "runs", "mean score")
+    return Table("Sensitivity", "Tasks on which a setting was varied.", header, rows)
+
+
+def runs_table(results: Results) -> Table:
+    """Every run, a row each."""
+    runs = with_tasks(results.runs)
+    rows = [
+        (
+            row["run_id"],
+            row["status"],
+            row["task"],
+            row["arm"],
+            f"{row['learning_rate']:.3g}",
+            str(row["seed"]),
+            str(row["timesteps"]),
+            number(row["final_return"]),
+            number(row["score"]),
+            str(row["n_bounces"]),
+            f"{row['wall_time_s']:.0f}",
+            row["error"].strip().splitlines()[-1][:200] if row["error"].strip() else "",
+        )
+        for row in runs.to_dict("records")
+    ]
+    header = (
+        "run",
+        "status",
+        "task",
+        "arm",
+        "base rate",
+        "seed",
+        "timesteps",
+        "final return",
+        "score",
+        "bounces",
+        "seconds",
+        "error",
+    )
+    return Table("Every run", "Click a heading to sort.", header, rows)
+
+
+def failures(results: Results) -> str:
+    """Return in a line how many runs there are, and how many failed."""
+    failed = int((results.runs["status"] == "failed").sum())
+    share = percent(exact_binomial_interval(failed, len(results.runs)))
+    return f"{len(results.runs):,} finished runs, {failed:,} of them failed ({share})"
+
+
+def markdown(table: Table) -> str:
+    """Return the table as Markdown; text from runs is escaped."""
+    lines = [f"## {escaped(table.title)}", "", escaped(table.note), "", _row(table.header)]
+    lines += ["|" + "---|" * len(table.header), *map(_row, table.rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(escaped, cells)) + " |"
+
+
+def _order(arm: str) -> tuple[int, str]:
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)

@@ -1,0 +1,322 @@
+"""Folders of runs -> answers, tables and the page."""
+
+import io
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmarks.__main__ import main
+from benchmarks.report import terminal, words, write_report
+from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
+from benchmarks.report.tables import markdown, runs_table
+from benchmarks.results import read_parquet, read_results
+from benchmarks.statistics import Interval
+from benchmarks.synthetic import make_run, make_runs
+from tests.browser import open_page
+
+HOSTILE = '<img src=x onerror="throw 1"><script>throw 2</script>$\\frac{|`*'
+
+
+def change(folder, **values):
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Three seeds of every arm on ten tasks."""
+    make_runs(tmp_path, 270)
+    return tmp_path
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Ten seeds of three arms on one task, all with a return of 50 on a scale from 0 to 100."""
+    rng = np.random.default_rng(0)
+    for seed in range(10):
+        for arm in ("constant", "linear", "constant+final"):
+            make_run(tmp_path, "PPO", "Task-v1", arm, seed, rng)
+    for folder in tmp_path.iterdir():
+        change(folder, final_return=50.0)
+    return tmp_path
+
+
+# Reading
+
+
+BROKEN = {
+    "no run.json": lambda folder: (folder / "run.json").unlink(),
+    "not JSON": lambda folder: (folder / "run.json").write_text("{"),
+    "no object": lambda folder: (folder / "run.json").write_text("[1]"),
+    "status = 'odd'": lambda folder: change(folder, status="odd"),
+    "seed = True": lambda folder: change(folder, seed=True),
+    "final_return = nan": lambda folder: change(folder, final_return=math.nan),
+    "final_return = None": lambda folder: change(folder, final_return=None),
+    "strength = 'much'": lambda folder: change(folder, strength="much"),
+    "decays = ": lambda folder: change(folder, decays=[[1]]),
+    "another run, 'other'": lambda folder: change(folder, run_id="other"),
+    "evaluations.csv": lambda folder: (folder / "evaluations.csv").unlink(),
+    "no column 'timesteps'": lambda folder: (folder / "trace.csv").write_text(""),
+    "evaluations.csv has no rows": lambda folder: (folder / "evaluations.csv").write_text(
+        "timesteps,return_mean,return_std,learning_rate\n"
+    ),
+    "number of columns": lambda folder: (folder / "trace.csv").write_text("timesteps,total\n1,2\n1\n"),
+    "could not convert": lambda folder: (folder / "trace.csv").write_text("timesteps,total\n1,x\n"),
+    "2 columns under 3": lambda folder: (folder / "trace.csv").write_text("timesteps,total,policy\n1,2\n"),
+    "codec": lambda folder: (folder / "trace.csv").write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_a_broken_folder_is_named_skipped_and_counted(reason, pair):
+    broken = sorted(pair.iterdir())[7]
+    BROKEN[reason](broken)
+    results = read_results(pair)
+    assert list(results.broken) == [broken.name]
+    assert reason in results.broken[broken.name]
+    assert len(results.runs) == 29
+    report = write_report(pair)
+    assert "1 folders could not be read" in report.problems[0]
+    assert broken.name in report.page.read_text()
+
+
+def test_what_is_no_run_is_left_alone(out):
+    (out / ".lock").touch()
+    (out / "notes.txt").touch()
+    (out / ".PPO_x_seed0.ab12cd34").mkdir()
+    write_report(out)
+    results = read_results(out)  # the report's own files are there by now
+    assert (len(results.runs), results.broken, results.unfinished) == (270, {}, 1)
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path, capsys):
+    for folder in (tmp_path, tmp_path / "missing"):
+        assert main(["report", str(folder)]) == 2
+        assert f"python -m benchmarks run SUITE --out {folder}" in capsys.readouterr().err
+
+
+def test_parquet_holds_the_same(out):
+    write_report(out)
+    results, again = read_results(out), read_parquet(out / "report")
+    for name in ("runs", "evaluations", "traces"):
+        assert getattr(results, name).equals(getattr(again, name))
+    with pytest.raises(ValueError, match=r"no runs\.parquet"):
+        read_parquet(out)
+
+
+def test_a_failed_run_scores_zero(pair):
+    folder = pair / "PPO_Task-v1_constant_seed0"
+    change(folder, status="failed", final_return=None, error="Traceback\nZeroDivisionError: no")
+    for name in ("evaluations.csv", "trace.csv"):
+        (folder / name).unlink()
+    results = read_results(pair)
+    assert answer(results).scores["constant"]["PPO Task-v1"][0] == 0
+    assert [row[-1] for row in runs_table(results).rows].count("ZeroDivisionError: no") == 1
+    assert "1 of them failed" in write_report(pair).counts
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("norms", "depth"), [([4, 1, 3], 0.75), ([1, 2, 3], 0), ([2, 4, 3, 5], 0.5), ([0, 0], 0), ([5, 4], 0.2)]
+)
+def test_bounce_depth(norms, depth):
+    # The fall to the lowest norm: [2, 4, 3, 5] is lowest at its start.
+    expected = 0 if norms == [2, 4, 3, 5] else depth
+    assert bounce_depth(np.array(norms, dtype=float)) == pytest.approx(expected)
+
+
+def test_prevalence_of_planted_bounces():
+    x = np.linspace(0, 1, 100)
+    bouncing = 10 - 8 * np.exp(-((x - 0.4) ** 2) / 0.02)
+    found = prevalence([bouncing, 10 + x, 20 - x, bouncing * 3])
+    assert (found.num_runs, found.num_bounced) == (4, 2)
+    assert found.share.estimate == 0.5
+    assert found.depth == pytest.approx(0.8, abs=0.001)
+    assert found.literal.estimate == 0  # without noise a single change of direction
+
+
+def test_bounces_are_counted_on_the_constant_arm_alone(pair):
+    x = np.linspace(0, 1, 100)
+    norms = 10 - 8 * np.exp(-((x - 0.4) ** 2) / 0.02)
+    lines = ["timesteps,total,policy,value", *(f"{i},{n},{n / 2},1" for i, n in enumerate(norms))]
+    (pair / "PPO_Task-v1_linear_seed0" / "trace.csv").write_text("\n".join(lines))
+    assert answer(read_results(pair)).prevalence["PPO Task-v1"]["total"].num_bounced == 0
+    (pair / "PPO_Task-v1_constant_seed0" / "trace.csv").write_text("\n".join(lines))
+    found = answer(read_results(pair)).prevalence["PPO Task-v1"]
+    assert {part: (p.num_bounced, p.num_runs) for part, p in found.items()} == {
+        "total": (1, 10),
+        "policy": (1, 10),
+        "value": (0, 10),
+    }
+    assert "bounced in 1 of 10 runs" in " ".join(write_report(pair).answers["Does the weight norm bounce?"])
+
+
+@pytest.mark.parametrize(
+    ("final", "verdict"), [(50.0, "undecided"), (80.0, "different: better"), (20.0, "different: worse")]
+)
+def test_the_verdict_in_words(final, verdict, pair):
+    for seed in range(10):
+        change(pair / f"PPO_Task-v1_constant+final_seed{seed}", final_return=final + seed / 10)
+    sentences = write_report(pair).answers["Does constant + one final decay suffice?"]
+    assert len(sentences) == 2
+    assert all(verdict in sentence for sentence in sentences)
+
+
+def test_equal_arms_are_equivalent_with_enough_seeds(tmp_path):
+    make_runs(tmp_path, 90 * 9)
+    for path in tmp_path.glob("*/run.json"):
+        change(path.parent, final_return=90 + json.loads(path.read_text())["seed"] / 10)
+    sentences = write_report(tmp_path).answers["Does constant + one final decay suffice?"]
+    assert ["equivalent within ±0.05" in sentence for sentence in sentences] == [True, True]
+
+
+def test_an_arm_on_few_tasks_is_not_among_the_best(pair):
+    rng = np.random.default_rng(1)
+    for seed in range(10):
+        for arm in ("constant", "linear", "constant+final"):
+            make_run(pair, "DQN", "Task-v1", arm, seed, rng)
+        make_run(pair, "PPO", "Task-v1", "kl-adaptive", seed, rng)
+    answers = answer(read_results(pair))
+    assert set(answers.sufficiency["without regularization"]["best"].others) == {"constant", "linear"}
+    assert "kl-adaptive" in " ".join(answers.left_out)
+
+
+def test_other_settings_are_for_the_sensitivity_alone(pair):
+    change(pair / "PPO_Task-v1_constant_seed0", rate_multiplier=3.0)
+    results = read_results(pair)
+    assert 0 not in answer(results).scores["constant"]["PPO Task-v1"]
+    table = sensitivity(results.runs)
+    assert sorted(zip(table["arm"], table["rate_multiplier"], table["num_runs"])) == [
+        ("constant", 1.0, 9),
+        ("constant", 3.0, 1),
+        ("constant+final", 1.0, 10),
+        ("linear", 1.0, 10),
+    ]
+    assert "sensitivity-0" in {path.stem for path in write_report(pair).page.parent.glob("report/*.png")}
+
+
+def test_tasks_are_told_apart_by_regularization_and_budget(pair):
+    change(pair / "PPO_Task-v1_constant_seed0", regularization="adamw", strength=10.0)
+    change(pair / "PPO_Task-v1_constant_seed1", timesteps=50)
+    assert set(with_tasks(read_results(pair).runs)["task"]) == {
+        "PPO Task-v1, adamw 10",
+        "PPO Task-v1, 50 steps",
+        "PPO Task-v1, 100,000 steps",
+    }
+
+
+def test_a_repeated_seed_counts_once_and_is_told(pair):
+    shutil.copytree(pair / "PPO_Task-v1_constant_seed0", pair / "again")
+    change(pair / "again", run_id="again", final_return=99.0)
+    answers = answer(read_results(pair))
+    assert len(answers.scores["constant"]["PPO Task-v1"]) == 10
+    assert "1 runs repeat" in answers.left_out[0]
+
+
+def test_runs_without_reference_returns_are_told(pair):
+    for folder in list(pair.iterdir()):
+        change(folder, reference_return=None)
+    report = write_report(pair)
+    assert "30 runs without reference returns" in report.problems[0]
+    assert report.answers["Does constant + one final decay suffice?"][0].startswith("Not answered")
+
+
+@pytest.mark.parametrize("arms", [("constant",), ("linear",), ("constant+final",), ("linear", "constant+final")])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_runs_are_reported_too(arms, seeds, tmp_path):
+    for arm in arms:
+        for seed in range(seeds):
+            make_run(tmp_path, "PPO", "Task-v1", arm, seed, np.random.default_rng(0))
+    report = write_report(tmp_path)
+    assert report.page.is_file()
+    terminal.show(report, Console(width=80, file=io.StringIO()))
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.234, "1.23"), (-0.5, "−0.50"), (-0.001, "0.00"), (math.nan, "–"), (math.inf, "∞"), (-1234.5, "−1,234.50")],
+)
+def test_numbers(value, text):
+    assert words.number(value) == text
+
+
+def test_intervals():
+    assert words.interval(Interval(0.5, 0.4, 0.6)) == "0.50 [0.40, 0.60]"
+    assert words.interval(Interval(0.5, -math.inf, math.inf)) == "0.50 [?]"
+    assert words.percent(Interval(0.2, 0.01, 0.72)) == "20 % [1, 72]"
+
+
+# The page
+
+
+def hostile(out):
+    folder = sorted(path for path in out.iterdir() if path.is_dir())[0]
+    change(folder, env_id=HOSTILE, arm=HOSTILE, agent=HOSTILE, error=HOSTILE)
+    (out / HOSTILE.replace("/", "")).mkdir()
+
+
+def test_what_comes_from_runs_is_escaped(out):
+    hostile(out)
+    report = write_report(out)
+    page = report.page.read_text()
+    assert "onerror" in page
+    assert len(re.findall(r"<script>", page)) == 1
+    assert not re.search(r"<img src=x", page)
+    for table in report.tables:
+        lines = markdown(table).splitlines()
+        assert all(len(re.findall(r"(?<!\\)\|", line)) == len(table.header) + 1 for line in lines[5:])
+    assert "<script>" not in (out / "report.md").read_text()
+
+
+def test_the_page_needs_nothing_else(out):
+    page = write_report(out).page.read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_the_page_in_a_browser(out, tmp_path_factory):
+    hostile(out)
+    report = write_report(out)
+    script = """
+        const heads = document.querySelectorAll('table.sortable th');
+        const column = name => [...heads].findIndex(head => head.textContent === name);
+        const read = c => [...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[c].textContent);
+        const score = column('score');
+        heads[score].click();
+        const up = read(score);
+        heads[score].click();
+        const down = read(score);
+        const seen = [...document.images].map(image => image.naturalWidth > 300);
+        const data = {up, down, seen, wide: document.body.scrollWidth > window.innerWidth};
+        const pre = document.createElement('pre'); pre.id = 'found'; pre.textContent = JSON.stringify(data);
+        document.body.append(pre);
+    """
+    dom, console = open_page(report.page, tmp_path_factory.mktemp("browser"), f"window.onload = () => {{{script}}}")
+    assert console == []
+    found = json.loads(re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)[1])
+    up = [float(text.replace("−", "-")) for text in found["up"]]
+    assert up == sorted(up)
+    assert len(up) == 270
+    assert found["down"] == found["up"][::-1] or sorted(up, reverse=True) == [
+        float(text.replace("−", "-")) for text in found["down"]
+    ]
+    assert all(found["seen"])
+    assert len(found["seen"]) > 10
+    assert not found["wide"]
+
+
+def test_the_command_prints_answers_and_path(out, capsys):
+    assert main(["report", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "Does the weight norm bounce?" in printed
+    assert f"The page: {out / 'report.html'}" in printed.replace("\n", "")
