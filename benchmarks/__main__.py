@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks import cost
 from benchmarks.plan import Run, Suite, find_suite
@@ -52,18 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _list(given: argparse.Namespace) -> int:
     suites = [find_suite(name) for name in given.suite] if given.suite else list(SUITES.values())
     table = Table(title=f"Suites, with {given.workers} workers on this machine")
-    for heading in ("suite", "what for", "tasks", "arms", "runs", "timesteps", "about"):
-        table.add_column(heading, justify="right" if heading in ("runs", "timesteps", "about") else "left")
+    for heading in ("suite", "what for", "runs", "timesteps", "time"):
+        table.add_column(heading, justify="left" if heading in ("suite", "what for") else "right")
     for suite in suites:
         runs = suite.runs()
-        tasks = dict.fromkeys(f"{run.agent} {run.env_id}" for run in runs)
+        envs: dict[str, dict[str, None]] = {}
+        for run in runs:
+            envs.setdefault(run.agent, {})[run.env_id] = None
+        tasks = "\n".join(f"{agent}: {', '.join(of_agent)}" for agent, of_agent in envs.items())
         table.add_row(
             suite.name,
-            suite.about,
-            "\n".join(tasks),
-            str(len({run.arm for run in runs})),
+            Text(f"{suite.about} ({len({run.arm for run in runs})} arms)\n") + Text(tasks, style="dim"),
             f"{len(runs):,}",
-            f"{sum(run.timesteps for run in runs):,}",
+            f"{sum(run.timesteps for run in runs) / 1e6:,.1f} M",
             cost.in_words(cost.total(runs, given.workers)),
         )
         table.add_section()

@@ -2,7 +2,8 @@
 
 - two workers against one, on the same runs;
 - one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
-- rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included).
+- rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included);
+- the report of 10,000 made-up runs against that of 1,000, with its seconds and memory.
 
 Launches alternate, so that a machine whose speed drifts slows all alike.
 """
@@ -19,7 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from agents import find_preset
 from benchmarks.plan import Run
@@ -83,6 +83,23 @@ def zoo(n: int) -> float:
         return sum(_seconds([*command, "--seed", str(run.seed)]) for run in runs(n))
 
 
+def report(n: int) -> tuple[float, float]:
+    """Seconds and peak gigabytes of ``python -m benchmarks report`` on n made-up runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "benchmarks.synthetic", str(n), "--out", folder], cwd=ROOT, check=True)
+        code = (
+            "import resource, sys; from benchmarks.__main__ import main; main(['report', sys.argv[1]]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        # Linux counts in kilobytes, macOS in bytes.
+        per_gigabyte = 2**30 if sys.platform == "darwin" else 2**20
+        return time.perf_counter() - start, int(done.stdout.split()[-1]) / per_gigabyte
+
+
 def _seconds(command: Sequence[str]) -> float:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -101,24 +118,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=24, help="runs a launch (default 24)")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of launches (default 3)")
+    parser.add_argument("--only", nargs="*", choices=["workers", "bare", "zoo", "report"], help="these (default: all)")
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare is not None:
         bare_loop(given.bare)
         return
     n, few = given.runs, max(2, given.runs // 4)
-    comparisons = [
-        (f"one worker / two workers, {n} runs", lambda: launch(n, 1), lambda: launch(n, 2), "at least 1.9"),
-        (f"one worker / bare loop, {n} runs", lambda: launch(n, 1), lambda: bare(n), "at most 1.03"),
-        (f"rl_zoo3 / one worker, {few} runs", lambda: zoo(few), lambda: launch(few, 1), "at least 1.2"),
-    ]
-    table = Table(title="How fast the engine is")
-    for heading in ("durations", "median ratio", "all", "target"):
-        table.add_column(heading, justify="left" if heading == "durations" else "right")
-    for label, above, below, target in comparisons:
-        measured = ratios(above, below, given.repeats)
-        table.add_row(label, f"{statistics.median(measured):.3f}", " ".join(f"{r:.2f}" for r in measured), target)
-    Console(width=max(Console().width, 100)).print(table)
+    comparisons: dict[str, tuple[str, Callable[[], float], Callable[[], float], str]] = {
+        "workers": (f"one worker / two, {n} runs", lambda: launch(n, 1), lambda: launch(n, 2), "at least 1.9"),
+        "bare": (f"one worker / bare loop, {n} runs", lambda: launch(n, 1), lambda: bare(n), "at most 1.03"),
+        "zoo": (f"rl_zoo3 / one worker, {few} runs", lambda: zoo(few), lambda: launch(few, 1), "at least 1.2"),
+    }
+    console = Console(width=100)
+    _print(console, "durations", "median ratio", "all", "target")
+    for name in given.only if given.only is not None else [*comparisons, "report"]:
+        if name in comparisons:
+            label, above, below, target = comparisons[name]
+            measured = ratios(above, below, given.repeats)
+            _print(console, label, f"{statistics.median(measured):.3f}", " ".join(f"{r:.2f}" for r in measured), target)
+        else:
+            (small, _), (large, memory) = report(1000), report(10_000)
+            _print(console, "report of 10,000 runs / of 1,000", f"{large / small:.2f}", "", "at most 10")
+            _print(console, "report of 10,000 runs", f"{large:.0f} s, {memory:.2f} GB", "", "60 s, 2 GB")
+
+
+def _print(console: Console, label: str, *figures: str) -> None:
+    # A line at a time: the whole takes long, and what has been measured shall not be lost.
+    console.print(f"{label:<36}" + "".join(f"{figure:>21}" for figure in figures), highlight=False)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def _differences(answers: Answers) -> Picture:
     axes.set_xlabel("← worse     constant+final minus the other, normalised score     better →")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     return _picture(
-        "differences", "Does constant + final decay suffice? Differences with their 95 % intervals.", figure
+        "differences", "Does constant + final decay suffice? Differences with their 95 % intervals.", figure, 1
     )
 
 

@@ -51,11 +51,11 @@ def bounce(answers: Answers) -> Iterator[str]:
         share = exact_binomial_interval(bounced, runs)
         where = [task for task, parts in tasks.items() if parts["total"].num_bounced]
         yield (
-            f"{label}: the total weight norm bounced in {bounced} of {runs} runs at a constant rate "
+            f"{label}: the total weight norm bounced in {bounced:,} of {runs:,} runs at a constant rate "
             f"({percent(share)})" + (f", on {', '.join(where)}." if where else ".")
         )
         literal = sum(round(parts["total"].literal.estimate * parts["total"].num_runs) for parts in tasks.values())
-        yield f"Taken to the letter, Algorithm 1 would have decayed the rate in {literal} of these {runs} runs."
+        yield f"Taken to the letter, Algorithm 1 would have decayed the rate in {literal:,} of these {runs:,} runs."
 
 
 def sufficiency(answers: Answers) -> Iterator[str]:
