@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from benchmarks.plan import Run
 
-# Processor seconds for a thousand timesteps, evaluations included, and for what a run costs besides,
-# measured beside REFERENCE_SECONDS on one machine; ``cost_of`` scales them to this one.
+# Processor seconds for a thousand timesteps, for an episode of evaluation and for what a run costs
+# besides, measured beside REFERENCE_SECONDS on one machine; ``cost_of`` scales them to this one.
 SECONDS_PER_1000: dict[tuple[str, str], float] = {
     ("PPO", "CartPole-v1"): 0.30,
     ("PPO", "Acrobot-v1"): 0.20,
@@ -28,6 +28,7 @@ BY_AGENT = {"PPO": 0.8, "A2C": 0.5, "DQN": 2.0, "SAC": 10.0, "TD3": 8.0, "CrossQ
 
 ATARI = {"PPO": 3.0, "A2C": 3.0, "DQN": 6.0}
 STARTUP = 1.0
+EPISODE = 0.013
 REFERENCE_SECONDS = 0.19
 
 
@@ -54,7 +55,8 @@ def cost_of(run: Run) -> float:
     if per_1000 is None:
         atari = run.env_id.endswith("NoFrameskip-v4")
         per_1000 = ATARI.get(run.agent, 10.0) if atari else BY_AGENT.get(run.agent, 10.0)
-    return slowness() * (STARTUP + per_1000 * run.timesteps / 1000)
+    episodes = run.evaluations * run.evaluation_episodes + run.final_episodes
+    return slowness() * (STARTUP + EPISODE * episodes + per_1000 * run.timesteps / 1000)
 
 
 def in_words(seconds: float) -> str:

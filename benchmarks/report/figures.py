@@ -37,6 +37,9 @@ RESAMPLES = 500
 MOST_LINES = 10
 """Lines of single runs in a panel; more hide each other."""
 
+FEWEST_FOR_A_BAND = 3
+"""Seeds; the band of two spans several times their distance and hides everything."""
+
 CAUSES = {"bounce": ("v", "decay after a bounce"), "final": ("o", "final decay")}
 
 
@@ -131,7 +134,7 @@ def _profiles(answers: Answers) -> Picture:
             tasks = {task: list(answers.scores[arm][task].values()) for task in summaries[arm].tasks}
             profile = performance_profile(tasks, taus, rng, RESAMPLES)
             axes.plot(taus, profile.shares, color=_color(arm), label=arm, lw=1.4)
-            if np.isfinite(profile.low).all() and arm in ("constant", "constant+final", "linear"):
+            if min(map(len, tasks.values())) >= FEWEST_FOR_A_BAND and arm in ("constant", "constant+final", "linear"):
                 axes.fill_between(taus, profile.low, profile.high, color=_color(arm), alpha=0.12, lw=0)
         axes.set(title=group, xlabel="score (0 random, 1 reference)", ylim=(0, 1.02))
     panels[0][0].set_ylabel("share of runs above")
@@ -181,12 +184,9 @@ def _curve(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
     returns = np.stack([table["return_mean"].to_numpy()[:rows] for table in evaluations])
     mean = returns.mean(axis=0)
     axes.plot(timesteps, mean, color=_color(arm), label=arm, lw=1.2)
-    if len(returns) > 1:
+    if len(returns) >= FEWEST_FOR_A_BAND:
         counts = draw_counts(len(returns), RESAMPLES, np.random.default_rng(SEED))
         low, high = mean + quantiles(widened([counts @ returns / len(returns) - mean], [len(returns)]))
-        spread = returns.max() - returns.min()
-        # Two or three seeds have bands that would hide the curves.
-        low, high = (np.clip(band, returns.min() - spread / 4, returns.max() + spread / 4) for band in (low, high))
         axes.fill_between(timesteps, low, high, color=_color(arm), alpha=0.1, lw=0)
 
 
