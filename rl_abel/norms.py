@@ -105,11 +105,22 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
     # A parameter that two networks share has a name in each, so duplicates tell the shared ones.
     names: dict[torch.Tensor, list[str]] = {}
     for name, parameter in policy.named_parameters(remove_duplicate=False):
-        if id(parameter) in owned or (not owned and "_target" not in name.partition(".")[0]):
+        if id(parameter) in owned or (not owned and not is_target(name)):
             names.setdefault(parameter, []).append(name)
-    networks = {p: {network for name in aliases if (network := _network(name))} for p, aliases in names.items()}
-    if getattr(policy, "shared_lstm", False):
-        networks |= {p: {"policy", "value"} for p, aliases in names.items() if "lstm_actor" in aliases[0].split(".")}
+    return by_part(names, shared_lstm=bool(getattr(policy, "shared_lstm", False)))
+
+
+def by_part(
+    names: Mapping[torch.Tensor, Sequence[str]], shared_lstm: bool = False
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Sort tensors into parts by their dotted names, as part -> first name -> tensor.
+
+    :param names: every name of each tensor
+    :param shared_lstm: whether the LSTM of a recurrent policy serves the value network too
+    """
+    networks = {t: {network for name in aliases if (network := _network(name))} for t, aliases in names.items()}
+    if shared_lstm:
+        networks |= {t: {"policy", "value"} for t, aliases in names.items() if "lstm_actor" in aliases[0].split(".")}
     known = set().union(*networks.values()) or {"policy"}
     parts: dict[str, dict[str, torch.Tensor]] = {"policy": {}, "value": {}, "shared": {}, "log_std": {}}
     for tensor, aliases in names.items():
@@ -119,6 +130,11 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
         part = "log_std" if aliases[0].rpartition(".")[2] == "log_std" else part
         parts[part][aliases[0]] = tensor
     return {part: named for part, named in parts.items() if named}
+
+
+def is_target(name: str) -> bool:
+    """Whether a parameter of this dotted name is in a target network."""
+    return "_target" in name.partition(".")[0]
 
 
 def _network(name: str) -> str | None:
