@@ -18,7 +18,7 @@ OVERWRITING = ("A2C", "QRDQN")
 
 def at_start(model: BaseAlgorithm, final_decay_at: float | None) -> Iterator[str]:
     """Yield a line for each thing to expect of this model."""
-    if not has_weight_decay(model):
+    if not weight_decay(model):
         schedule = "your own schedule" + (" with one final decay" if final_decay_at is not None else "")
         if not callable(model.learning_rate):
             schedule = schedule.replace("your own schedule", "a constant learning rate")
@@ -30,14 +30,12 @@ def at_start(model: BaseAlgorithm, final_decay_at: float | None) -> Iterator[str
         yield "TRPO moves its policy by line search: the learning rate reaches the value network alone"
 
 
-def has_weight_decay(model: BaseAlgorithm) -> bool:
-    """Whether any optimizer shrinks any measured parameter."""
+def weight_decay(model: BaseAlgorithm) -> float:
+    """Return the largest coefficient that shrinks any measured parameter, 0 if none does."""
     measured = {id(p) for named in measured_parameters(model).values() for p in named.values()}
-    return any(
-        group.get("weight_decay", 0) and any(id(p) in measured for p in group["params"])
-        for optimizer in optimizers(model)
-        for group in optimizer.param_groups
-    )
+    groups = [group for optimizer in optimizers(model) for group in optimizer.param_groups]
+    ours = [group for group in groups if any(id(p) in measured for p in group["params"])]
+    return max((float(group.get("weight_decay") or 0) for group in ours), default=0.0)
 
 
 def dropped_optimizer_kwargs(model: BaseAlgorithm) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import advice
+from rl_abel import advice, dashboard
 from rl_abel.checks import check_between, check_integer, check_number
 from rl_abel.memory import ATTRIBUTE, Decay, Memory
 from rl_abel.norms import measured_parameters, norms_of, weight_norms
@@ -124,6 +124,7 @@ class AbelCallback(BaseCallback):
         self._schedule_next()
         self._apply()
         self._record()
+        dashboard.write(self.logger, self._hparams())
         for line in advice.at_start(self.model, self.final_decay_at):
             self._say(line)
         if warning := advice.dropped_optimizer_kwargs(self.model):
@@ -240,6 +241,19 @@ class AbelCallback(BaseCallback):
         record("abel/factor", math.prod(decay.factor for decay in decays))
         record("abel/bounces", self.n_bounces)
         record("abel/decays", len(decays))
+
+    def _hparams(self) -> dict[str, str | float]:
+        model, env = self.model, getattr(self.model.get_env(), "envs", [None])[0]
+        spec = getattr(env, "spec", None)
+        return {
+            "rule": next((name for name, kind in RULES.items() if type(self.rule) is kind), type(self.rule).__name__),
+            "watch": self.watch,
+            "decay_factor": self.decay_factor,
+            "base_rate": float(unscaled(model.lr_schedule)(1.0)),
+            "weight_decay": advice.weight_decay(model),
+            "algorithm": type(model).__name__,
+            "environment": getattr(spec, "id", None) or "unknown",
+        }
 
     def _dump_last_update(self) -> None:
         # SB3 dumps before it trains, so the last update would never be seen.

@@ -1,0 +1,34 @@
+"""What TensorBoard shows without a click: a dashboard of the weight norm, and a row under HParams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+
+# Tags are regular expressions, unanchored unless said.
+LAYOUT = {
+    "ABEL": {
+        "weight norm |w|²": ["Multiline", ["^abel/weight_norm_"]],
+        "factor": ["Multiline", ["^abel/factor$"]],
+        "learning rate": ["Multiline", ["^train/learning_rate$"]],
+        "episode reward": ["Multiline", ["^rollout/ep_rew_mean$"]],
+        "decays and bounces": ["Multiline", ["^abel/decays$", "^abel/bounces$"]],
+    }
+}
+
+METRICS = ("rollout/ep_rew_mean", "abel/bounces")
+"""Columns of HParams; every run names both, or TensorBoard leaves the column out."""
+
+
+def write(logger: Logger, hparams: Mapping[str, str | float]) -> None:
+    """Write layout and hyperparameters once, into every TensorBoard log of the logger."""
+    for output in logger.output_formats:
+        if isinstance(output, TensorBoardOutputFormat):
+            # Not through logger.record, which would hand them to outputs that know nothing of them.
+            from torch.utils.tensorboard.summary import hparams as summaries
+
+            output.writer.add_custom_scalars(LAYOUT)
+            for summary in summaries(dict(hparams), dict.fromkeys(METRICS, 0.0)):  # type: ignore[no-untyped-call]
+                output.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+            output.writer.flush()
