@@ -32,6 +32,8 @@ from envs import find_env, make_env, make_evaluation_env
 
 RUN_JSON = "run.json"
 EVALUATION_ENVS = 10
+FINAL_ENVS = 50
+"""More episodes at once are fewer calls of the policy, which cost more than the environments do."""
 # Seeds of training are small; these are streams of their own.
 EVALUATION_SEED, FINAL_SEED = 1_000_000, 2_000_000
 PACKAGES = ("rl_abel", "stable_baselines3", "sb3_contrib", "gymnasium", "torch", "numpy")
@@ -100,7 +102,7 @@ def _train(run: Run, folder: Path) -> dict[str, Any]:
     evaluation = Evaluation(run, evaluation_env)
     try:
         model.learn(run.timesteps, callback=[*arm.others, arm.abel, evaluation])
-        returns = evaluate(model, evaluation_env, run.final_episodes, FINAL_SEED + run.seed)
+        returns = final_returns(model, run, env)
     finally:
         logger.close()
         env.close()
@@ -135,6 +137,16 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int) -> lis
     env.seed(seed)
     returns, _ = evaluate_policy(model, env, episodes, deterministic=True, return_episode_rewards=True, warn=False)
     return [float(r) for r in returns]
+
+
+def final_returns(model: BaseAlgorithm, run: Run, env: VecEnv) -> list[float]:
+    """Return the returns of the last policy, on environments that have seen no other episode."""
+    seed = FINAL_SEED + run.seed
+    final_env = make_evaluation_env(run.env_id, min(FINAL_ENVS, run.final_episodes), seed, env)
+    try:
+        return evaluate(model, final_env, run.final_episodes, seed)
+    finally:
+        final_env.close()
 
 
 class Evaluation(BaseCallback):
