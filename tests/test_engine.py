@@ -116,7 +116,15 @@ def test_an_interrupted_launch_goes_on(how, tmp_path):
     suite, out = tmp_path / "suite.toml", tmp_path / "out"
     suite.write_text(SUITE.format(timesteps=4000, seeds=4))
     command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", str(out), "--workers", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A shell that runs the tests in the background has its children ignore SIGINT.
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not results(out) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
