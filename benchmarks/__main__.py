@@ -9,15 +9,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks import cost
-from benchmarks.plan import Run, Suite, find_suite
+from benchmarks.plan import find_suite
 from benchmarks.suites import SUITES
 
 console = Console()
@@ -75,56 +73,10 @@ def _list(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     # dask and its worker processes are for this command alone.
-    from benchmarks import engine
+    from benchmarks.launch import launch
 
     suite = find_suite(given.suite)
-    runs = suite.runs()
-    _announce(suite, runs, given)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        console=console,
-    )
-
-    def started(client: Any, progress: engine.Progress) -> None:
-        console.print(f"dashboard: {client.dashboard_link}")
-        bar.add_task(suite.name, total=progress.total, completed=progress.done)
-
-    def ended(progress: engine.Progress, record: dict[str, Any]) -> None:
-        bar.update(bar.task_ids[0], completed=progress.done)
-        if record["status"] == "failed":
-            bar.print(f"[red]failed[/red] {record['run_id']}: {record['error'].strip().splitlines()[-1]}")
-
-    try:
-        with bar:
-            progress = engine.execute(
-                runs, given.out, given.workers, given.scheduler, given.retry_failed, on_start=started, on_done=ended
-            )
-    except KeyboardInterrupt:
-        console.print("\nInterrupted. What was finished is kept; the same command goes on from there.")
-        return 130
-    console.print(
-        f"{progress.total} runs: {progress.already} were there, {progress.complete} completed now, "
-        f"{len(progress.failed)} failed."
-    )
-    for run_id in progress.failed[:10]:
-        console.print(f"  failed: {run_id}   (python -m benchmarks show {run_id} --out {given.out})")
-    if len(progress.failed) > 10:
-        console.print(f"  and {len(progress.failed) - 10} more")
-    return 1 if progress.failed else 0
-
-
-def _announce(suite: Suite, runs: Sequence[Run], given: argparse.Namespace) -> None:
-    where = f"the cluster at {given.scheduler}" if given.scheduler else f"{given.workers} workers"
-    steps = sum(run.timesteps for run in runs)
-    estimate = (
-        "" if given.scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, given.workers))}"
-    )
-    console.print(f"{suite.name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
+    return launch(suite.name, suite.runs(), given.out, console, given.workers, given.scheduler, given.retry_failed)
 
 
 def _report(given: argparse.Namespace) -> int:

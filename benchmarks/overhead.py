@@ -82,7 +82,7 @@ class TakesTurns(gymnasium.Wrapper):  # type: ignore[type-arg]
         return result
 
 
-def paired_ratio(name: str, order: Sequence[str], timesteps: int) -> float:
+def paired_ratio(name: str, order: Sequence[str], timesteps: int, diagnose: bool = False) -> float:
     """Processor time of a training with our callback over that of the same one without any."""
     turns = Turns(*order)
 
@@ -91,7 +91,8 @@ def paired_ratio(name: str, order: Sequence[str], timesteps: int) -> float:
         algorithm, env_id, _, kwargs = TRAININGS[name]
         model = algorithm("MlpPolicy", TakesTurns(gymnasium.make(env_id), turns, kind), seed=0, device="cpu", **kwargs)
         # Decisions would change the training; measuring, recording and scheduling all remain.
-        model.learn(timesteps, callback=AbelCallback(max_decays=0, final_decay_at=None) if kind == "with" else None)
+        ours = AbelCallback(max_decays=0, final_decay_at=None, diagnose=diagnose) if kind == "with" else None
+        model.learn(timesteps, callback=ours)
         turns.end(kind)
 
     threads = [threading.Thread(target=work, args=(kind,)) for kind in order]
@@ -102,11 +103,11 @@ def paired_ratio(name: str, order: Sequence[str], timesteps: int) -> float:
     return turns.seconds["with"] / turns.seconds["without"]
 
 
-def paired_ratios(name: str, pairs: int) -> list[float]:
+def paired_ratios(name: str, pairs: int, diagnose: bool = False) -> list[float]:
     """One ratio a pair, the one and the other first in turn, after a short pair that warms up."""
-    paired_ratio(name, ("with", "without"), TRAININGS[name][2] // 10)
+    paired_ratio(name, ("with", "without"), TRAININGS[name][2] // 10, diagnose)
     orders = [("with", "without"), ("without", "with")]
-    return [paired_ratio(name, orders[pair % 2], TRAININGS[name][2]) for pair in range(pairs)]
+    return [paired_ratio(name, orders[pair % 2], TRAININGS[name][2], diagnose) for pair in range(pairs)]
 
 
 def _random_state() -> tuple[torch.Tensor, dict[str, Any], tuple[Any, ...]]:
@@ -146,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7, help="pairs of trainings an algorithm (default 7)")
     parser.add_argument("--only", nargs="*", choices=TRAININGS, help="these algorithms (default: all)")
+    parser.add_argument("--diagnose", action="store_true", help="with AbelCallback(diagnose=True)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # Linux: moving between cores costs a cold cache
@@ -153,11 +155,11 @@ def main() -> None:
     console = Console(width=100)
     _print(console, "cost", "median ratio", "middle half", "target")
     for name in arguments.only if arguments.only is not None else TRAININGS:
-        ratios = paired_ratios(name, arguments.pairs)
+        ratios = paired_ratios(name, arguments.pairs, arguments.diagnose)
         quarters = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         middle = f"{quarters[0]:.4f} to {quarters[2]:.4f}"
         label = f"{name} training, {TRAININGS[name][2]:,} timesteps"
-        _print(console, label, f"{statistics.median(ratios):.4f}", middle, "1.005")
+        _print(console, label, f"{statistics.median(ratios):.4f}", middle, "1.01" if arguments.diagnose else "1.005")
     for size, width in SIZES.items():
         count, ratio = norm_ratio(width)
         _print(console, f"weight_norms of {count:,} floats / dot product", f"{ratio:.2f}", "", "1.5" * (size == "10M"))

@@ -115,10 +115,13 @@ class Arm:
     others: tuple[BaseCallback, ...] = ()
 
 
+def _measuring_alone(measure_every: int) -> AbelCallback:
+    return AbelCallback(max_decays=0, final_decay_at=None, measure_every=measure_every, diagnose=True)
+
+
 def _measuring(schedule: Callable[[float, float], float | Callable[[float], float]]) -> Callable[..., Arm]:
     def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
-        abel = AbelCallback(max_decays=0, final_decay_at=None, measure_every=measure_every)
-        return Arm(schedule(base, final_decay_at), abel)
+        return Arm(schedule(base, final_decay_at), _measuring_alone(measure_every))
 
     return arm
 
@@ -131,6 +134,7 @@ def _abel(rule: str, max_decays: int | None) -> Callable[..., Arm]:
             final_decay_at=final_decay_at,
             max_decays=max_decays,
             measure_every=measure_every,
+            diagnose=True,
         )
         return Arm(base, abel)
 
@@ -139,8 +143,7 @@ def _abel(rule: str, max_decays: int | None) -> Callable[..., Arm]:
 
 def _kl_adaptive(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
     adaptive = Adaptive(base)
-    measuring = AbelCallback(max_decays=0, final_decay_at=None, measure_every=measure_every)
-    return Arm(adaptive, measuring, (KLAdaptive(adaptive),))
+    return Arm(adaptive, _measuring_alone(measure_every), (KLAdaptive(adaptive),))
 
 
 _MAKERS: dict[str, Callable[..., Arm]] = {

@@ -22,7 +22,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import find_preset, make_agent, regularized_optimizer
@@ -103,12 +103,14 @@ def _train(run: Run, folder: Path) -> dict[str, Any]:
     try:
         model.learn(run.timesteps, callback=[*arm.others, arm.abel, evaluation])
         returns = final_returns(model, run, env)
+        log_return(logger, model.num_timesteps, returns)
     finally:
         logger.close()
         env.close()
         evaluation_env.close()
     _write_csv(folder / "evaluations.csv", Evaluation.COLUMNS, evaluation.rows)
-    trace = arm.abel.trace
+    # One measurement gives both, so they have the same timesteps.
+    trace = arm.abel.trace | arm.abel.diagnosis
     _write_csv(folder / "trace.csv", list(trace), zip(*trace.values()))
     return {
         "final_return": sum(returns) / len(returns),
@@ -149,8 +151,21 @@ def final_returns(model: BaseAlgorithm, run: Run, env: VecEnv) -> list[float]:
         final_env.close()
 
 
+def log_return(logger: Logger, timestep: int, returns: Sequence[float]) -> None:
+    """Write the mean return under the name that SB3's EvalCallback gives it."""
+    # A logger of its own on the same outputs: what the training has recorded stays for its own dump.
+    apart = Logger(None, logger.output_formats)
+    apart.record("eval/mean_reward", sum(returns) / len(returns))
+    apart.record("time/total_timesteps", timestep, exclude="tensorboard")
+    apart.dump(timestep)
+
+
 class Evaluation(BaseCallback):
-    """Evaluates the policy at equal distances, always on the same episodes, and notes the rate."""
+    """Evaluates the policy at equal distances, always on the same episodes, and notes the rate.
+
+    The last one is of the policy after its last update. In the logs the final return, which is of
+    that policy too, stands in its place.
+    """
 
     COLUMNS = ("timesteps", "return_mean", "return_std", "learning_rate")
 
@@ -160,21 +175,22 @@ class Evaluation(BaseCallback):
         self.rows: list[tuple[float, ...]] = []
 
     def _on_step(self) -> bool:
-        if self.num_timesteps * self.run.evaluations >= (len(self.rows) + 1) * self.run.timesteps:
-            self._evaluate()
+        number = len(self.rows) + 1
+        # The last update comes after the last step, and the last evaluation after that.
+        if number < self.run.evaluations and self.num_timesteps * self.run.evaluations >= number * self.run.timesteps:
+            log_return(self.logger, self.num_timesteps, self._evaluate())
         return True
 
     def _on_training_end(self) -> None:
-        # The last update comes after the last step; every run has its last row.
-        self.rows = self.rows[: self.run.evaluations - 1]
         self._evaluate()
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> list[float]:
         returns = evaluate(self.model, self.env, self.run.evaluation_episodes, EVALUATION_SEED + self.run.seed)
         mean = sum(returns) / len(returns)
         deviation = (sum((r - mean) ** 2 for r in returns) / len(returns)) ** 0.5
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.rows.append((self.num_timesteps, mean, deviation, rate))
+        return returns
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel import advice, dashboard
-from rl_abel.checks import check_between, check_integer, check_number
+from rl_abel.checks import check_between, check_flag, check_integer, check_number
+from rl_abel.diagnosis import Diagnosis
 from rl_abel.memory import ATTRIBUTE, Decay, Memory
 from rl_abel.norms import measured_parameters, norms_of, weight_norms
 from rl_abel.placement import refuse_to_be_a_child, require_alone
@@ -40,6 +41,9 @@ class AbelCallback(BaseCallback):
     :param measure_every: timesteps between measurements; None for about 100 a run. Fixed at the
         first ``learn()`` and kept when training goes on
     :param verbose: 1 prints what was decided and why
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
+        ``abel/alignment_<part>``, whose sum is its change since the last measurement, and
+        ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
     :raises ValueError: for an argument out of its range, when the callback is made
     """
 
@@ -53,6 +57,7 @@ class AbelCallback(BaseCallback):
         max_decays: int | None = None,
         measure_every: int | None = None,
         verbose: int = 0,
+        diagnose: bool = False,
     ) -> None:
         super().__init__(verbose=check_integer("verbose", verbose, at_least=0))
         if watch not in WATCHABLE:
@@ -70,11 +75,16 @@ class AbelCallback(BaseCallback):
         self.measure_every = (
             None if measure_every is None else check_integer("measure_every", measure_every, at_least=1)
         )
+        self.diagnose = check_flag("diagnose", diagnose)
         self._memory = Memory.empty()
+        self._rule_state: JsonValue = None
+        self._diagnosis: Diagnosis | None = None
+        self._terms: dict[str, float] = {}
         self._norms: dict[str, float] = {}
         self._started = self._in_rollout = False
         self._warned_non_finite = False
         self._n_updates_at_start = 0
+        self._weight_decay = 0.0
         self._measured_policy: Any = None
         self._parameters: dict[str, Any] = {}
         # Timesteps from which the next one is due; set at training start.
@@ -101,6 +111,14 @@ class AbelCallback(BaseCallback):
         """Measurements so far: ``timesteps`` and |w|^2 by part, lists of equal length."""
         return self._memory.trace
 
+    @property
+    def diagnosis(self) -> dict[str, list[float]]:
+        """With ``diagnose=True``, at the measurements of this session: ``timesteps``, terms and layers by tag.
+
+        The terms are NaN at the first one. They are not saved with the model.
+        """
+        return self._diagnosis.history if self._diagnosis else {}
+
     def _init_callback(self) -> None:
         self._started = self._in_rollout = False
         if self.parent is not None:
@@ -121,6 +139,7 @@ class AbelCallback(BaseCallback):
         self._n_updates_at_start = self.model._n_updates
         if self.final_decay_at is None or progress(self.model) < self.final_decay_at:
             self._memory.lift_final_decay()
+        self._weight_decay = advice.weight_decay(self.model)
         self._schedule_next()
         self._apply()
         self._record()
@@ -168,6 +187,8 @@ class AbelCallback(BaseCallback):
         norms = weight_norms(self.model)
         if _finite(norms):
             self._norms = norms
+            if self._diagnosis and self._diagnosis.policy is self.model.policy:
+                self._terms = self._diagnosis.compare(measured_parameters(self.model))
         self._record()
         if self.locals.get("log_interval", 1) is not None:
             self._dump_last_update()
@@ -192,8 +213,12 @@ class AbelCallback(BaseCallback):
         self._norms = norms
         self._memory.add_measurement(timestep, norms)
         self._next_measurement = timestep + self._memory.data["measure_every"]
-        state, bounced = self.rule.observe(self._memory.data["rule_state"], norms[self.watch])
-        self._memory.data["rule_state"] = self._as_saved(state)
+        if self.diagnose:
+            if self._diagnosis is None or self._diagnosis.policy is not self.model.policy:
+                self._diagnosis = Diagnosis(self.model.policy)
+            self._diagnosis.observe(timestep, self._parameters)
+            self._terms = self._diagnosis.latest
+        self._rule_state, bounced = self.rule.observe(self._rule_state, norms[self.watch])
         if bounced:
             self._memory.data["n_bounces"] += 1
             if self.max_decays is None or sum(d.cause == "bounce" for d in self.decays) < self.max_decays:
@@ -209,19 +234,14 @@ class AbelCallback(BaseCallback):
             parts = list(measured_parameters(model))
             data = Memory.empty(model._n_updates, self.measure_every or default_interval(model), parts).data
             setattr(model, ATTRIBUTE, data)
+            self._diagnosis = None
+        self._terms = self._diagnosis.latest if self._diagnosis else {}
         self._memory = Memory(data)
         trace = self._memory.trace
         self._norms = {part: norms[-1] for part, norms in trace.items() if part != "timesteps" and norms}
-        # A rule whose state was not kept (another one, or watching another part) catches up.
-        identity = f"{_identity(self.rule)} on {self.watch}"
-        if data["rule"] != identity:
-            states = [state for state, _ in replay(self.rule, trace.get(self.watch, []))]
-            data["rule_state"] = self._as_saved(states[-1] if states else self.rule.init())
-            data["rule"] = identity
-
-    def _as_saved(self, state: JsonValue) -> JsonValue:
-        # A rule of the user's own shall see the same values in a run that was never saved.
-        return state if type(self.rule) in RULES.values() else json.loads(json.dumps(state))
+        # The trace is all that a rule has seen, so its state need not be kept, nor can it be another rule's.
+        states = [state for state, _ in replay(self.rule, trace.get(self.watch, []))]
+        self._rule_state = states[-1] if states else self.rule.init()
 
     def _schedule_next(self) -> None:
         last = self._memory.last_timestep
@@ -241,6 +261,10 @@ class AbelCallback(BaseCallback):
         record("abel/factor", math.prod(decay.factor for decay in decays))
         record("abel/bounces", self.n_bounces)
         record("abel/decays", len(decays))
+        if self.diagnose:
+            record("abel/weight_decay", self._weight_decay)
+        for name, value in self._terms.items():
+            record(f"abel/{name}", value)
 
     def _hparams(self) -> dict[str, str | float]:
         model, env = self.model, getattr(self.model.get_env(), "envs", [None])[0]
@@ -250,7 +274,7 @@ class AbelCallback(BaseCallback):
             "watch": self.watch,
             "decay_factor": self.decay_factor,
             "base_rate": float(unscaled(model.lr_schedule)(1.0)),
-            "weight_decay": advice.weight_decay(model),
+            "weight_decay": self._weight_decay,
             "algorithm": type(model).__name__,
             "environment": getattr(spec, "id", None) or "unknown",
         }
@@ -284,9 +308,3 @@ class AbelCallback(BaseCallback):
 
 def _finite(norms: dict[str, float]) -> bool:
     return all(map(math.isfinite, norms.values()))
-
-
-def _identity(rule: Rule) -> str:
-    """Name under which a rule's state is kept; an object's address must not be part of it."""
-    described = repr(rule)
-    return type(rule).__qualname__ if " at 0x" in described else described

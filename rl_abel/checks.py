@@ -29,6 +29,13 @@ def check_integer(name: str, value: object, at_least: int) -> int:
     return int(value)
 
 
+def check_flag(name: str, value: object) -> bool:
+    """Return the boolean: a number or a text in its place is a slip."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
 def _number(value: object) -> float:
     """Return NaN, which is in no range, for what is not a number."""
     return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)

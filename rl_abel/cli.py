@@ -74,7 +74,8 @@ def describe(finding: Finding) -> str:
     for rule, decays in finding.decays.items():
         listed = ", ".join(f"{timestep:,}" for timestep in decays[:6]) + (", …" if len(decays) > 6 else "")
         lines.append(f"  {rule:<6} {f'{len(decays)} decay{_s(decays)}, at {listed}' if decays else 'no decay'}")
-    return "\n".join([*lines, f"  {finding.verdict}", ""])
+    lines += [f"  {sentence}" for sentence in (finding.verdict, finding.explanation) if sentence]
+    return "\n".join([*lines, ""])
 
 
 def _s(items: Sequence[object]) -> str:

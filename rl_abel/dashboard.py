@@ -12,13 +12,17 @@ LAYOUT = {
         "weight norm |w|²": ["Multiline", ["^abel/weight_norm_"]],
         "factor": ["Multiline", ["^abel/factor$"]],
         "learning rate": ["Multiline", ["^train/learning_rate$"]],
-        "episode reward": ["Multiline", ["^rollout/ep_rew_mean$"]],
+        "episode reward": ["Multiline", ["^rollout/ep_rew_mean$", "^eval/mean_reward$"]],
         "decays and bounces": ["Multiline", ["^abel/decays$", "^abel/bounces$"]],
     }
 }
 
-METRICS = ("rollout/ep_rew_mean", "abel/bounces")
-"""Columns of HParams; every run names both, or TensorBoard leaves the column out."""
+METRICS = ("rollout/ep_rew_mean", "eval/mean_reward", "abel/bounces")
+"""Columns of HParams, each the last value of its scalar; empty where a run has no such scalar.
+
+``eval/mean_reward`` is what SB3's EvalCallback logs. Every run names all of them, or TensorBoard
+leaves a column out.
+"""
 
 
 def write(logger: Logger, hparams: Mapping[str, str | float]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from rl_abel.rule import RULES, find_decays, make_rule
-from rl_abel.traces import Trace
+from rl_abel.traces import TERMS, Trace
+
+EQUILIBRIUM = 0.1
+"""Terms that cancel to this share of displacement are at equilibrium."""
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -18,12 +22,14 @@ class Finding:
     :param bounces: timesteps at which the chosen rule saw a bounce of the total norm
     :param decays: rule -> timesteps at which it would have decayed the rate
     :param verdict: the advice, a sentence
+    :param explanation: why the norm did so, a sentence; empty where ``diagnose=True`` was not set
     """
 
     trace: Trace
     bounces: list[int]
     decays: dict[str, list[int]]
     verdict: str
+    explanation: str
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``rl-abel inspect --json`` prints of the run."""
@@ -35,6 +41,7 @@ class Finding:
             "bounces": self.bounces,
             "decays": self.decays,
             "verdict": self.verdict,
+            **({"explanation": self.explanation} if self.explanation else {}),
         }
 
 
@@ -50,7 +57,9 @@ def judge(trace: Trace, rule: str = "trend", **options: Any) -> Finding:
         of_rule = options if name == "trend" else {}
         decays[name] = [trace.timesteps[index] for index in find_decays(total, name, **of_rule)]
     needed = getattr(make_rule(rule, **(options if rule == "trend" else {})), "min_measurements", 0)
-    return Finding(trace, decays[rule], decays, _verdict(decays[rule], len(total), needed))
+    return Finding(
+        trace, decays[rule], decays, _verdict(decays[rule], len(total), needed), explain(trace, decays[rule])
+    )
 
 
 def _verdict(bounces: list[int], measured: int, needed: int) -> str:
@@ -62,6 +71,45 @@ def _verdict(bounces: list[int], measured: int, needed: int) -> str:
         "The weight norm does not bounce: a constant rate with one decay near the end should do as well as any "
         "schedule (Lewkowycz 2021, Sec. 3)."
     )
+
+
+def explain(trace: Trace, bounces: list[int]) -> str:
+    """Say why the total norm moved as it did, from the two terms of its change.
+
+    Displacement always adds. What alignment does with it decides: takes less (the norm grows), as
+    much (equilibrium, Lewkowycz 2021, Sec. 4.1) or more (it falls).
+    """
+    if len(trace.terms) < len(TERMS):
+        return ""
+    displacement, alignment = (trace.terms[name] for name in TERMS)
+    steps = [(d, a, t) for d, a, t in zip(displacement, alignment, trace.timesteps) if math.isfinite(d + a) and d > 0]
+    if len(steps) < 3:
+        return ""
+    taken = _taken(steps)
+    if bounces:
+        total = trace.norms["total"][: trace.timesteps.index(bounces[0]) + 1]
+        lowest = trace.timesteps[total.index(min(total))]
+        before, after = ([step for step in steps if (step[2] <= lowest) is first] for first in (True, False))
+        if not before or not after:
+            return ""
+        return (
+            f"Why: up to the minimum at timestep {lowest:,} alignment took {_taken(before):.0%} of what displacement "
+            f"added, and after it {_taken(after):.0%}."
+        )
+    if trace.weight_decay == 0:
+        moved = f"took {taken:.0%} of what displacement added" if taken > 0 else "added to displacement"
+        return f"Why: no weight decay, so nothing pulls the norm down by itself; alignment {moved}."
+    late = _taken(steps[-(len(steps) // 3) :])
+    if abs(1 - late) <= EQUILIBRIUM:
+        return f"Why: at equilibrium; lately alignment took {late:.0%} of what displacement added."
+    if late < 1:
+        moved = f"lately it took only {late:.0%} of what displacement added" if late > 0 else "lately it even added"
+        return f"Why: alignment too weak at this rate and weight decay; {moved}."
+    return f"Why: still falling; lately alignment took {late:.0%} of what displacement added, and no rise has come yet."
+
+
+def _taken(steps: list[tuple[float, float, int]]) -> float:
+    return -sum(a for _, a, _ in steps) / sum(d for d, _, _ in steps)
 
 
 def spark(values: list[float], width: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""What survives a save: decays, trace and rule state, as JSON values in one attribute of the model."""
+"""What survives a save: decays and trace, as JSON values in one attribute of the model."""
 
 from __future__ import annotations
 
@@ -39,8 +39,6 @@ class Memory:
                 "n_updates": n_updates,
                 "n_bounces": 0,
                 "decays": [],
-                "rule": None,
-                "rule_state": None,
                 "parts": list(parts),
                 "trace": [],
             }

@@ -140,7 +140,7 @@ def test_5_a_full_trace_is_a_few_kilobytes():
     model.save(ours)
     del model.abel_state
     model.save(plain)
-    assert len(ours.getvalue()) - len(plain.getvalue()) < 12_000
+    assert len(ours.getvalue()) - len(plain.getvalue()) < 10_000
 
 
 @pytest.mark.parametrize("name", ["DQN", "QRDQN", "DDPG", "TD3", "SAC", "TQC"])

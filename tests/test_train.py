@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import PRESETS
 from benchmarks import train as module
@@ -52,12 +53,29 @@ def test_evaluations_and_trace(folder):
     assert float(evaluations[0]["learning_rate"]) == 1e-3
     assert float(evaluations[-1]["learning_rate"]) == pytest.approx(1e-4)
     trace = rows(folder / "trace.csv")
-    assert list(trace[0]) == ["timesteps", "total", "policy", "value"]
+    parts = ["total", "policy", "value"]
+    terms = [f"{term}_{part}" for term in ("displacement", "alignment") for part in parts]
+    assert list(trace[0])[:10] == ["timesteps", *parts, *terms]
+    assert all(name.startswith("layer/") for name in list(trace[0])[10:])
     assert len(trace) == 31
     assert find_decays(float(row["total"]) for row in trace) == []
     assert {path.name.partition(".")[0] for path in folder.iterdir()} == {
         "run", "evaluations", "trace", "progress", "events",
     }  # fmt: skip
+
+
+def test_evaluations_are_logged_and_the_final_return_last(folder):
+    """As SB3's EvalCallback logs them, for TensorBoard and everything that reads its tags."""
+    evaluations = [(int(row["timesteps"]), float(row["return_mean"])) for row in rows(folder / "evaluations.csv")]
+    final = json.loads((folder / "run.json").read_text())["final_return"]
+    expected = [*evaluations[:-1], (8192, final)]
+    logged = [row for row in rows(folder / "progress.csv") if row["eval/mean_reward"]]
+    assert [(int(row["time/total_timesteps"]), float(row["eval/mean_reward"])) for row in logged] == expected
+    assert not any(row["abel/factor"] for row in logged), "the training's own dumps hold the training's values"
+    [events] = folder.glob("events.*")
+    scalars = EventAccumulator(str(events), size_guidance={"scalars": 0}).Reload()
+    shown = [(event.step, event.value) for event in scalars.Scalars("eval/mean_reward")]
+    assert shown == [(step, pytest.approx(value)) for step, value in expected]
 
 
 def test_the_same_run_repeats_to_the_last_digit(folder, tmp_path):

@@ -1,0 +1,200 @@
+"""Why the norm moves: ``AbelCallback(diagnose=True)``, and what ``rl-abel inspect`` makes of it."""
+
+import csv
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.logger import configure
+
+from rl_abel import AbelCallback, weight_norms
+from rl_abel.cli import main
+from rl_abel.diagnosis import LAYERS, Diagnosis, largest_layers, layer_of
+from rl_abel.inspection import explain
+from rl_abel.traces import Trace
+from tests.algorithms import ALGORITHMS, STEPS, make_model
+
+every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
+
+
+def trained(name="PPO", steps=STEPS, **options):
+    model, abel = make_model(name), AbelCallback(diagnose=True, measure_every=20, max_decays=0, **options)
+    model.learn(steps, callback=abel)
+    return model, abel
+
+
+def parts(*values):
+    return {"policy": {"a.weight": torch.tensor(values)}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "displacement", "alignment"),
+    [
+        ([3.0, 4.0], [3.0, 4.0], 0, 0),
+        ([3.0, 4.0], [6.0, 8.0], 25, 50),  # away from the origin: 25 -> 100
+        ([3.0, 4.0], [0.0, 0.0], 25, -50),  # to it: 25 -> 0
+        ([3.0, 0.0], [3.0, 4.0], 16, 0),  # across: 9 -> 25
+    ],
+)
+def test_terms(before, after, displacement, alignment):
+    diagnosis = Diagnosis(torch.nn.Linear(1, 1))
+    diagnosis.observe(1, parts(*before))
+    assert diagnosis.latest == {"layer/a": sum(w * w for w in before)}, "nothing to compare with"
+    diagnosis.observe(2, parts(*after))
+    found = diagnosis.latest
+    assert (found["displacement_policy"], found["alignment_policy"]) == (displacement, alignment)
+    assert (found["displacement_total"], found["alignment_total"]) == (displacement, alignment)
+
+
+@every_algorithm
+def test_the_terms_add_up_to_the_change(name):
+    _, abel = trained(name)
+    trace, found = abel.trace, abel.diagnosis
+    assert found["timesteps"] == trace["timesteps"]
+    assert len(trace["timesteps"]) > 3
+    for part in trace.keys() - {"timesteps"}:
+        terms = np.add(found[f"displacement_{part}"], found[f"alignment_{part}"])
+        assert math.isnan(terms[0])
+        assert terms[1:] == pytest.approx(np.diff(trace[part]), abs=1e-7 * max(trace[part]))
+        assert min(found[f"displacement_{part}"][1:]) >= 0
+    assert np.nanmax(found["displacement_total"]) > 0
+
+
+@every_algorithm
+def test_layers_are_parts_of_the_whole(name):
+    model, abel = trained(name)
+    layers = {column: values for column, values in abel.diagnosis.items() if column.startswith("layer/")}
+    assert 0 < len(layers) <= LAYERS
+    modules = dict(model.policy.named_modules()) | dict(model.policy.named_parameters())
+    assert all(column.removeprefix("layer/") in modules for column in layers)
+    whole = sum(norms[-1] for part, norms in abel.trace.items() if part not in ("timesteps", "total"))
+    assert sum(values[-1] for values in layers.values()) <= whole * (1 + 1e-6)
+
+
+def test_the_ten_largest():
+    many = {"policy": {f"net.{i}.weight": torch.ones(1 + i) for i in range(14)}, "log_std": {"log_std": torch.ones(2)}}
+    assert largest_layers(many) == [f"net.{i}" for i in range(13, 3, -1)]
+    assert [layer_of(name) for name in ("a.b.weight", "log_std")] == ["a.b", "log_std"]
+
+
+def test_measuring_changes_nothing():
+    norms = []
+    for diagnose in (False, True):
+        model, abel = make_model("PPO"), AbelCallback(diagnose=diagnose, max_decays=0)
+        model.learn(STEPS, callback=abel)
+        norms.append((weight_norms(model), abel.trace, abel.decays))
+    assert norms[0] == norms[1]
+    assert AbelCallback().diagnosis == {}
+
+
+def test_one_copy_of_the_weights():
+    model, abel = trained()
+    kept = abel._diagnosis._before
+    ours = {id(p) for p in model.policy.parameters()}
+    assert sum(t.numel() for t in kept.values()) == sum(p.numel() for p in model.policy.parameters())
+    assert not ours & {id(t) for t in kept.values()}
+
+
+def test_training_goes_on_with_the_same_callback():
+    model, abel = trained(steps=200, final_decay_at=None)
+    model.learn(200, callback=abel, reset_num_timesteps=False)
+    found = abel.diagnosis
+    assert found["timesteps"] == abel.trace["timesteps"]
+    assert np.isnan(found["alignment_total"]).tolist() == [True] + [False] * (len(found["timesteps"]) - 1)
+    model.learn(200, callback=abel)
+    assert abel.diagnosis["timesteps"] == abel.trace["timesteps"], "a training from the start is a diagnosis of its own"
+
+
+def test_a_loaded_model_begins_to_compare_anew(tmp_path):
+    model, _ = trained(steps=200, final_decay_at=None)
+    model.save(tmp_path / "model")
+    loaded, abel = type(model).load(tmp_path / "model", env=model.get_env()), AbelCallback(diagnose=True, max_decays=0)
+    loaded.learn(200, callback=abel, reset_num_timesteps=False)
+    found, trace = abel.diagnosis, abel.trace
+    assert found["timesteps"] == trace["timesteps"][-len(found["timesteps"]) :]
+    assert 3 < len(found["timesteps"]) < len(trace["timesteps"])
+    assert math.isnan(found["displacement_total"][0])
+
+
+# Logs
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """Logs of a run with weight decay, and of one without."""
+    folders = {}
+    for weight_decay in (0.0, 0.5):
+        folder = folders[weight_decay] = tmp_path_factory.mktemp("logged")
+        optimizer = {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": weight_decay}}
+        model = make_model("PPO", policy_kwargs={"net_arch": [8], **optimizer})
+        model.set_logger(configure(str(folder), ["csv", "tensorboard"]))
+        model.learn(30 * 20, callback=AbelCallback(diagnose=True), log_interval=1)
+        model.logger.close()
+    return folders
+
+
+def test_logged_terms_add_up(logged):
+    with (logged[0.5] / "progress.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["abel/displacement_total"]]
+    assert len(rows) > 10
+    for before, now in itertools.pairwise(rows):
+        for part in ("total", "policy", "value"):
+            change = float(now[f"abel/weight_norm_{part}"]) - float(before[f"abel/weight_norm_{part}"])
+            terms = float(now[f"abel/displacement_{part}"]) + float(now[f"abel/alignment_{part}"])
+            assert change == pytest.approx(terms, abs=1e-6 * float(now["abel/weight_norm_total"]))
+    assert {float(row["abel/weight_decay"]) for row in rows} == {0.5}
+    assert any(name.startswith("abel/layer/mlp_extractor.policy_net") for name in rows[0])
+
+
+@pytest.mark.parametrize("source", ["progress.csv", "events*"])
+@pytest.mark.parametrize(("weight_decay", "said"), [(0.0, "Why: no weight decay"), (0.5, "alignment")])
+def test_inspect_explains_logs(source, weight_decay, said, logged, capsys):
+    (path,) = logged[weight_decay].glob(source)
+    assert main(["inspect", str(path)]) == 0
+    assert said in capsys.readouterr().out
+    assert main(["inspect", "--json", str(path)]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert said in found["explanation"]
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("displacement", "alignment", "weight_decay", "bounces", "said"),
+    [
+        (
+            [1.0] * 9,
+            [-0.5] * 9,
+            0.0,
+            [],
+            "no weight decay, so nothing pulls the norm down by itself; alignment took 50%",
+        ),
+        ([1.0] * 9, [0.5] * 9, 0.0, [], "alignment added to displacement"),
+        ([1.0] * 9, [-0.5] * 9, 0.1, [], "too weak at this rate and weight decay; lately it took only 50%"),
+        ([1.0] * 9, [-0.5] * 9, None, [], "too weak at this rate and weight decay"),
+        ([1.0] * 9, [0.5] * 9, 0.1, [], "lately it even added"),
+        ([1.0] * 9, [-0.5] * 6 + [-0.95] * 3, 0.1, [], "at equilibrium; lately alignment took 95%"),
+        ([1.0] * 9, [-1.5] * 9, 0.1, [], "still falling; lately alignment took 150%"),
+        ([NAN, *[1.0] * 8], [NAN, *[-0.5] * 8], 0.1, [], "took only 50%"),
+        ([1.0] * 10, [-1.5] * 5 + [-0.5] * 5, 0.1, [9], "minimum at timestep 4 alignment took 150%"),
+        ([NAN] * 9, [NAN] * 9, 0.1, [], None),
+        ([1.0, 1.0], [-1.0, -1.0], 0.1, [], None),
+    ],
+)
+def test_explanations(displacement, alignment, weight_decay, bounces, said):
+    norms = [100 - 0.5 * t if t <= 4 else 98 + 0.5 * (t - 4) for t in range(len(displacement))]
+    terms = {"displacement_total": displacement, "alignment_total": alignment}
+    trace = Trace("x", "csv", list(range(len(norms))), {"total": norms}, terms, weight_decay)
+    found = explain(trace, bounces)
+    assert found == "" if said is None else said in found
+    assert not explain(Trace("x", "csv", trace.timesteps, trace.norms), bounces), "no terms, no reason"
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_diagnose_is_a_flag(value):
+    with pytest.raises(ValueError, match="diagnose must be True or False, got"):
+        AbelCallback(diagnose=value)
