@@ -5,7 +5,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint overhead calibration clean
+.PHONY: benchmark demo throughput test lint overhead calibration results clean
 
 benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
@@ -27,6 +27,10 @@ overhead: .venv/test.installed  ## what the callback costs, as ratios
 
 throughput: .venv/test.installed  ## how fast the benchmark's engine is, as ratios
 	$(BIN)/python -m benchmarks.throughput
+
+results: .venv/bench.installed  ## the pages of docs/results again, from the files beside them
+	$(BIN)/python -m benchmarks.study report
+	$(BIN)/python -m benchmarks.control report
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
 	$(BIN)/python -m benchmarks.calibration

@@ -189,17 +189,24 @@ def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.G
     }
 
 
-def _prevalence(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
+def undisturbed(results: Results, runs: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """Return the traces of the finished runs at a constant rate, by task.
+
+    :param runs: those of the results to be looked at, with their tasks
+    """
     runs = runs[(runs["arm"] == UNDISTURBED) & (runs["status"] == "complete")]
     traces = dict(iter(results.traces.groupby("run_id", sort=False)))
-    parts = [part for part in PARTS if part in results.traces.columns]
+    found = {str(task): [traces[i] for i in of_task["run_id"] if i in traces] for task, of_task in runs.groupby("task")}
+    return {task: of_task for task, of_task in found.items() if of_task}
+
+
+def _prevalence(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
     found: dict[str, dict[str, Prevalence]] = {}
-    for task, of_task in runs.groupby("task"):
-        with_trace = [traces[run_id] for run_id in of_task["run_id"] if run_id in traces]
-        for part in parts:
-            norms = [trace[part].to_numpy() for trace in with_trace if trace[part].notna().any()]
+    for task, traces in undisturbed(results, runs).items():
+        for part in PARTS:
+            norms = [trace[part].to_numpy() for trace in traces if part in trace and trace[part].notna().any()]
             if norms:
-                found.setdefault(str(task), {})[part] = prevalence(norms)
+                found.setdefault(task, {})[part] = prevalence(norms)
     return found
 
 

@@ -1,0 +1,215 @@
+"""The study that docs/results/plan.md fixed beforehand: ``python -m benchmarks.study run | save | report``.
+
+``run`` trains what is missing, stage by stage; ``save`` puts what is finished into docs/results,
+which is committed; a run that is there is not run again on any machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from benchmarks.plan import ARMS, Block, Run
+from benchmarks.report.answers import with_tasks
+from benchmarks.results import FILES, Results, read_parquet, read_results, write_parquet
+from benchmarks.statistics import CRASHED
+
+ARCHIVE = Path(__file__).parent.parent / "docs" / "results"
+OUT = Path("results/study")
+
+TUNING_SEEDS = (1000, 1001)
+MULTIPLIERS = (0.3, 1.0, 3.0)
+TIE = 0.01
+"""Scores closer than this are a tie, which the multiplier nearest to 1 wins."""
+
+CENTRAL = ("constant", "linear", "constant+final")
+MAIN = (*CENTRAL, "abel")
+FIVE, TEN = tuple(range(5)), tuple(range(10))
+
+QUICK = {"CartPole-v1": 50_000, "Acrobot-v1": 110_000, "Pendulum-v1": 110_000}
+LANDER = {"LunarLander-v3": 210_000}
+CLASSIC = QUICK | LANDER
+WITH_DECAY = ("CartPole-v1", "Acrobot-v1")
+OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 8_000, ("CrossQ", "Pendulum-v1"): 8_000}
+GAMES = {"MinAtar/Breakout-v1": 110_000, "MinAtar/SpaceInvaders-v1": 110_000}
+
+Choice = Mapping[tuple[str, str], float]
+"""(environment, arm) -> multiplier of the base rate, chosen on the tuning seeds."""
+
+
+def stages(choice: Choice) -> dict[str, list[Run]]:
+    """Return every run of the study by stage, in the order in which the stages are run.
+
+    A stage that follows a tuning has no runs of an arm whose multiplier is not chosen yet.
+    """
+    return {
+        "tuning": _tuning(QUICK),
+        "classic": _classic(choice, QUICK, TEN, ARMS),
+        "decay": _by_seed(
+            Block("PPO", (env_id,), QUICK[env_id], (arm,), TEN, ("adamw",), (1.0, 10.0), (choice[env_id, arm],))
+            for env_id in WITH_DECAY
+            for arm in MAIN
+            if (env_id, arm) in choice
+        ),
+        "offpolicy": _by_seed(
+            block
+            for (agent, env_id), timesteps in OFF_POLICY.items()
+            for block in (
+                Block(agent, (env_id,), timesteps, MAIN, FIVE),
+                Block(agent, (env_id,), timesteps, MAIN, FIVE, ("adamw",), (10.0,)),
+                Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,)),
+            )
+        ),
+        "classic, more seeds": _classic(choice, QUICK, tuple(range(10, 30)), CENTRAL),
+        "robust": _by_seed(
+            block
+            for env_id in WITH_DECAY
+            for block in (
+                Block("PPO", (env_id,), QUICK[env_id], MAIN, FIVE, rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0)),
+                Block(
+                    "PPO",
+                    (env_id,),
+                    QUICK[env_id],
+                    ("constant+final", "abel"),
+                    FIVE,
+                    decay_factor=(0.1, 0.2, 0.5),
+                    final_decay_at=(0.7, 0.85, 0.95),
+                ),
+            )
+        ),
+        "games": _by_seed(Block("PPO", (env_id,), timesteps, MAIN, FIVE) for env_id, timesteps in GAMES.items()),
+        "lander, tuning": _tuning(LANDER),
+        "lander": _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL),
+    }
+
+
+def _tuning(tasks: Mapping[str, int]) -> list[Run]:
+    return _by_seed(
+        Block("PPO", (env_id,), timesteps, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS)
+        for env_id, timesteps in tasks.items()
+    )
+
+
+def _classic(choice: Choice, tasks: Mapping[str, int], seeds: tuple[int, ...], arms: Sequence[str]) -> list[Run]:
+    return _by_seed(
+        Block("PPO", (env_id,), timesteps, (arm,), seeds, rate_multiplier=(choice[env_id, arm],))
+        for env_id, timesteps in tasks.items()
+        for arm in arms
+        if (env_id, arm) in choice
+    )
+
+
+def _by_seed(blocks: Any) -> list[Run]:
+    """Runs of all blocks, each once, seed by seed, so that a stage cut short has all arms."""
+    return sorted(dict.fromkeys(run for block in blocks for run in block.runs()), key=lambda run: run.seed)
+
+
+def choose(runs: pd.DataFrame) -> Choice:
+    """Return, where all runs of a tuning are there, the multiplier with the best mean score.
+
+    :param runs: a row a run, as in :class:`Results`; only those of the tuning seeds count
+    """
+    scored = with_tasks(runs)
+    scored = scored[scored["seed"].isin(TUNING_SEEDS) & (scored["regularization"] == "none")]
+    scored["score"] = scored["score"].fillna(CRASHED)
+    choice = {}
+    for (env_id, arm), of_arm in scored.groupby(["env_id", "arm"]):
+        scores = of_arm.groupby("rate_multiplier")["score"].agg(["mean", "count"])
+        if list(scores["count"]) == [len(TUNING_SEEDS)] * len(MULTIPLIERS):
+            good = scores.index[scores["mean"] >= scores["mean"].max() - TIE]
+            choice[str(env_id), str(arm)] = float(min(good, key=lambda multiplier: abs(np.log(multiplier))))
+    return choice
+
+
+def known(out: Path = OUT, archive: Path = ARCHIVE) -> Results | None:
+    """Return all finished runs, those that are committed and those in ``out``; None if there are none."""
+    found = [read_parquet(archive)] if (archive / f"{FILES[0]}.parquet").is_file() else []
+    if any(out.glob("*/run.json")):
+        found.append(read_results(out))
+    if not found:
+        return None
+    first, *others = found
+    for other in others:
+        new = set(other.runs["run_id"]) - set(first.runs["run_id"])
+        tables = (
+            pd.concat([getattr(first, name), (t := getattr(other, name))[t["run_id"].isin(new)]], ignore_index=True)
+            for name in FILES
+        )
+        first = Results(*tables)
+    return first
+
+
+def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
+    """Train what is missing, stage by stage; return the exit status."""
+    from benchmarks.launch import INTERRUPTED, launch
+
+    if minutes is not None:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    failed = 0
+    for stage in stages({}):
+        results = known(out)
+        done = set() if results is None else set(results.runs["run_id"])
+        choice: Choice = {} if results is None else choose(results.runs)
+        missing = [run for run in stages(choice)[stage] if run.run_id not in done]
+        if missing:
+            status = launch(stage, missing, out, console, workers)
+            if status == INTERRUPTED:
+                return status
+            failed |= status
+    return failed
+
+
+def save(results: Results, archive: Path = ARCHIVE) -> None:
+    """Write the three files, small enough to be committed."""
+    traces = results.traces.astype(dict.fromkeys(results.traces.select_dtypes("float64"), np.float32))
+    runs = results.runs.sort_values("run_id", ignore_index=True)
+    tables = (table.sort_values(["run_id", "timesteps"], ignore_index=True) for table in (results.evaluations, traces))
+    write_parquet(Results(runs, *tables), archive)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description="The study of docs/results.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="train what is missing")
+    running.add_argument("--workers", type=int, default=2)
+    running.add_argument("--minutes", type=float, help="stop after so many; the same command goes on from there")
+    saving = commands.add_parser("save", help="put what is finished into docs/results")
+    for command in (running, saving):
+        command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
+    commands.add_parser("report", help="page and figures from the files in docs/results")
+    commands.add_parser("list", help="stages, their runs, and how many are in docs/results")
+    given = parser.parse_args(arguments)
+    console = Console()
+    if given.command == "run":
+        return run(given.out, given.workers, given.minutes, console)
+    if given.command == "save":
+        results = known(given.out)
+        if results is None:
+            parser.error(f"no finished run in {given.out}")
+        save(results)
+        console.print(f"{len(results.runs):,} runs in {ARCHIVE}")
+        return 0
+    if given.command == "list":
+        results = known()
+        done = set() if results is None else set(results.runs["run_id"])
+        for name, runs in stages({} if results is None else choose(results.runs)).items():
+            console.print(f"{name:<20} {sum(run.run_id in done for run in runs):>5} of {len(runs):>5} runs")
+        return 0
+    from benchmarks.study_report import write_page
+
+    console.print(f"written: {write_page(read_parquet(ARCHIVE), ARCHIVE)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""The study: what is run, what is chosen, what is kept, and that the page says what the files say."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import launch, study
+from benchmarks.plan import ARMS, Run
+from benchmarks.results import Results, read_parquet, read_results
+from benchmarks.study_report import PAGE, split, taken, write_page
+from benchmarks.synthetic import make_run
+
+DOCS = Path(__file__).parent.parent / "docs" / "results"
+ALL = {(env_id, arm): 1.0 for env_id in study.CLASSIC for arm in ARMS}
+
+
+def test_the_plan_has_the_runs_of_the_code():
+    rows = re.findall(r"^\| ([a-z, ]+) \| (\d+) \|", (DOCS / "plan.md").read_text(), re.MULTILINE)
+    assert [(name, int(count)) for name, count in rows] == [
+        (name, len(runs)) for name, runs in study.stages(ALL).items()
+    ]
+
+
+def test_tuning_seeds_are_used_for_nothing_else():
+    for name, runs in study.stages(ALL).items():
+        assert {run.seed for run in runs}.isdisjoint(study.TUNING_SEEDS) != name.endswith("tuning")
+
+
+def test_every_run_measures_a_hundred_times():
+    for runs in study.stages(ALL).values():
+        for run in runs:
+            # The first rollout's weights are untrained, and those of the last update come after the last rollout.
+            assert (run.timesteps - 1) // run.measure_every - 1 >= 99, run
+
+
+def table(scores):
+    """Runs whose returns on CartPole are these, by multiplier, one a tuning seed."""
+    rows = []
+    for multiplier, returns in scores.items():
+        for seed, final_return in zip(study.TUNING_SEEDS, returns):
+            rows.append(
+                {"agent": "PPO", "env_id": "CartPole-v1", "arm": "linear", "regularization": "none", "strength": 0.0}
+                | {"timesteps": 1, "random_return": 0.0, "reference_return": 500.0, "status": "complete"}
+                | {"rate_multiplier": multiplier, "seed": seed, "final_return": final_return}
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ({0.3: [100, 100], 1.0: [200, 200], 3.0: [300, 300]}, 3.0),
+        ({0.3: [500, 500], 1.0: [400, 400], 3.0: [300, 300]}, 0.3),
+        ({0.3: [500, 500], 1.0: [498, 498], 3.0: [500, 500]}, 1.0),  # a tie: nearest to 1
+        ({0.3: [500, 500], 1.0: [100, 100], 3.0: [500, 500]}, 3.0),  # 3 is nearer to 1 than 1 / 0.3
+        ({0.3: [500, 0], 1.0: [300, 300], 3.0: [200, 200]}, 1.0),  # the mean of both seeds
+        ({0.3: [500, 500], 1.0: [400, 400]}, None),  # not all are there
+        ({0.3: [500, 500], 1.0: [400], 3.0: [300, 300]}, None),
+    ],
+)
+def test_choice(scores, chosen):
+    assert study.choose(table(scores)) == ({} if chosen is None else {("CartPole-v1", "linear"): chosen})
+
+
+def test_other_seeds_have_no_part_in_the_choice():
+    runs = table({0.3: [100, 100], 1.0: [200, 200], 3.0: [300, 300]})
+    others = table({0.3: [500, 500], 1.0: [200, 200], 3.0: [0, 0]}).assign(seed=0)
+    assert study.choose(pd.concat([runs, others])) == {("CartPole-v1", "linear"): 3.0}
+
+
+@pytest.fixture
+def made_up(tmp_path):
+    """Three runs in a folder, of which the first is archived too."""
+    rng = __import__("numpy").random.default_rng(0)
+    for seed in range(3):
+        make_run(tmp_path / "out", "PPO", "Task-v1", "constant", seed, rng)
+        if seed == 0:
+            study.save(read_results(tmp_path / "out"), tmp_path / "archive")
+    return tmp_path
+
+
+def test_what_is_saved_and_what_is_new_come_together_once(made_up):
+    whole = study.known(made_up / "out", made_up / "archive")
+    assert sorted(whole.runs["seed"]) == [0, 1, 2]
+    assert set(whole.traces["run_id"]) == set(whole.evaluations["run_id"]) == set(whole.runs["run_id"])
+    assert whole.traces.groupby("run_id").size().unique().tolist() == [100]
+    study.save(whole, made_up / "archive")
+    alone = study.known(made_up / "nothing", made_up / "archive")
+    assert len(alone.runs) == 3, "a fresh machine has only what is committed"
+    assert study.known(made_up / "nothing", made_up / "nothing") is None
+
+
+def test_saving_again_changes_nothing(made_up):
+    study.save(study.known(made_up / "out", made_up / "archive"), made_up / "archive")
+    before = [path.read_bytes() for path in sorted((made_up / "archive").iterdir())]
+    study.save(study.known(made_up / "out", made_up / "archive"), made_up / "archive")
+    assert [path.read_bytes() for path in sorted((made_up / "archive").iterdir())] == before
+
+
+def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
+    first, second, third = (Run("PPO", "CartPole-v1", 1024, "constant", seed) for seed in range(3))
+    launched = []
+    monkeypatch.setattr(study, "stages", lambda choice: {"one": [first, second], "two": [third]})
+    monkeypatch.setattr(launch, "launch", lambda name, runs, *rest: launched.append((name, runs)) or 0)
+    there = Results(table({1.0: [1]}).assign(run_id=first.run_id), pd.DataFrame(), pd.DataFrame())
+    monkeypatch.setattr(study, "known", lambda out: there)
+    assert study.run(tmp_path, 1, None, None) == 0
+    assert launched == [("one", [second]), ("two", [third])]
+    monkeypatch.setattr(launch, "launch", lambda name, runs, *rest: launched.append(name) or launch.INTERRUPTED)
+    assert study.run(tmp_path, 1, None, None) == launch.INTERRUPTED
+    assert launched[2:] == ["one"], "Ctrl-C ends the study, not the stage alone"
+
+
+def test_a_study_interrupted_by_its_clock_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "ARCHIVE", tmp_path / "none")
+    runs = [
+        Run("PPO", "CartPole-v1", 1024, "constant", seed, evaluations=1, evaluation_episodes=1, final_episodes=1)
+        for seed in range(200)
+    ]
+    monkeypatch.setattr(study, "stages", lambda choice: {"one": runs})
+    monkeypatch.setattr(study, "known", lambda out: None)
+    assert study.main(["run", "--out", str(tmp_path / "out"), "--workers", "1", "--minutes", "0.15"]) == 130
+    done = len(read_results(tmp_path / "out").runs) if any((tmp_path / "out").glob("*/run.json")) else 0
+    assert done < 200
+
+
+def test_shares_that_alignment_takes():
+    trace = pd.DataFrame(
+        {"displacement_total": [None, *[2.0] * 9], "alignment_total": [None, *[-1.0] * 6, *[-3.0] * 3]}
+    )
+    assert taken(trace.astype(float)) == (0.5, 1.5)
+
+
+# The page
+
+published = pytest.mark.skipif(not (DOCS / "runs.parquet").is_file(), reason="nothing has been published yet")
+
+
+@published
+def test_the_page_says_what_the_files_say(tmp_path):
+    page = write_page(read_parquet(DOCS), tmp_path)
+    assert page.read_text() == (DOCS / PAGE).read_text(), "run `make results`"
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == {path.name for path in DOCS.glob("study_*.png")}
+
+
+@published
+def test_runs_of_the_tuning_are_in_no_answer():
+    for main, robust in split(read_parquet(DOCS)).values():
+        assert main.runs["run_id"].is_unique
+        for part in (main, robust):
+            assert not set(part.runs["seed"]) & set(study.TUNING_SEEDS)
+
+
+@published
+def test_the_files_are_small():
+    assert sum(path.stat().st_size for path in DOCS.glob("*.parquet")) < 20e6
