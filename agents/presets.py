@@ -150,17 +150,17 @@ _TABLE = (
         f"{_ZOO} ppo.yml (its rate and clip range decay)",
     ),
     Preset(
-        "PPO", "Acrobot-v1", 8, 3e-4, 200_000, _PPO | {"n_steps": 128, "n_epochs": 4, "gae_lambda": 0.94},
-        f"{_ZOO} ppo.yml, with 8 x 128 steps a rollout for 16 x 256, and observations as they are",
+        "PPO", "Acrobot-v1", 8, 3e-4, 200_000, _PPO | {"n_steps": 64, "n_epochs": 4, "gae_lambda": 0.94},
+        f"{_ZOO} ppo.yml, with 8 x 64 steps a rollout for 16 x 256, and observations as they are",
     ),
     Preset(
-        "PPO", "Pendulum-v1", 4, 1e-3, 150_000, _PPO | {"gamma": 0.9},
-        f"{_ZOO} ppo.yml, with 4 x 256 steps a rollout for 4 x 1024, and without gSDE, whose log_std is a matrix",
+        "PPO", "Pendulum-v1", 4, 1e-3, 150_000, _PPO | {"n_steps": 128, "gamma": 0.9},
+        f"{_ZOO} ppo.yml, with 4 x 128 steps a rollout for 4 x 1024, and without gSDE, whose log_std is a matrix",
     ),
     Preset(
         "PPO", "LunarLander-v3", 8, 3e-4, 250_000,
-        _PPO | {"gae_lambda": 0.98, "ent_coef": 0.01},
-        f"{_ZOO} ppo.yml, for a quarter of its budget: 8 x 256 steps a rollout for 16 x 1024, 10 epochs for 4, and a "
+        _PPO | {"n_steps": 128, "gae_lambda": 0.98, "ent_coef": 0.01},
+        f"{_ZOO} ppo.yml, for a quarter of its budget: 8 x 128 steps a rollout for 16 x 1024, 10 epochs for 4, and a "
         "discount of 0.99 for 0.999",
     ),
     _ppo_mujoco("HalfCheetah-v5"),

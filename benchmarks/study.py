@@ -34,8 +34,8 @@ CENTRAL = ("constant", "linear", "constant+final")
 MAIN = (*CENTRAL, "abel")
 FIVE, TEN = tuple(range(5)), tuple(range(10))
 
-QUICK = {"CartPole-v1": 50_000, "Acrobot-v1": 110_000, "Pendulum-v1": 110_000}
-LANDER = {"LunarLander-v3": 210_000}
+QUICK = {"CartPole-v1": 30_000, "Acrobot-v1": 55_000, "Pendulum-v1": 55_000}
+LANDER = {"LunarLander-v3": 110_000}
 CLASSIC = QUICK | LANDER
 WITH_DECAY = ("CartPole-v1", "Acrobot-v1")
 OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 8_000, ("CrossQ", "Pendulum-v1"): 8_000}
