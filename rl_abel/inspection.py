@@ -9,6 +9,9 @@ from typing import Any
 from rl_abel.rule import RULES, find_decays, make_rule
 from rl_abel.traces import TERMS, Trace
 
+WATCHABLE = ("policy", "value")
+"""Parts that ``AbelCallback(watch=…)`` can be told to watch in place of the total."""
+
 EQUILIBRIUM = 0.1
 """Terms that cancel to this share of displacement are at equilibrium."""
 
@@ -46,27 +49,31 @@ class Finding:
 
 
 def judge(trace: Trace, rule: str = "trend", **options: Any) -> Finding:
-    """Replay every rule on the total norm of a run.
+    """Replay every rule on the total norm of a run, and the chosen one on its parts.
 
     :param rule: the one whose decays count as bounces
     :param options: of "trend": ``window`` and ``z``
     """
-    total = trace.norms["total"]
-    decays = {}
-    for name in RULES:
+
+    def found(name: str, part: str) -> list[int]:
         of_rule = options if name == "trend" else {}
-        decays[name] = [trace.timesteps[index] for index in find_decays(total, name, **of_rule)]
+        return [trace.timesteps[index] for index in find_decays(trace.norms[part], name, **of_rule)]
+
+    decays = {name: found(name, "total") for name in RULES}
+    parts = {part: bounces for part in WATCHABLE if part in trace.norms and (bounces := found(rule, part))}
     needed = getattr(make_rule(rule, **(options if rule == "trend" else {})), "min_measurements", 0)
-    return Finding(
-        trace, decays[rule], decays, _verdict(decays[rule], len(total), needed), explain(trace, decays[rule])
-    )
+    verdict = _verdict(decays[rule], parts, len(trace.timesteps), needed)
+    return Finding(trace, decays[rule], decays, verdict, explain(trace, decays[rule]))
 
 
-def _verdict(bounces: list[int], measured: int, needed: int) -> str:
+def _verdict(bounces: list[int], parts: dict[str, list[int]], measured: int, needed: int) -> str:
     if bounces:
         return "The weight norm bounces: ABEL can help (Lewkowycz 2021, Sec. 2)."
     if measured < needed:
         return f"Too few measurements to tell: {measured}, and the rule needs {needed}."
+    if parts:
+        which = " and ".join(f"that of the {part} does, at timestep {first:,}" for part, (first, *_) in parts.items())
+        return f"The total weight norm does not bounce, but {which}: ABEL can help with watch={next(iter(parts))!r}."
     return (
         "The weight norm does not bounce: a constant rate with one decay near the end should do as well as any "
         "schedule (Lewkowycz 2021, Sec. 3)."

@@ -178,6 +178,17 @@ def test_verdicts(norms, said):
     assert said in judge(Trace("x", "csv", list(range(len(norms))), {"total": norms})).verdict
 
 
+def test_a_part_that_the_total_hides(bouncing):
+    _, policy = bouncing
+    value = [1000.0 + 5 * i for i in range(len(policy))]
+    total = [p + v for p, v in zip(policy, value)]
+    trace = Trace("x", "csv", list(range(len(total))), {"total": total, "policy": policy, "value": value})
+    found = judge(trace)
+    assert found.bounces == []
+    assert f"that of the policy does, at timestep {find_decays(policy)[0]}" in found.verdict
+    assert found.verdict.endswith("ABEL can help with watch='policy'.")
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [([0, 7], "▁█"), ([5, 5], "▁▁"), ([1, float("nan"), 8], "▁ █"), ([float("nan")], ""), (list(range(8)), BLOCKS)],
