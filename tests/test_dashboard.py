@@ -1,19 +1,24 @@
-"""What the TensorBoard server shows of a run, asked over its own interface."""
+"""What TensorBoard shows of a run: asked over the server's own interface, and read from its page."""
 
 import json
 import re
-import subprocess
-import sys
 import time
 import urllib.request
 from urllib.parse import quote
 
 import pytest
 import torch
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
 
+from benchmarks.plan import Run
+from benchmarks.train import train
 from rl_abel import AbelCallback
+from rl_abel.dashboard import LAYOUT, METRICS
 from tests.algorithms import make_model
+from tests.browser import open_browser, tensorboard
 
+pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
 HPARAMS = {
     "rule": "trend",
     "watch": "total",
@@ -25,67 +30,155 @@ HPARAMS = {
 }
 
 
+PLAIN = HPARAMS | {"weight_decay": 0.0}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A TensorBoard on two runs; ``ask`` returns what it answers."""
+    """The address of a TensorBoard on two runs, of which the first is evaluated too."""
     folder = tmp_path_factory.mktemp("runs")
     adamw = {"net_arch": [8], "optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.25}}
-    for name, policy_kwargs in (("a", adamw), ("b", {"net_arch": [8]})):
+    evaluation = EvalCallback(make_vec_env("Pendulum-v1", seed=1), eval_freq=200, n_eval_episodes=1, verbose=0)
+    for name, policy_kwargs, others in (("a", adamw, [evaluation]), ("b", {"net_arch": [8]}, [])):
         model = make_model("PPO", policy_kwargs=policy_kwargs, tensorboard_log=str(folder))
-        model.learn(25 * 20, callback=AbelCallback(decay_factor=0.5), tb_log_name=name)
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0", "--host", "127.0.0.1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        address = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+:\d+", line)))
-
-        def ask(path, data=None):
-            request = urllib.request.Request(f"{address}/data/plugin/{path}", data and json.dumps(data).encode())
-            request.add_header("Content-Type", "application/json")
-            with urllib.request.urlopen(request) as response:
-                return json.load(response)
-
-        deadline = time.monotonic() + 60
-        while set(ask("scalars/tags")) != {"a_1", "b_1"} and time.monotonic() < deadline:
-            time.sleep(0.2)
-        yield ask
-    finally:
-        process.kill()
-        process.communicate()
+        model.learn(25 * 20, callback=[AbelCallback(decay_factor=0.5), *others], tb_log_name=name)
+    with tensorboard(folder) as address:
+        wait_for_runs(address, {"a_1", "b_1"})
+        yield address
 
 
-def test_the_dashboard_finds_its_scalars(server):
-    layout = server("custom_scalars/layout")
-    (category,) = layout["category"]
-    assert category["title"] == "ABEL"
-    tags = set(server("scalars/tags")["a_1"])
-    for chart in category["chart"]:
-        for pattern in chart["multiline"]["tag"]:
-            assert any(re.search(pattern, tag) for tag in tags), (chart["title"], pattern)
-            shown = server(f"custom_scalars/scalars?run=a_1&tag={quote(pattern)}")
-            assert any(shown["tag_to_events"].values()), pattern
-    assert category["chart"][0]["title"].startswith("weight norm")
+@pytest.fixture(scope="module")
+def benchmark_server(tmp_path_factory):
+    """The address of a TensorBoard on a benchmark's folder of runs, and their records by run_id."""
+    out = tmp_path_factory.mktemp("benchmark")
+    small = {"evaluations": 2, "evaluation_episodes": 1, "final_episodes": 3}
+    planned = [Run("PPO", "CartPole-v1", 2048, arm, seed, **small) for arm in ("linear", "abel") for seed in (0, 1)]
+    records = {run.run_id: train(run, out) for run in planned}
+    assert {record["status"] for record in records.values()} == {"complete"}, records
+    with tensorboard(out) as address:
+        wait_for_runs(address, set(records))
+        yield address, records
 
 
-def test_the_hparams_tab_is_filled(server):
-    experiment = server("hparams/experiment", {"experimentName": "", "hparamsLimit": 100})
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with open_browser(tmp_path_factory.mktemp("browser")) as page:
+        page.resize(1800, 1400)
+        yield page
+
+
+def ask(address, path, data=None):
+    request = urllib.request.Request(f"{address}/data/plugin/{path}", data and json.dumps(data).encode())
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def wait_for_runs(address, names):
+    deadline = time.monotonic() + 60
+    while set(ask(address, "scalars/tags")) != names and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def session_groups(address):
+    """Rows of HParams by name, each with its hyperparameters and the metrics there are."""
+    experiment = ask(address, "hparams/experiment", {"experimentName": "", "hparamsLimit": 100})
+    assert [info["name"]["tag"] for info in experiment["metricInfos"]] == list(METRICS)
     assert {info["name"] for info in experiment["hparamInfos"]} == set(HPARAMS)
-    metrics = [info["name"]["tag"] for info in experiment["metricInfos"]]
-    assert {"rollout/ep_rew_mean", "abel/bounces"} <= set(metrics)
     query = {
         "experimentName": "",
         "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"],
         "colParams": [{"metric": info["name"]} for info in experiment["metricInfos"]],
         "startIndex": 0,
-        "sliceSize": 10,
+        "sliceSize": 100,
     }
-    groups = {group["name"]: group for group in server("hparams/session_groups", query)["sessionGroups"]}
-    found = next(group for name, group in groups.items() if "a_1" in json.dumps(group))
-    assert found["hparams"] == HPARAMS
-    plain = next(group for name, group in groups.items() if "b_1" in json.dumps(group))
-    assert plain["hparams"]["weight_decay"] == 0
-    values = {value["name"]["tag"]: value["value"] for value in found["metricValues"]}
-    assert values["abel/bounces"] == 0
-    assert values["rollout/ep_rew_mean"] < 0
+    groups = {}
+    for group in ask(address, "hparams/session_groups", query)["sessionGroups"]:
+        [session] = group["sessions"]
+        metrics = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
+        groups[session["name"]] = (group["hparams"], metrics)
+    return groups
+
+
+def test_the_dashboard_finds_its_scalars(server):
+    layout = ask(server, "custom_scalars/layout")
+    (category,) = layout["category"]
+    assert category["title"] == "ABEL"
+    tags = set(ask(server, "scalars/tags")["a_1"])
+    for chart in category["chart"]:
+        for pattern in chart["multiline"]["tag"]:
+            assert any(re.search(pattern, tag) for tag in tags), (chart["title"], pattern)
+            shown = ask(server, f"custom_scalars/scalars?run=a_1&tag={quote(pattern)}")
+            assert any(shown["tag_to_events"].values()), pattern
+    assert category["chart"][0]["title"].startswith("weight norm")
+
+
+def test_the_hparams_tab_is_filled(server):
+    groups = session_groups(server)
+    assert {name: hparams for name, (hparams, _) in groups.items()} == {"a_1": HPARAMS, "b_1": PLAIN}
+    evaluated, plain = groups["a_1"][1], groups["b_1"][1]
+    assert set(evaluated) == set(METRICS)
+    assert set(plain) == set(METRICS) - {"eval/mean_reward"}, "a run without evaluations has a row too"
+    assert evaluated["abel/bounces"] == 0
+    assert evaluated["rollout/ep_rew_mean"] < 0
+    assert evaluated["eval/mean_reward"] < 0
+
+
+def test_hparams_of_a_benchmark(benchmark_server):
+    address, records = benchmark_server
+    groups = session_groups(address)
+    assert set(groups) == set(records)
+    for run_id, record in records.items():
+        hparams, metrics = groups[run_id]
+        assert (hparams["algorithm"], hparams["environment"], hparams["base_rate"]) == ("PPO", "CartPole-v1", 1e-3)
+        assert metrics["eval/mean_reward"] == pytest.approx(record["final_return"])
+        assert metrics["abel/bounces"] == record["n_bounces"]
+
+
+# The page itself
+
+
+def test_the_page_shows_the_dashboard_without_a_click(server, page):
+    """Of each chart its title and how many lines it has drawn: those of both runs."""
+    page.go(f"{server}/#custom_scalars")
+    lines = {
+        "weight norm |w|²": 2 * 4,
+        "factor": 2,
+        "learning rate": 2,
+        "episode reward": 2 + 1,
+        "decays and bounces": 2 * 2,
+    }
+    assert list(lines) == list(LAYOUT["ABEL"])
+    shown = page.wait_for("ABEL", "a_1", "b_1", *lines, *(f"Matches ({number})" for number in lines.values()))
+    charts = [line for line in shown if line in lines or line.startswith("Matches")]
+    assert charts == [text for title, number in lines.items() for text in (title, f"Matches ({number})")]
+
+
+def test_the_page_shows_hparams(server, page):
+    groups = session_groups(server)
+    page.go(f"{server}/#hparams")
+    # TensorBoard ticks the first five hyperparameters, of which there are columns.
+    columns = sorted(HPARAMS)[:5]
+    shown = page.wait_for(*HPARAMS, *METRICS, *cells(groups, columns))
+    assert shown.count("Pendulum-v1") == len(groups)
+    assert [shown.count(name) for name in sorted(HPARAMS)] == [2] * 5 + [1] * 2
+    assert [shown.count(name) for name in METRICS] == [2] * 3, "at the side and in the table"
+
+
+def test_the_page_shows_every_run_of_a_benchmark(benchmark_server, page):
+    address, records = benchmark_server
+    groups = session_groups(address)
+    page.go(f"{address}/#hparams")
+    shown = page.wait_for(*METRICS, *cells(groups, ["algorithm", "environment", "base_rate"]))
+    assert set(records) <= set(shown)
+    assert {f"{record['final_return']:#.5g}" for record in records.values()} <= set(shown)
+
+
+def cells(groups, columns):
+    """What a table of these rows holds, numbers as TensorBoard writes them."""
+    for name, (hparams, metrics) in groups.items():
+        values = [hparams[column] for column in columns] + list(metrics.values())
+        yield from (name, *(value if isinstance(value, str) else f"{value:#.5g}" for value in values))
 
 
 def test_without_tensorboard_nothing_is_written(tmp_path, monkeypatch):
