@@ -155,27 +155,27 @@ def _multipliers(results: Results) -> Table:
     return Table("Base rate, times the preset's, chosen on the tuning seeds", "", ("arm", *envs), rows)
 
 
-def taken(trace: pd.DataFrame) -> tuple[float, float]:
-    """Return the share of displacement that alignment takes back, in the first and the last third of a run.
+def alignment(trace: pd.DataFrame) -> tuple[float, float]:
+    """Return alignment as a multiple of displacement, in the first and the last third of a run.
 
-    Below 1 the norm grows, at 1 it is at equilibrium, above 1 it falls.
+    Above -1 the norm grows, at -1 it is at equilibrium, below it falls.
     """
     terms = trace[["displacement_total", "alignment_total"]].dropna().to_numpy()
     third = len(terms) // 3
-    shares = [-part[:, 1].sum() / part[:, 0].sum() for part in (terms[:third], terms[len(terms) - third :])]
+    shares = [part[:, 1].sum() / part[:, 0].sum() for part in (terms[:third], terms[len(terms) - third :])]
     return shares[0], shares[1]
 
 
 def _why(main: Results) -> Table:
     rows = []
     for task, traces in undisturbed(main, with_tasks(main.runs)).items():
-        shares = np.array([taken(trace) for trace in traces])
+        shares = np.array([alignment(trace) for trace in traces])
         growth = np.array([trace["total"].iloc[-1] / trace["total"].iloc[0] for trace in traces])
-        rows.append((task, str(len(traces)), *(_range(v, "{:.0%}") for v in shares.T), _range(growth, "{:.2f}")))
+        rows.append((task, str(len(traces)), *(_range(v, "{:+.2f}") for v in shares.T), _range(growth, "{:.2f}")))
     note = (
-        "Of Δ|w|² = |Δw|² + 2 w·Δw between measurements, runs at a constant rate: what share of displacement (the "
-        "first term, which always adds) alignment (the second) takes back. Below 100 % the norm grows, at 100 % it is "
-        "at equilibrium, above it falls; negative: alignment adds too. Median over runs, and lowest to highest."
+        "Of Δ|w|² = |Δw|² + 2 w·Δw between measurements, runs at a constant rate: the second term, alignment, as a "
+        "multiple of the first, displacement, which always adds. At −1 the norm is at equilibrium, below it falls, "
+        "above it grows; where it is positive nothing pulls the norm down. Median over runs, and lowest to highest."
     )
     header = ("task", "runs", "first third", "last third", "|w|² at the end / start")
     return Table("Why the norm moves as it does", note, header, rows)
@@ -183,7 +183,7 @@ def _why(main: Results) -> Table:
 
 def _range(values: np.ndarray, form: str) -> str:
     low, middle, high = map(form.format, np.quantile(values, [0, 0.5, 1]))
-    return f"{middle} ({low} to {high})".replace("-", "−").replace("%", " %")
+    return f"{middle} ({low} to {high})".replace("-", "−")
 
 
 def _layers(main: Results) -> Table:

@@ -264,7 +264,8 @@ class AbelCallback(BaseCallback):
         if self.diagnose:
             record("abel/weight_decay", self._weight_decay)
         for name, value in self._terms.items():
-            record(f"abel/{name}", value)
+            # SB3's table in the terminal cuts long names, and raises where two then are the same.
+            record(f"abel/{name}", value, exclude="stdout" if name.startswith("layer/") else None)
 
     def _hparams(self) -> dict[str, str | float]:
         model, env = self.model, getattr(self.model.get_env(), "envs", [None])[0]

@@ -104,15 +104,19 @@ def explain(trace: Trace, bounces: list[int]) -> str:
             f"added, and after it {_taken(after):.0%}."
         )
     if trace.weight_decay == 0:
-        moved = f"took {taken:.0%} of what displacement added" if taken > 0 else "added to displacement"
-        return f"Why: no weight decay, so nothing pulls the norm down by itself; alignment {moved}."
+        return f"Why: no weight decay, so nothing pulls the norm down by itself; alignment {_moved(taken)}."
     late = _taken(steps[-(len(steps) // 3) :])
     if abs(1 - late) <= EQUILIBRIUM:
         return f"Why: at equilibrium; lately alignment took {late:.0%} of what displacement added."
     if late < 1:
-        moved = f"lately it took only {late:.0%} of what displacement added" if late > 0 else "lately it even added"
-        return f"Why: alignment too weak at this rate and weight decay; {moved}."
+        return f"Why: alignment too weak at this rate and weight decay; lately it {_moved(late)}."
     return f"Why: still falling; lately alignment took {late:.0%} of what displacement added, and no rise has come yet."
+
+
+def _moved(taken: float) -> str:
+    if taken > 0:
+        return f"took {taken:.0%} of what displacement added"
+    return f"added {-taken:.1f} times as much as displacement"
 
 
 def _taken(steps: list[tuple[float, float, int]]) -> float:

@@ -5,8 +5,8 @@ A rule is an object with two methods, both pure::
     state = rule.init()
     state, decayed = rule.observe(state, weight_norm)
 
-``weight_norm`` is always the *squared* L2 norm, and the state is made of JSON values, so that a
-model can be saved and loaded between any two observations.
+``weight_norm`` is always the *squared* L2 norm, and the state is made of JSON values: plain data,
+which is compared, printed and kept as it is.
 """
 
 from __future__ import annotations

@@ -149,6 +149,18 @@ def test_logged_terms_add_up(logged):
     assert any(name.startswith("abel/layer/mlp_extractor.policy_net") for name in rows[0])
 
 
+def test_long_names_of_layers_stay_out_of_the_terminal(tmp_path, capsys):
+    """SB3's table raises where two names are the same once they are cut."""
+    model = make_model("PPO", policy_kwargs={"net_arch": [8] * 11}, verbose=1)
+    model.set_logger(configure(str(tmp_path), ["stdout", "log", "csv"]))
+    model.learn(100, callback=AbelCallback(diagnose=True, max_decays=0), log_interval=1)
+    model.logger.close()
+    printed = capsys.readouterr().out
+    assert "displacement_total" in printed
+    assert "layer/" not in printed
+    assert "abel/layer/mlp_extractor.policy_net.2" in (tmp_path / "progress.csv").read_text()
+
+
 @pytest.mark.parametrize("source", ["progress.csv", "events*"])
 @pytest.mark.parametrize(("weight_decay", "said"), [(0.0, "Why: no weight decay"), (0.5, "alignment")])
 def test_inspect_explains_logs(source, weight_decay, said, logged, capsys):
@@ -173,13 +185,13 @@ NAN = math.nan
             [],
             "no weight decay, so nothing pulls the norm down by itself; alignment took 50%",
         ),
-        ([1.0] * 9, [0.5] * 9, 0.0, [], "alignment added to displacement"),
-        ([1.0] * 9, [-0.5] * 9, 0.1, [], "too weak at this rate and weight decay; lately it took only 50%"),
+        ([1.0] * 9, [0.5] * 9, 0.0, [], "alignment added 0.5 times as much as displacement"),
+        ([1.0] * 9, [-0.5] * 9, 0.1, [], "too weak at this rate and weight decay; lately it took 50%"),
         ([1.0] * 9, [-0.5] * 9, None, [], "too weak at this rate and weight decay"),
-        ([1.0] * 9, [0.5] * 9, 0.1, [], "lately it even added"),
+        ([1.0] * 9, [0.5] * 9, 0.1, [], "lately it added 0.5 times as much"),
         ([1.0] * 9, [-0.5] * 6 + [-0.95] * 3, 0.1, [], "at equilibrium; lately alignment took 95%"),
         ([1.0] * 9, [-1.5] * 9, 0.1, [], "still falling; lately alignment took 150%"),
-        ([NAN, *[1.0] * 8], [NAN, *[-0.5] * 8], 0.1, [], "took only 50%"),
+        ([NAN, *[1.0] * 8], [NAN, *[-0.5] * 8], 0.1, [], "lately it took 50%"),
         ([1.0] * 10, [-1.5] * 5 + [-0.5] * 5, 0.1, [9], "minimum at timestep 4 alignment took 150%"),
         ([NAN] * 9, [NAN] * 9, 0.1, [], None),
         ([1.0, 1.0], [-1.0, -1.0], 0.1, [], None),

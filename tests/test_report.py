@@ -188,6 +188,10 @@ def test_an_arm_on_few_tasks_is_not_among_the_best(pair):
     assert "kl-adaptive" in " ".join(answers.left_out)
 
 
+def test_of_no_runs_there_is_no_sensitivity(pair):
+    assert sensitivity(read_results(pair).runs.iloc[:0]).empty
+
+
 def test_other_settings_are_for_the_sensitivity_alone(pair):
     change(pair / "PPO_Task-v1_constant_seed0", rate_multiplier=3.0)
     results = read_results(pair)

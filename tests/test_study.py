@@ -9,7 +9,7 @@ import pytest
 from benchmarks import launch, study
 from benchmarks.plan import ARMS, Run
 from benchmarks.results import Results, read_parquet, read_results
-from benchmarks.study_report import PAGE, split, taken, write_page
+from benchmarks.study_report import PAGE, alignment, split, write_page
 from benchmarks.synthetic import make_run
 
 DOCS = Path(__file__).parent.parent / "docs" / "results"
@@ -126,11 +126,11 @@ def test_a_study_interrupted_by_its_clock_goes_on(tmp_path, monkeypatch):
     assert done < 200
 
 
-def test_shares_that_alignment_takes():
+def test_alignment_as_a_multiple_of_displacement():
     trace = pd.DataFrame(
         {"displacement_total": [None, *[2.0] * 9], "alignment_total": [None, *[-1.0] * 6, *[-3.0] * 3]}
     )
-    assert taken(trace.astype(float)) == (0.5, 1.5)
+    assert alignment(trace.astype(float)) == (-0.5, -1.5)
 
 
 # The page

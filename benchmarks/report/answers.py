@@ -88,11 +88,13 @@ def with_tasks(runs: pd.DataFrame) -> pd.DataFrame:
     """
     runs = runs.copy()
     plain = runs["agent"] + " " + runs["env_id"]
-    strength = runs["strength"].map("{:g}".format)
+    # Without astype, the text of no runs at all would be a column of numbers.
+    strength = runs["strength"].map("{:g}".format).astype(str)
     regularized = runs["regularization"] != "none"
     runs["task"] = plain.where(~regularized, plain + ", " + runs["regularization"] + " " + strength)
     several = runs.groupby("task")["timesteps"].transform("nunique") > 1
-    runs["task"] = runs["task"].where(~several, runs["task"] + ", " + runs["timesteps"].map("{:,} steps".format))
+    steps = runs["timesteps"].map("{:,} steps".format).astype(str)
+    runs["task"] = runs["task"].where(~several, runs["task"] + ", " + steps)
     distance = (runs["reference_return"] - runs["random_return"]).replace(0, math.nan)
     score = (runs["final_return"] - runs["random_return"]) / distance
     runs["score"] = score.where((runs["status"] == "complete") | distance.isna(), CRASHED)
