@@ -3,7 +3,8 @@
 - two workers against one, on the same runs;
 - one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
 - rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included);
-- the report of 10,000 made-up runs against that of 1,000, with its seconds and memory.
+- the report of 10,000 made-up runs against that of 1,000, with its seconds and memory;
+- ``rl-abel inspect`` on 1,000 runs, from TensorBoard events and from progress.csv, in seconds.
 
 Launches alternate, so that a machine whose speed drifts slows all alike.
 """
@@ -11,6 +12,8 @@ Launches alternate, so that a machine whose speed drifts slows all alike.
 from __future__ import annotations
 
 import argparse
+import math
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +29,9 @@ from benchmarks.plan import Run
 
 ROOT = Path(__file__).parent.parent
 TIMESTEPS = 20_000
+KINDS = ("workers", "bare", "zoo", "report", "inspect")
+DUMPS, TAGS = 100, 20
+"""Of a made-up log, as SB3 writes it in a run of some length."""
 
 
 def runs(n: int) -> list[Run]:
@@ -100,6 +106,37 @@ def report(n: int) -> tuple[float, float]:
         return time.perf_counter() - start, int(done.stdout.split()[-1]) / per_gigabyte
 
 
+def inspect(n: int, form: str) -> float:
+    """Seconds of ``rl-abel inspect`` on n made-up runs.
+
+    :param form: of their logs, as SB3 calls it: "tensorboard" or "csv"
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        models = [Path(folder) / "models" / str(number) for number in range(10)]
+        for number, model in enumerate(models):
+            log(model, form, number)
+        for number in range(n):
+            shutil.copytree(models[number % len(models)], Path(folder) / "runs" / f"{number:04}")
+        return _seconds([sys.executable, "-m", "rl_abel.cli", "inspect", f"{folder}/runs"])
+
+
+def log(folder: Path, form: str, number: int) -> None:
+    """Write a made-up log with SB3's own logger: a norm with a minimum in the middle, and other tags."""
+    from stable_baselines3.common.logger import configure
+
+    logger = configure(str(folder), [form])
+    others = [f"train/value_{tag}" for tag in range(TAGS - 3)]
+    for dump in range(1, DUMPS + 1):
+        for part in ("total", "policy", "value"):
+            norm = 200 + number + 50 * math.cos(2 * math.pi * dump / DUMPS)
+            logger.record(f"abel/weight_norm_{part}", norm)
+        for tag in others:
+            logger.record(tag, float(dump))
+        logger.record("time/total_timesteps", 1000 * dump, exclude="tensorboard")
+        logger.dump(1000 * dump)
+    logger.close()
+
+
 def _seconds(command: Sequence[str]) -> float:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -114,11 +151,11 @@ def ratios(above: Callable[[], float], below: Callable[[], float], repeats: int)
 
 
 def main() -> None:
-    """Measure and print the three ratios, each beside its target."""
+    """Measure and print what was asked for, each beside its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=24, help="runs a launch (default 24)")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of launches (default 3)")
-    parser.add_argument("--only", nargs="*", choices=["workers", "bare", "zoo", "report"], help="these (default: all)")
+    parser.add_argument("--only", nargs="*", choices=KINDS, help="these (default: all)")
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare is not None:
@@ -132,11 +169,14 @@ def main() -> None:
     }
     console = Console(width=100)
     _print(console, "durations", "median ratio", "all", "target")
-    for name in given.only if given.only is not None else [*comparisons, "report"]:
+    for name in given.only if given.only is not None else KINDS:
         if name in comparisons:
             label, above, below, target = comparisons[name]
             measured = ratios(above, below, given.repeats)
             _print(console, label, f"{statistics.median(measured):.3f}", " ".join(f"{r:.2f}" for r in measured), target)
+        elif name == "inspect":
+            for form in ("tensorboard", "csv"):
+                _print(console, f"inspect 1,000 runs, {form}", f"{inspect(1000, form):.1f} s", "", "at most 30 s")
         else:
             (small, _), (large, memory) = report(1000), report(10_000)
             _print(console, "report of 10,000 runs / of 1,000", f"{large / small:.2f}", "", "at most 10")
