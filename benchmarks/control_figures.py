@@ -1,0 +1,207 @@
+"""Figures of the positive control, as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.control_answers import COMPLEX, EQUAL, Answers
+from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, WITH_FACTORS, Setting
+from benchmarks.control_words import label
+from benchmarks.statistics import Interval
+
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+}
+COLORS = dict(zip(ARMS, ("#444444", "#9467bd", "#17becf", "#ff7f0e", "#2ca02c")))
+BOUNCED, NOT_BOUNCED = "#2ca02c", "#888888"
+
+
+def draw(answers: Answers, folder: Path) -> dict[str, str]:
+    """Draw what there is to draw; return file name -> caption, in the order of the page."""
+    captions = {}
+    with plt.rc_context(STYLE):
+        for name, (make, caption) in FIGURES.items():
+            figure = make(answers)
+            figure.set_layout_engine("constrained")
+            figure.savefig(folder / name)
+            plt.close(figure)
+            captions[name] = caption
+    return captions
+
+
+def _grid(answers: Answers, height: float = 2.5, **options: object) -> tuple[Figure, dict[Setting, Axes]]:
+    """A panel a setting: base rates from left to right, with L2 above, without below."""
+    rates = sorted({rate for _, rate in answers.settings})
+    l2s = sorted({l2 for l2, _ in answers.settings}, reverse=True)
+    figure, panels = plt.subplots(
+        len(l2s), len(rates), figsize=(3 * len(rates), height * len(l2s)), squeeze=False, **options
+    )
+    return figure, {(l2, rate): panels[row][column] for row, l2 in enumerate(l2s) for column, rate in enumerate(rates)}
+
+
+def _norms(answers: Answers) -> Figure:
+    figure, panels = _grid(answers, sharex=True)
+    for setting, axes in panels.items():
+        found = [movements["total"] for movements in answers.movements.get(setting, {}).values()]
+        for movement in found:
+            epochs = np.arange(1, len(movement.norms) + 1)
+            axes.plot(epochs, movement.norms, color="#1f77b4", lw=0.7, alpha=0.5)
+            for decays, marker, color, text in (
+                (movement.paper[:1], "x", COLORS["abel-paper"], "first decay of Algorithm 1"),
+                (movement.trend[:1], "v", COLORS["abel"], "first decay of “trend”"),
+            ):
+                for epoch in decays:
+                    axes.plot(
+                        epoch, movement.norms[epoch - 1], marker, color=color, ms=5, ls="none", label=text, zorder=3
+                    )
+        bounced = sum(movement.bounced for movement in found)
+        axes.set_title(
+            f"{label(setting)}: {bounced} of {len(found)} bounce", color=BOUNCED if bounced else "black", fontsize=9
+        )
+        axes.set_ylim(bottom=0)
+    for axes in list(panels.values())[-3:]:
+        axes.set_xlabel("epoch")
+    figure.supylabel("|w|² at the constant rate", fontsize=9)
+    _legend(figure, panels.values())
+    return figure
+
+
+def _layers(answers: Answers) -> Figure:
+    setting = showcase(answers)
+    figure, panels = plt.subplots(2, 4, figsize=(9, 4.2), sharex=True)
+    movements = answers.movements[setting].values()
+    for axes, layer in zip(panels.flat, ("total", *LAYERS)):
+        for of_run in movements:
+            movement = of_run[layer]
+            epochs = np.arange(1, len(movement.norms) + 1)
+            axes.plot(epochs, movement.norms, lw=0.7, color=BOUNCED if movement.bounced else NOT_BOUNCED)
+        bounced = sum(of_run[layer].bounced for of_run in movements)
+        axes.set_title(f"{layer}: {bounced} of {len(movements)} bounce", fontsize=9)
+        axes.set_ylim(bottom=0)
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
+    figure.suptitle(f"|w|² by layer; {label(setting)}; green: bounced", fontsize=10)
+    return figure
+
+
+def showcase(answers: Answers) -> Setting:
+    """Return the setting in which the bounce is clearest: most runs, then the highest rate."""
+    return max(answers.settings, key=lambda setting: (answers.bounced(setting).estimate, setting))
+
+
+def _places(answers: Answers) -> Figure:
+    figure, panels = _grid(answers, sharex=True)
+    for setting, axes in panels.items():
+        profile = answers.profiles.get(setting, {})
+        places = np.array(sorted(profile))
+        for minimum in answers.tuning_minima.get(setting, []):
+            axes.axvline(minimum, color="#d62728", lw=1, ls="--", label="lowest |w|² at the constant rate")
+        for number in range(min(map(len, profile.values()), default=0)):
+            scores = [100 * profile[place][number] for place in places]
+            axes.plot(EPOCHS * places, scores, ".", color="#9467bd", ms=4, label="a seed")
+        means = [100 * np.mean(profile[place]) for place in places]
+        axes.plot(EPOCHS * places, means, "-", color="#9467bd", label="mean")
+        if setting in answers.tuned:
+            place = answers.tuned[setting]
+            axes.plot(EPOCHS * place, 100 * np.mean(profile[place]), "*", color="#9467bd", ms=12, label="chosen")
+        axes.set_title(label(setting), fontsize=9)
+        axes.set_xlim(0, EPOCHS * FINAL_DECAY_AT)
+    for axes in list(panels.values())[-3:]:
+        axes.set_xlabel("epoch of the first decay")
+    figure.supylabel("final test accuracy, %", fontsize=9)
+    _legend(figure, panels.values())
+    return figure
+
+
+def _gains(answers: Answers) -> Figure:
+    figure, axes = plt.subplots(figsize=(8.5, 4.8))
+    settings = list(reversed(answers.settings))
+    axes.axvspan(-100 * EQUAL, 100 * EQUAL, color="#e8e8e8", lw=0, label=f"±{100 * EQUAL:g} point")
+    axes.axvline(0, color="#888888", lw=0.8)
+    for y, setting in enumerate(settings):
+        for number, arm in enumerate(COMPLEX):
+            gain = answers.gain(setting, arm)
+            if gain is not None:
+                height = y + 0.17 * ((len(COMPLEX) - 1) / 2 - number)
+                axes.plot([100 * gain.low, 100 * gain.high], [height] * 2, color=COLORS[arm], lw=1.6)
+                axes.plot(100 * gain.estimate, height, "o", color=COLORS[arm], ms=4, label=arm)
+    names = [f"{label(s)}\n{'bounces' if answers.bounces(s) else 'does not bounce'}" for s in settings]
+    axes.set_yticks(range(len(settings)), names)
+    for text, setting in zip(axes.get_yticklabels(), settings):
+        text.set_color(BOUNCED if answers.bounces(setting) else "black")
+    axes.set_xlabel("← worse     final test accuracy minus that of “simple”, points     better →")
+    _legend(figure, [axes])
+    return figure
+
+
+def _sensitivity(answers: Answers) -> Figure:
+    with_l2 = [setting for setting in answers.settings if setting[0]]
+    without = [setting for setting in answers.settings if not setting[0]]
+    figure, panels = plt.subplots(1, 2 + len(with_l2), figsize=(2.2 * (2 + len(with_l2)), 2.9), sharey=True)
+    for axes, settings, title in zip(panels, (with_l2, without), ("base rate, with L2", "base rate, no L2")):
+        rates = [rate for _, rate in settings]
+        for arm in ARMS:
+            _line(axes, rates, [answers.mean(setting, arm) for setting in settings], arm)
+        axes.set(xscale="log", title=title, xlabel="base rate")
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+    for axes, setting in zip(panels[2:], with_l2):
+        factors = sorted({factor for s, _, factor in answers.accuracies if s == setting})
+        for arm in WITH_FACTORS:
+            _line(axes, factors, [answers.mean(setting, arm, factor) for factor in factors], arm)
+        axes.set(title=f"decay factor, L2,\nrate {setting[1]:g}", xlabel="decay factor", xlim=(0, 0.6))
+        axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
+    panels[0].set_ylabel("final test accuracy, %")
+    _legend(figure, panels)
+    return figure
+
+
+def _line(axes: Axes, positions: list[float], values: list[Interval | None], arm: str) -> None:
+    there = [(x, value) for x, value in zip(positions, values) if value is not None]
+    means = np.array([100 * value.estimate for _, value in there])
+    ends = 100 * np.array([[value.low, value.high] for _, value in there]).reshape(-1, 2)
+    errors = np.abs(ends.T - means)
+    axes.errorbar([x for x, _ in there], means, errors, fmt="o-", ms=3, lw=1.2, capsize=2, color=COLORS[arm], label=arm)
+
+
+def _legend(figure: Figure, panels: object) -> None:
+    entries = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels())}  # type: ignore[attr-defined]
+    if entries:
+        figure.legend(entries.values(), entries, loc="outside lower center", ncols=6, fontsize=8)
+
+
+FIGURES: dict[str, tuple[Callable[[Answers], Figure], str]] = {
+    "control_norms.png": (
+        _norms,
+        "The squared weight norm at the constant rate, a line a seed, until the final decay of “simple”, and where "
+        "each rule would decay first.",
+    ),
+    "control_layers.png": (_layers, "The squared norm of each layer where the total bounces, a line a seed."),
+    "control_places.png": (
+        _places,
+        f"Where had “step” best decay first? Final test accuracy against the epoch of the first of its two decays (the "
+        f"second is at {FINAL_DECAY_AT:.0%}), on the tuning seeds.",
+    ),
+    "control_gains.png": (
+        _gains,
+        f"What each schedule adds to “simple”, with 95 % intervals over seeds; decay factor {DECAY_FACTOR:g}.",
+    ),
+    "control_sensitivity.png": (
+        _sensitivity,
+        "How much base rate and decay factor matter: mean final test accuracy with 95 % intervals over seeds.",
+    ),
+}

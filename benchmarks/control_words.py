@@ -1,0 +1,232 @@
+"""What of the paper's pattern appears in the positive control, in words made from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.control_answers import COMPLEX, EQUAL, Answers, Movement, verdict
+from benchmarks.control_plan import ARMS, EPOCHS, LAYERS, WITH_FACTORS, Setting
+from benchmarks.report.words import number, percent
+from benchmarks.statistics import Interval, exact_binomial_interval
+
+YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", "undecided"
+
+
+class Finding(NamedTuple):
+    """One part of the pattern: the claim, whether it is found here, and the numbers that say so."""
+
+    claim: str
+    found: str
+    numbers: str
+
+
+def label(setting: Setting) -> str:
+    """Return a setting in words."""
+    l2, learning_rate = setting
+    return f"{f'L2 {l2:g}' if l2 else 'no L2'}, rate {learning_rate:g}"
+
+
+def points(value: Interval | None) -> str:
+    """Return an accuracy or a difference of accuracies in percent, with its interval."""
+    if value is None:
+        return "–"
+    estimate, low, high = (number(100 * end, 1) for end in value)
+    return f"{estimate} [{low}, {high}]"
+
+
+def pattern(answers: Answers) -> Iterator[Finding]:
+    """Yield the parts of the pattern, in the order of the page."""
+    for claim, check in CLAIMS.items():
+        yield Finding(claim, *check(answers))
+
+
+def _extreme(answers: Answers, which: Callable[..., Setting], l2: bool) -> Setting:
+    return which((s for s in answers.settings if bool(s[0]) == l2), key=lambda setting: setting[1])
+
+
+def _bouncing(answers: Answers, wanted: bool = True) -> list[Setting]:
+    return [setting for setting in answers.settings if answers.bounces(setting) == wanted]
+
+
+def _movements(answers: Answers, settings: Sequence[Setting], part: str = "total") -> list[Movement]:
+    return [movements[part] for setting in settings for movements in answers.movements[setting].values()]
+
+
+def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple[str, str]:
+    """Whether the total bounces, or does not, in most runs of the settings."""
+    found = _movements(answers, settings)
+    share = exact_binomial_interval(sum(movement.bounced for movement in found), len(found))
+    clear = share.low > 0.5 if wanted else share.high < 0.5
+    opposite = share.high < 0.5 if wanted else share.low > 0.5
+    moved = ""
+    if len(settings) == 1:
+        first, lowest, epoch, last = (
+            number(float(np.median(values)), 0)
+            for values in zip(*((m.norms[0], min(m.norms), m.minimum, m.norms[-1]) for m in found))
+        )
+        moved = f"; |w|² {first} → {lowest} (epoch {epoch}) → {last}, medians"
+    else:
+        moved = f"; |w|² grew from first to last in {sum(m.norms[-1] > m.norms[0] for m in found)} of {len(found)}"
+    where = label(settings[0]) if len(settings) == 1 else f"{len(settings)} base rates"
+    bounced = sum(movement.bounced for movement in found)
+    return (
+        YES if clear else NO if opposite else OPEN,
+        f"{where}: {bounced} of {len(found)} runs bounce, {percent(share)}{moved}",
+    )
+
+
+def _large(answers: Answers) -> tuple[str, str]:
+    return _share(answers, [_extreme(answers, max, True)], wanted=True)
+
+
+def _small(answers: Answers) -> tuple[str, str]:
+    return _share(answers, [_extreme(answers, min, True)], wanted=False)
+
+
+def _without(answers: Answers) -> tuple[str, str]:
+    return _share(answers, [setting for setting in answers.settings if not setting[0]], wanted=False)
+
+
+def _together(answers: Answers) -> tuple[str, str]:
+    settings = _bouncing(answers)
+    if not settings:
+        return OPEN, "no setting bounces"
+    counts = [
+        sum(run[layer].bounced for layer in LAYERS)
+        for setting in settings
+        for run in answers.movements[setting].values()
+    ]
+    most = np.mean([count > len(LAYERS) / 2 for count in counts])
+    by_layer = {layer: np.mean([m.bounced for m in _movements(answers, settings, layer)]) for layer in LAYERS}
+    return (
+        YES if most > 0.5 else PARTLY if np.mean(counts) >= 1 else NO,
+        f"{number(float(np.mean(counts)), 1)} of {len(LAYERS)} layers bounce in a run where the total does: "
+        + ", ".join(f"{layer} {share:.0%}".replace("%", " %") for layer, share in by_layer.items()),
+    )
+
+
+def _timely(answers: Answers, rule: str) -> tuple[str, str]:
+    found = _movements(answers, _bouncing(answers))
+    firsts = [(getattr(m, rule)[0], m.minimum) for m in found if getattr(m, rule)]
+    after = sum(epoch > minimum for epoch, minimum in firsts)
+    literal = [len(getattr(m, rule)) for m in found]
+    text = (
+        f"of {len(found)} runs in settings that bounce, it decays in {len(firsts)}, first after the minimum in "
+        f"{after}; decays a run: median {number(float(np.median(literal or [0])), 0)}"
+    )
+    if not found:
+        return OPEN, text
+    return (YES if after > 0.9 * len(found) else PARTLY if after > 0.5 * len(found) else NO), text
+
+
+def _founding(answers: Answers) -> tuple[str, str]:
+    """Whether the best first decay of a tuned step comes after the minimum."""
+    texts, margins = [], []
+    for setting in _bouncing(answers):
+        means = {place: float(np.mean(scores)) for place, scores in answers.profiles.get(setting, {}).items()}
+        minima = answers.tuning_minima.get(setting, [])
+        early = [mean for place, mean in means.items() if EPOCHS * place <= min(minima, default=0)]
+        late = [mean for place, mean in means.items() if EPOCHS * place > max(minima, default=0)]
+        if early and late:
+            margins.append(max(late) - max(early))
+            texts.append(
+                f"{label(setting)}: best after epoch {EPOCHS * answers.tuned[setting]:.0f}, lowest |w|² at "
+                f"{', '.join(map(str, sorted(minima)))}; the best place after it is better than the best before by "
+                f"{number(100 * margins[-1], 1)} points"
+            )
+    if not margins:
+        return OPEN, "no setting bounces, or no place was tried on either side of the minimum"
+    found = YES if min(margins) > EQUAL else NO if max(margins) < -EQUAL else PARTLY if max(margins) > EQUAL else OPEN
+    return found, "; ".join(texts)
+
+
+def _gains(answers: Answers, settings: Sequence[Setting], arms: Sequence[str]) -> dict[tuple[Setting, str], Interval]:
+    gains = {(setting, arm): answers.gain(setting, arm) for setting in settings for arm in arms}
+    return {key: gain for key, gain in gains.items() if gain is not None}
+
+
+def _listed(gains: dict[tuple[Setting, str], Interval]) -> str:
+    texts = []
+    for setting in dict.fromkeys(setting for setting, _ in gains):
+        of_setting = {arm: gain for (s, arm), gain in gains.items() if s == setting}
+        texts.append(f"{label(setting)}: " + ", ".join(f"{arm} {points(gain)}" for arm, gain in of_setting.items()))
+    return "; ".join(texts)
+
+
+def _help(answers: Answers) -> tuple[str, str]:
+    gains = _gains(answers, _bouncing(answers), COMPLEX)
+    verdicts = [verdict(gain) for gain in gains.values()]
+    if not verdicts:
+        return OPEN, "no setting bounces"
+    found = YES if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else NO
+    return found, f"better than “simple” in {verdicts.count('better')} of {len(verdicts)} cases: {_listed(gains)}"
+
+
+def _no_help(answers: Answers) -> tuple[str, str]:
+    gains = _gains(answers, _bouncing(answers, False), COMPLEX)
+    verdicts = [verdict(gain) for gain in gains.values()]
+    if not verdicts:
+        return OPEN, "every setting bounces"
+    found = NO if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else YES
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse", "open") if v in verdicts)
+    return found, f"against “simple” {counts}: {_listed(gains)}"
+
+
+def _as_step(answers: Answers) -> tuple[str, str]:
+    gains = {(s, "abel"): g for s in _bouncing(answers) if (g := answers.gain(s, "abel", over="step")) is not None}
+    verdicts = {verdict(gain) for gain in gains.values()}
+    if not verdicts:
+        return OPEN, "no setting bounces"
+    found = YES if verdicts <= {"equal", "better"} else NO if verdicts == {"worse"} else PARTLY
+    return (OPEN if verdicts == {"open"} else found), "abel minus step, points: " + _listed(gains)
+
+
+def _spread(values: Sequence[Interval | None]) -> float:
+    there = [value.estimate for value in values if value is not None]
+    return max(there) - min(there) if there else np.nan
+
+
+def _least(spreads: dict[str, float]) -> tuple[str, str]:
+    text = "best minus worst mean accuracy, points: " + ", ".join(
+        f"{arm} {number(100 * spread, 1)}" for arm, spread in sorted(spreads.items(), key=lambda item: item[1])
+    )
+    others = min(spread for arm, spread in spreads.items() if arm != "abel")
+    gap = others - spreads["abel"]
+    return (YES if gap > EQUAL else NO if gap < -EQUAL else OPEN), text
+
+
+def _base_rate(answers: Answers) -> tuple[str, str]:
+    settings = [setting for setting in answers.settings if setting[0]]
+    return _least({arm: _spread([answers.mean(setting, arm) for setting in settings]) for arm in ARMS})
+
+
+def _factor(answers: Answers) -> tuple[str, str]:
+    settings = _bouncing(answers)
+    if not settings:
+        return OPEN, "no setting bounces"
+    factors = sorted({factor for _, _, factor in answers.accuracies})
+    return _least(
+        {
+            arm: max(_spread([answers.mean(s, arm, factor) for factor in factors]) for s in settings)
+            for arm in WITH_FACTORS
+        }
+    )
+
+
+CLAIMS: dict[str, Callable[[Answers], tuple[str, str]]] = {
+    "with L2 and a large rate the norm bounces": _large,
+    "with L2 and a small rate it does not": _small,
+    "without L2 it does not": _without,
+    "most layers bounce with the total": _together,
+    "Algorithm 1 decays after the minimum": lambda answers: _timely(answers, "paper"),
+    "so does the rule “trend”": lambda answers: _timely(answers, "trend"),
+    "tuned step-wise decays come after the minimum": _founding,
+    "complex schedules help where the norm bounces": _help,
+    "they do not help where it does not": _no_help,
+    "ABEL (trend) is as good as the tuned step": _as_step,
+    "ABEL (trend) is the least sensitive to the base rate": _base_rate,
+    "ABEL (trend) is the least sensitive to the decay factor": _factor,
+}
