@@ -5,7 +5,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint overhead calibration results clean
+.PHONY: benchmark demo throughput test lint docs overhead calibration results clean
 
 benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
@@ -21,6 +21,9 @@ lint: .venv/lint.installed  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs.installed  ## the pages, into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 overhead: .venv/test.installed  ## what the callback costs, as ratios
 	$(BIN)/python -m benchmarks.overhead
@@ -43,4 +46,4 @@ calibration: .venv/test.installed  ## false decays and recall of the rules on se
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs docs/_build
