@@ -94,6 +94,17 @@ class Answers:
         scores = self.accuracies.get((setting, arm, decay_factor))
         return mean_interval(list(scores.values())) if scores else None
 
+    def spread(self, arm: str, settings: Sequence[Setting], factors: Sequence[float]) -> dict[int, float]:
+        """By seed, the best minus the worst final test accuracy over these settings and decay factors."""
+        scores = [self.accuracies.get((setting, arm, factor), {}) for setting in settings for factor in factors]
+        seeds = sorted(set(scores[0]).intersection(*scores)) if scores else []
+        return {seed: max(s[seed] for s in scores) - min(s[seed] for s in scores) for seed in seeds}
+
+    @property
+    def compared(self) -> list[Setting]:
+        """The settings in which the arms were compared; in the others "simple" alone was run."""
+        return [setting for setting in self.settings if (setting, COMPLEX[0], DECAY_FACTOR) in self.accuracies]
+
     @property
     def tuned(self) -> dict[Setting, float]:
         """Setting -> the place that was chosen for step's first decay."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.control_answers import COMPLEX, EQUAL, Answers
 from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, WITH_FACTORS, Setting
-from benchmarks.control_words import label
+from benchmarks.control_words import label, showcase
 from benchmarks.statistics import Interval
 
 STYLE = {
@@ -43,18 +43,19 @@ def draw(answers: Answers, folder: Path) -> dict[str, str]:
     return captions
 
 
-def _grid(answers: Answers, height: float = 2.5, **options: object) -> tuple[Figure, dict[Setting, Axes]]:
+def _grid(settings: Sequence[Setting]) -> tuple[Figure, dict[Setting, Axes]]:
     """A panel a setting: base rates from left to right, with L2 above, without below."""
-    rates = sorted({rate for _, rate in answers.settings})
-    l2s = sorted({l2 for l2, _ in answers.settings}, reverse=True)
-    figure, panels = plt.subplots(
-        len(l2s), len(rates), figsize=(3 * len(rates), height * len(l2s)), squeeze=False, **options
-    )
+    rates = sorted({rate for _, rate in settings})
+    l2s = sorted({l2 for l2, _ in settings}, reverse=True)
+    size = (max(9, 2.6 * len(rates)), 2.5 * len(l2s))
+    figure, panels = plt.subplots(len(l2s), len(rates), figsize=size, squeeze=False, sharex=True)
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
     return figure, {(l2, rate): panels[row][column] for row, l2 in enumerate(l2s) for column, rate in enumerate(rates)}
 
 
 def _norms(answers: Answers) -> Figure:
-    figure, panels = _grid(answers, sharex=True)
+    figure, panels = _grid(answers.settings)
     for setting, axes in panels.items():
         found = [movements["total"] for movements in answers.movements.get(setting, {}).values()]
         for movement in found:
@@ -69,12 +70,9 @@ def _norms(answers: Answers) -> Figure:
                         epoch, movement.norms[epoch - 1], marker, color=color, ms=5, ls="none", label=text, zorder=3
                     )
         bounced = sum(movement.bounced for movement in found)
-        axes.set_title(
-            f"{label(setting)}: {bounced} of {len(found)} bounce", color=BOUNCED if bounced else "black", fontsize=9
-        )
+        color = BOUNCED if answers.bounces(setting) else "black"
+        axes.set_title(f"{label(setting)}:\n{bounced} of {len(found)} bounce", color=color, fontsize=9)
         axes.set_ylim(bottom=0)
-    for axes in list(panels.values())[-3:]:
-        axes.set_xlabel("epoch")
     figure.supylabel("|w|² at the constant rate", fontsize=9)
     _legend(figure, panels.values())
     return figure
@@ -98,18 +96,13 @@ def _layers(answers: Answers) -> Figure:
     return figure
 
 
-def showcase(answers: Answers) -> Setting:
-    """Return the setting in which the bounce is clearest: most runs, then the highest rate."""
-    return max(answers.settings, key=lambda setting: (answers.bounced(setting).estimate, setting))
-
-
 def _places(answers: Answers) -> Figure:
-    figure, panels = _grid(answers, sharex=True)
+    figure, panels = _grid(answers.compared)
     for setting, axes in panels.items():
         profile = answers.profiles.get(setting, {})
         places = np.array(sorted(profile))
-        for minimum in answers.tuning_minima.get(setting, []):
-            axes.axvline(minimum, color="#d62728", lw=1, ls="--", label="lowest |w|² at the constant rate")
+        for minimum in answers.tuning_minima.get(setting, []) if answers.bounces(setting) else []:
+            axes.axvline(minimum, color="#d62728", lw=1, ls="--", label="lowest |w|² of a seed at the constant rate")
         for number in range(min(map(len, profile.values()), default=0)):
             scores = [100 * profile[place][number] for place in places]
             axes.plot(EPOCHS * places, scores, ".", color="#9467bd", ms=4, label="a seed")
@@ -118,10 +111,14 @@ def _places(answers: Answers) -> Figure:
         if setting in answers.tuned:
             place = answers.tuned[setting]
             axes.plot(EPOCHS * place, 100 * np.mean(profile[place]), "*", color="#9467bd", ms=12, label="chosen")
-        axes.set_title(label(setting), fontsize=9)
+        bounces = answers.bounces(setting)
+        axes.set_title(
+            f"{label(setting)}: {'bounces' if bounces else 'does not bounce'}",
+            color=BOUNCED if bounces else "black",
+            fontsize=9,
+        )
         axes.set_xlim(0, EPOCHS * FINAL_DECAY_AT)
-    for axes in list(panels.values())[-3:]:
-        axes.set_xlabel("epoch of the first decay")
+    figure.supxlabel("epoch of the first decay", fontsize=9)
     figure.supylabel("final test accuracy, %", fontsize=9)
     _legend(figure, panels.values())
     return figure
@@ -129,7 +126,7 @@ def _places(answers: Answers) -> Figure:
 
 def _gains(answers: Answers) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 4.8))
-    settings = list(reversed(answers.settings))
+    settings = list(reversed(answers.compared))
     axes.axvspan(-100 * EQUAL, 100 * EQUAL, color="#e8e8e8", lw=0, label=f"±{100 * EQUAL:g} point")
     axes.axvline(0, color="#888888", lw=0.8)
     for y, setting in enumerate(settings):
@@ -149,8 +146,8 @@ def _gains(answers: Answers) -> Figure:
 
 
 def _sensitivity(answers: Answers) -> Figure:
-    with_l2 = [setting for setting in answers.settings if setting[0]]
-    without = [setting for setting in answers.settings if not setting[0]]
+    with_l2 = [setting for setting in answers.compared if setting[0]]
+    without = [setting for setting in answers.compared if not setting[0]]
     figure, panels = plt.subplots(1, 2 + len(with_l2), figsize=(2.2 * (2 + len(with_l2)), 2.9), sharey=True)
     for axes, settings, title in zip(panels, (with_l2, without), ("base rate, with L2", "base rate, no L2")):
         rates = [rate for _, rate in settings]

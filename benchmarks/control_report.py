@@ -12,7 +12,7 @@ from benchmarks import control_plan as plan
 from benchmarks.control_answers import COMPLEX, EQUAL, Answers, Movement, answer, verdict
 from benchmarks.control_figures import draw
 from benchmarks.control_plan import DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, WITH_FACTORS, Setting
-from benchmarks.control_words import label, pattern, points
+from benchmarks.control_words import label, pattern, points, summary
 from benchmarks.report.words import number, percent
 
 RUNS, TRACES, PAGE = "control_runs.parquet", "control_traces.parquet", "control.md"
@@ -33,7 +33,7 @@ def write_report(folder: Path) -> Path:
 def lines(answers: Answers, runs: pd.DataFrame, captions: dict[str, str]) -> Iterator[str]:
     """Yield the lines of the page."""
     yield from ("# Positive control: where the weight norm does bounce", "")
-    yield from (_what(runs), "")
+    yield from (summary(answers), "", _what(runs), "")
     yield from ("## Which parts of the paper's pattern appear at this size", "")
     findings = list(pattern(answers))
     yield from _table(("the paper's pattern", "here", "in numbers"), [(f.claim, f.found, f.numbers) for f in findings])
@@ -75,6 +75,10 @@ def _notes() -> Iterator[str]:
         "all of it. The norm is measured at the end of each epoch, and that is what the rules see."
     )
     yield (
+        f"- The rate {plan.SLOW_RATE:g} was added to the plan, for “simple” alone, when the first seeds had shown that "
+        f"at {min(plan.LEARNING_RATES):g} the norm reaches its minimum just as the constant part ends."
+    )
+    yield (
         f"- The arms: “simple” is the base rate, times the decay factor at {final}. “step” decays at a place that was "
         f"tuned in each setting on {len(plan.TUNING_SEEDS)} seeds used for nothing else, and again at {final}. "
         "“cosine” goes to 0. “abel-paper” and “abel” decay after each bounce, by Algorithm 1 to the letter and by the "
@@ -94,10 +98,10 @@ def _notes() -> Iterator[str]:
 
 
 def _table(header: Row, rows: Iterable[Row]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|---" * len(header) + "|"
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
+    for number_of_row, row in enumerate((header, *rows)):
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        if not number_of_row:
+            yield "|---" * len(header) + "|"
     yield ""
 
 
@@ -127,7 +131,7 @@ def _bounce_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
                 median_and_range([m.norms[-1] for m in found]),
             )
         )
-        for rule, name in (("trend", "trend"), ("paper", "Algorithm 1")):
+        for rule, arm, name in (("trend", "abel", "trend"), ("paper", "abel-paper", "Algorithm 1")):
             at: list[tuple[int, ...]] = [getattr(m, rule) for m in found]
             first = [(epochs[0], m) for epochs, m in zip(at, found) if epochs]
             decays.append(
@@ -138,6 +142,7 @@ def _bounce_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
                     median_and_range([epoch for epoch, _ in first]),
                     f"{sum(epoch <= m.minimum for epoch, m in first)}",
                     median_and_range([len(epochs) for epochs in at]),
+                    median_and_range([len(epochs) for epochs in answers.decays.get((setting, arm), {}).values()]),
                 )
             )
     yield (
@@ -148,8 +153,17 @@ def _bounce_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
     )
     yield (
         "Where the rules would decay on the same traces. A first decay at or before the lowest |w|² took something "
-        "else for the minimum.",
-        ("setting", "rule", "runs with a decay", "epoch of the first", "of these before the minimum", "decays a run"),
+        "else for the minimum. In training each decay changes what follows, hence the last column: "
+        f"decays by a bounce in runs that do decay, by {DECAY_FACTOR:g}, those after the final decay included.",
+        (
+            "setting",
+            "rule",
+            "runs with a decay",
+            "epoch of the first",
+            "of these before the minimum",
+            "decays a run",
+            "decays in training",
+        ),
         decays,
     )
 
@@ -192,10 +206,10 @@ def _gain_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
     yield (
         f"Final test accuracy, %, decay factor {DECAY_FACTOR:g}.",
         ("setting", *plan.ARMS),
-        [(label(s), *(points(answers.mean(s, arm)) for arm in plan.ARMS)) for s in answers.settings],
+        [(label(s), *(points(answers.mean(s, arm)) for arm in plan.ARMS)) for s in answers.compared],
     )
     rows = []
-    for setting in answers.settings:
+    for setting in answers.compared:
         gains = [answers.gain(setting, arm) for arm in COMPLEX]
         cells = [f"{points(gain)} {verdict(gain)}" if gain is not None else "–" for gain in gains]
         rows.append((label(setting), percent(answers.bounced(setting)), *cells))
@@ -204,7 +218,7 @@ def _gain_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
 
 def _sensitivity_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
     rows = []
-    for setting in (setting for setting in answers.settings if setting[0]):
+    for setting in (setting for setting in answers.compared if setting[0]):
         factors = sorted({factor for s, _, factor in answers.accuracies if s == setting})
         for factor in factors:
             values = (points(answers.mean(setting, arm, factor)) for arm in WITH_FACTORS)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.control_answers import COMPLEX, EQUAL, Answers, Movement, verdict
-from benchmarks.control_plan import ARMS, EPOCHS, LAYERS, WITH_FACTORS, Setting
+from benchmarks.control_answers import COMPLEX, EQUAL, Answers, Movement, mean_interval, verdict
+from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, Setting
 from benchmarks.report.words import number, percent
 from benchmarks.statistics import Interval, exact_binomial_interval
 
@@ -37,6 +37,30 @@ def points(value: Interval | None) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
+def summary(answers: Answers) -> str:
+    """Return the page in three sentences."""
+    setting = showcase(answers)
+    found = _movements(answers, [setting])
+    first, lowest, epoch, last = _medians(found)
+    without = _movements(answers, [s for s in answers.settings if not s[0]])
+    gains = {arm: gain for arm in COMPLEX if (gain := answers.gain(setting, arm)) is not None}
+    elsewhere = [verdict(gain) for gain in _gains(answers, _bouncing(answers, False), COMPLEX).values()]
+    return (
+        f"At {label(setting)}, |w|² falls from {first} to {lowest} at epoch {epoch} and grows to {last} (medians): it "
+        f"bounces in {sum(m.bounced for m in found)} of {len(found)} runs, and without L2 in "
+        f"{sum(m.bounced for m in without)} of {len(without)}. There, schedules that decay earlier than “simple” (one "
+        "decay near the end) differ from it, in points of test accuracy, by "
+        + ", ".join(f"{points(gain)} ({arm})" for arm, gain in gains.items())
+        + ". In settings that do not bounce, such a schedule is better than “simple” in "
+        f"{elsewhere.count('better')} of {len(elsewhere)} comparisons, and worse in {elsewhere.count('worse')}."
+    )
+
+
+def showcase(answers: Answers) -> Setting:
+    """Return the setting in which the bounce is clearest: most runs, then the highest rate."""
+    return max(answers.settings, key=lambda setting: (answers.bounced(setting).estimate, setting))
+
+
 def pattern(answers: Answers) -> Iterator[Finding]:
     """Yield the parts of the pattern, in the order of the page."""
     for claim, check in CLAIMS.items():
@@ -55,6 +79,12 @@ def _movements(answers: Answers, settings: Sequence[Setting], part: str = "total
     return [movements[part] for setting in settings for movements in answers.movements[setting].values()]
 
 
+def _medians(found: Sequence[Movement]) -> list[str]:
+    """Medians of the first norm, of the lowest and its epoch, and of the last."""
+    values = zip(*((m.norms[0], min(m.norms), m.minimum, m.norms[-1]) for m in found))
+    return [number(float(np.median(column)), 0) for column in values]
+
+
 def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple[str, str]:
     """Whether the total bounces, or does not, in most runs of the settings."""
     found = _movements(answers, settings)
@@ -63,10 +93,7 @@ def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple
     opposite = share.high < 0.5 if wanted else share.low > 0.5
     moved = ""
     if len(settings) == 1:
-        first, lowest, epoch, last = (
-            number(float(np.median(values)), 0)
-            for values in zip(*((m.norms[0], min(m.norms), m.minimum, m.norms[-1]) for m in found))
-        )
+        first, lowest, epoch, last = _medians(found)
         moved = f"; |w|² {first} → {lowest} (epoch {epoch}) → {last}, medians"
     else:
         moved = f"; |w|² grew from first to last in {sum(m.norms[-1] > m.norms[0] for m in found)} of {len(found)}"
@@ -83,7 +110,15 @@ def _large(answers: Answers) -> tuple[str, str]:
 
 
 def _small(answers: Answers) -> tuple[str, str]:
-    return _share(answers, [_extreme(answers, min, True)], wanted=False)
+    smallest = _extreme(answers, min, True)
+    found, text = _share(answers, [smallest], wanted=False)
+    others = [
+        f"at {setting[1]:g} {sum(m.bounced for m in _movements(answers, [setting]))} of "
+        f"{len(answers.movements[setting])}"
+        for setting in answers.settings
+        if setting[0] and setting != smallest
+    ]
+    return found, f"{text}; {', '.join(others)}"
 
 
 def _without(answers: Answers) -> tuple[str, str]:
@@ -140,6 +175,12 @@ def _founding(answers: Answers) -> tuple[str, str]:
     if not margins:
         return OPEN, "no setting bounces, or no place was tried on either side of the minimum"
     found = YES if min(margins) > EQUAL else NO if max(margins) < -EQUAL else PARTLY if max(margins) > EQUAL else OPEN
+    others = [setting for setting in answers.tuned if not answers.bounces(setting)]
+    last = sum(answers.tuned[setting] == max(answers.profiles[setting]) for setting in others)
+    texts.append(
+        f"that alone is weak evidence: where the norm does not bounce the last place tried is best in {last} of "
+        f"{len(others)} settings"
+    )
     return found, "; ".join(texts)
 
 
@@ -148,12 +189,14 @@ def _gains(answers: Answers, settings: Sequence[Setting], arms: Sequence[str]) -
     return {key: gain for key, gain in gains.items() if gain is not None}
 
 
-def _listed(gains: dict[tuple[Setting, str], Interval]) -> str:
-    texts = []
-    for setting in dict.fromkeys(setting for setting, _ in gains):
-        of_setting = {arm: gain for (s, arm), gain in gains.items() if s == setting}
-        texts.append(f"{label(setting)}: " + ", ".join(f"{arm} {points(gain)}" for arm, gain in of_setting.items()))
-    return "; ".join(texts)
+def _counted(gains: dict[tuple[Setting, str], Interval]) -> str:
+    """Return how many gains are better, equal, worse and open, and between what they lie."""
+    verdicts = [verdict(gain) for gain in gains.values()]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse", "open") if v in verdicts)
+    low, high = (number(100 * end([gain.estimate for gain in gains.values()]), 1) for end in (min, max))
+    cosine = {setting: gain for (setting, arm), gain in gains.items() if arm == "cosine"}
+    listed = "; ".join(f"{points(gain)} ({label(setting)})" for setting, gain in cosine.items())
+    return f"{counts}; differences from {low} to {high} points" + (f". Cosine alone: {listed}" if listed else "")
 
 
 def _help(answers: Answers) -> tuple[str, str]:
@@ -162,7 +205,7 @@ def _help(answers: Answers) -> tuple[str, str]:
     if not verdicts:
         return OPEN, "no setting bounces"
     found = YES if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else NO
-    return found, f"better than “simple” in {verdicts.count('better')} of {len(verdicts)} cases: {_listed(gains)}"
+    return found, f"{len(COMPLEX)} arms against “simple”: {_counted(gains)}"
 
 
 def _no_help(answers: Answers) -> tuple[str, str]:
@@ -171,8 +214,7 @@ def _no_help(answers: Answers) -> tuple[str, str]:
     if not verdicts:
         return OPEN, "every setting bounces"
     found = NO if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else YES
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse", "open") if v in verdicts)
-    return found, f"against “simple” {counts}: {_listed(gains)}"
+    return found, f"{len(COMPLEX)} arms against “simple”: {_counted(gains)}"
 
 
 def _as_step(answers: Answers) -> tuple[str, str]:
@@ -181,52 +223,59 @@ def _as_step(answers: Answers) -> tuple[str, str]:
     if not verdicts:
         return OPEN, "no setting bounces"
     found = YES if verdicts <= {"equal", "better"} else NO if verdicts == {"worse"} else PARTLY
-    return (OPEN if verdicts == {"open"} else found), "abel minus step, points: " + _listed(gains)
-
-
-def _spread(values: Sequence[Interval | None]) -> float:
-    there = [value.estimate for value in values if value is not None]
-    return max(there) - min(there) if there else np.nan
-
-
-def _least(spreads: dict[str, float]) -> tuple[str, str]:
-    text = "best minus worst mean accuracy, points: " + ", ".join(
-        f"{arm} {number(100 * spread, 1)}" for arm, spread in sorted(spreads.items(), key=lambda item: item[1])
+    return (OPEN if verdicts == {"open"} else found), "abel minus step, in points: " + "; ".join(
+        f"{points(gain)} ({label(setting)})" for (setting, _), gain in gains.items()
     )
-    others = min(spread for arm, spread in spreads.items() if arm != "abel")
-    gap = others - spreads["abel"]
-    return (YES if gap > EQUAL else NO if gap < -EQUAL else OPEN), text
+
+
+def _least(spreads: dict[str, dict[int, float]]) -> tuple[str, str]:
+    """Whether ABEL's best and worst are closer to each other than those of each other arm, by seed."""
+    own = spreads.pop("abel")
+    if len(own) < 2:
+        return OPEN, "too few runs"
+    excess = {arm: mean_interval([of_arm[seed] - own[seed] for seed in own]) for arm, of_arm in spreads.items()}
+    text = (
+        f"best minus worst accuracy of a seed: abel {number(100 * float(np.mean(list(own.values()))), 1)} points; "
+        f"more than that: {', '.join(f'{arm} {points(gap)}' for arm, gap in excess.items())}"
+    )
+    more = [gap.low > 0 for gap in excess.values()]
+    less = [gap.high < 0 for gap in excess.values()]
+    return (YES if all(more) else NO if any(less) else PARTLY if any(more) else OPEN), text
 
 
 def _base_rate(answers: Answers) -> tuple[str, str]:
-    settings = [setting for setting in answers.settings if setting[0]]
-    return _least({arm: _spread([answers.mean(setting, arm) for setting in settings]) for arm in ARMS})
+    settings = [setting for setting in answers.compared if setting[0]]
+    found, text = _least({arm: answers.spread(arm, settings, [DECAY_FACTOR]) for arm in ARMS})
+    fall = {}
+    for arm in ARMS:
+        means = [mean.estimate for setting in settings if (mean := answers.mean(setting, arm))]
+        fall[arm] = number(100 * (means[-1] - max(means)), 1)
+    listed = ", ".join(f"{arm} {value}" for arm, value in fall.items())
+    return found, f"{text}. Lost at the largest rate against the arm's best one: {listed}"
 
 
 def _factor(answers: Answers) -> tuple[str, str]:
+    factors = sorted({factor for _, _, factor in answers.accuracies})
     settings = _bouncing(answers)
     if not settings:
         return OPEN, "no setting bounces"
-    factors = sorted({factor for _, _, factor in answers.accuracies})
-    return _least(
-        {
-            arm: max(_spread([answers.mean(s, arm, factor) for factor in factors]) for s in settings)
-            for arm in WITH_FACTORS
-        }
-    )
+    # At the largest rate, where the decays matter most.
+    setting = max(settings, key=lambda s: s[1])
+    found, text = _least({arm: answers.spread(arm, [setting], factors) for arm in ("simple", "abel")})
+    return found, f"{label(setting)}, factors {', '.join(f'{factor:g}' for factor in factors)}: {text}"
 
 
 CLAIMS: dict[str, Callable[[Answers], tuple[str, str]]] = {
     "with L2 and a large rate the norm bounces": _large,
-    "with L2 and a small rate it does not": _small,
-    "without L2 it does not": _without,
+    "with L2 and a small rate it does not bounce": _small,
+    "without L2 it does not bounce": _without,
     "most layers bounce with the total": _together,
     "Algorithm 1 decays after the minimum": lambda answers: _timely(answers, "paper"),
-    "so does the rule “trend”": lambda answers: _timely(answers, "trend"),
+    "the rule “trend” decays after the minimum": lambda answers: _timely(answers, "trend"),
     "tuned step-wise decays come after the minimum": _founding,
     "complex schedules help where the norm bounces": _help,
-    "they do not help where it does not": _no_help,
+    "complex schedules do not help where it does not bounce": _no_help,
     "ABEL (trend) is as good as the tuned step": _as_step,
-    "ABEL (trend) is the least sensitive to the base rate": _base_rate,
-    "ABEL (trend) is the least sensitive to the decay factor": _factor,
+    "ABEL (trend) is less sensitive to the base rate than any other": _base_rate,
+    "ABEL (trend) is less sensitive to the decay factor than “simple”": _factor,
 }
