@@ -226,7 +226,7 @@ def test_verdict(ends, word):
 
 
 def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
-    settings = ((4e-3, 0.1), (0.0, 0.1))
+    settings = ((control_plan.L2, 0.1), (0.0, 0.1))
     monkeypatch.setattr(control_plan, "SETTINGS", settings)
     accuracies = {"simple": 0.6, "step": 0.7, "cosine": 0.7, "abel-paper": 0.5, "abel": 0.7}
 
