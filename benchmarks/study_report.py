@@ -97,6 +97,8 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
     )
     for question, sentences in zip(QUESTIONS, (words.bounce, words.sufficiency)):
         yield f"## {question}\n"
+        if not chapters:
+            yield "Not answered yet: of the stages that answer it no run has finished.\n"
         for chapter in chapters:
             yield f"{chapter.title}:\n"
             yield from (f"- {words.escaped(sentence)}" for sentence in sentences(chapter.answers))

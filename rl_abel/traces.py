@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rl_abel.events import scalars
+
 PREFIX = "abel/"
 NORM = "weight_norm_"
 TOTAL = "weight_norm_total"
@@ -133,17 +135,14 @@ def _csv_rows(path: Path, clock: str, wanted: Callable[[str], str | None]) -> li
 
 
 def _event_rows(paths: list[Path]) -> list[Row]:
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-
     rows: list[Row] = []
     for path in paths:
-        for event in LegacyEventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                if value.tag.startswith(PREFIX) and (name := _wanted(value.tag)):
-                    # The last update has the timestep of the last rollout, and a dump of its own.
-                    if not rows or rows[-1][0] != event.step or name in rows[-1][1]:
-                        rows.append((event.step, {}))
-                    rows[-1][1][name] = value.simple_value
+        for step, tag, value in scalars(path, PREFIX):
+            if name := _wanted(tag):
+                # The last update has the timestep of the last rollout, and a dump of its own.
+                if not rows or rows[-1][0] != step or name in rows[-1][1]:
+                    rows.append((step, {}))
+                rows[-1][1][name] = value
     if not any(TOTAL in values for _, values in rows):
         raise ValueError(ROUTE)
     return rows

@@ -18,6 +18,7 @@ from benchmarks.synthetic import make_run
 from rl_abel import AbelCallback, find_decays, weight_norms
 from rl_abel.checkpoints import checkpoint_norms, series
 from rl_abel.cli import main
+from rl_abel.events import scalars
 from rl_abel.inspection import BLOCKS, judge, spark
 from rl_abel.traces import Trace, read_path
 from tests.algorithms import ALGORITHMS, STEPS, make_model
@@ -263,3 +264,18 @@ def test_wrong_usage(arguments, bouncing):
     with pytest.raises(SystemExit) as stopped:
         main(["inspect", str(bouncing[0]), *arguments])
     assert stopped.value.code == 2
+
+
+def test_event_files_are_read_as_tensorboard_reads_them(logged, tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    (events,) = logged[0].glob("events*")
+    loaded = [(event.step, v) for event in LegacyEventFileLoader(str(events)).Load() for v in event.summary.value]
+    expected = [(step, v.tag, v.simple_value) for step, v in loaded if v.tag.startswith("abel/")]
+    assert list(scalars(events, "abel/")) == expected
+    data = events.read_bytes()
+    for length in (0, 5, 12, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut").write_bytes(data[:length])
+        read = list(scalars(tmp_path / "cut", "abel/"))
+        assert read == expected[: len(read)]
+        assert bool(read) == (length > 12)

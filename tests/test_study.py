@@ -135,6 +135,13 @@ def test_alignment_as_a_multiple_of_displacement():
 
 # The page
 
+
+def test_before_there_is_an_answer_the_page_says_so(made_up, tmp_path):
+    text = write_page(read_results(made_up / "out"), tmp_path).read_text()
+    assert text.count("Not answered yet") == 2
+    assert "Stage “classic” has not been run" in text
+
+
 published = pytest.mark.skipif(not (DOCS / "runs.parquet").is_file(), reason="nothing has been published yet")
 
 
