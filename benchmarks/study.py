@@ -45,6 +45,14 @@ Choice = Mapping[tuple[str, str], float]
 """(environment, arm) -> multiplier of the base rate, chosen on the tuning seeds."""
 
 
+def progress(runs: pd.DataFrame | None) -> dict[str, tuple[int, int]]:
+    """Return, by stage, how many of its runs are among these, and how many it has in all."""
+    done: set[str] = set() if runs is None else set(runs["run_id"])
+    of_all = stages({(env_id, arm): 1.0 for env_id in CLASSIC for arm in ARMS})
+    known_yet = stages({} if runs is None else choose(runs))
+    return {name: (sum(run.run_id in done for run in known_yet[name]), len(all_)) for name, all_ in of_all.items()}
+
+
 def stages(choice: Choice) -> dict[str, list[Run]]:
     """Return every run of the study by stage, in the order in which the stages are run.
 
@@ -201,9 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if given.command == "list":
         results = known()
-        done = set() if results is None else set(results.runs["run_id"])
-        for name, runs in stages({} if results is None else choose(results.runs)).items():
-            console.print(f"{name:<20} {sum(run.run_id in done for run in runs):>5} of {len(runs):>5} runs")
+        for name, (done, planned) in progress(None if results is None else results.runs).items():
+            console.print(f"{name:<20} {done:>5} of {planned:>5} runs")
         return 0
     from benchmarks.study_report import write_page
 

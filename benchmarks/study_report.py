@@ -14,7 +14,7 @@ from benchmarks.report.answers import Answers, answer, prevalence, sensitivity, 
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
-from benchmarks.study import choose, stages
+from benchmarks.study import choose, progress, stages
 
 PAGE = "study.md"
 CHAPTERS = {
@@ -113,19 +113,16 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
             yield f"![{caption}]({picture.name}.png)\n\n*{caption}*\n"
         yield from (markdown(table) for table in chapter.tables if table.rows)
     yield "# What was run\n"
-    yield from map(markdown, (_multipliers(results), _progress(results)))
+    yield from (markdown(table) for table in (_multipliers(results), _progress(results)) if table.rows)
     yield f"## Commands\n{COMMANDS}"
 
 
 def _limits(results: Results, chapters: list[Chapter]) -> Iterator[str]:
-    planned = stages(choose(results.runs))
-    done = set(results.runs["run_id"])
-    for name, runs in planned.items():
-        missing = sum(run.run_id not in done for run in runs)
-        if missing == len(runs):
-            yield f"Stage “{name}” has not been run: nothing is said about it."
-        elif missing:
-            yield f"Stage “{name}” lacks {missing:,} of its {len(runs):,} runs, so its intervals are wide."
+    for name, (done, planned) in progress(results.runs).items():
+        if not done:
+            yield f"Stage “{name}” has not been run yet."
+        elif done < planned:
+            yield f"Stage “{name}” lacks {planned - done:,} of its {planned:,} runs so far."
     for chapter in chapters:
         yield from (f"{chapter.title}: {words.escaped(said)}." for said in chapter.answers.left_out)
     yield (
@@ -136,17 +133,8 @@ def _limits(results: Results, chapters: list[Chapter]) -> Iterator[str]:
 
 
 def _progress(results: Results) -> Table:
-    done = set(results.runs["run_id"])
-    rows = [
-        (name, str(sum(run.run_id in done for run in runs)), str(len(runs)))
-        for name, runs in stages(choose(results.runs)).items()
-    ]
-    return Table(
-        "Runs by stage",
-        "A stage after a tuning counts the arms whose base rate is chosen.",
-        ("stage", "done", "planned"),
-        rows,
-    )
+    rows = [(name, f"{done:,}", f"{planned:,}") for name, (done, planned) in progress(results.runs).items()]
+    return Table("Runs by stage", "In the order in which the stages are run.", ("stage", "done", "planned"), rows)
 
 
 def _multipliers(results: Results) -> Table:
@@ -154,7 +142,8 @@ def _multipliers(results: Results) -> Table:
     envs = list(dict.fromkeys(env_id for env_id, _ in choice))
     arms = list(dict.fromkeys(arm for _, arm in choice))
     rows = [(arm, *(f"{choice[env_id, arm]:g}" if (env_id, arm) in choice else "–" for env_id in envs)) for arm in arms]
-    return Table("Base rate, times the preset's, chosen on the tuning seeds", "", ("arm", *envs), rows)
+    note = "Where all runs of a tuning are done."
+    return Table("Base rate, times the preset's, chosen on the tuning seeds", note, ("arm", *envs), rows)
 
 
 def alignment(trace: pd.DataFrame) -> tuple[float, float]:

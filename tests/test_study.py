@@ -19,7 +19,7 @@ ALL = {(env_id, arm): 1.0 for env_id in study.CLASSIC for arm in ARMS}
 def test_the_plan_has_the_runs_of_the_code():
     rows = re.findall(r"^\| ([a-z, ]+) \| (\d+) \|", (DOCS / "plan.md").read_text(), re.MULTILINE)
     assert [(name, int(count)) for name, count in rows] == [
-        (name, len(runs)) for name, runs in study.stages(ALL).items()
+        (name, planned) for name, (_, planned) in study.progress(None).items()
     ]
 
 
@@ -139,7 +139,7 @@ def test_alignment_as_a_multiple_of_displacement():
 def test_before_there_is_an_answer_the_page_says_so(made_up, tmp_path):
     text = write_page(read_results(made_up / "out"), tmp_path).read_text()
     assert text.count("Not answered yet") == 2
-    assert "Stage “classic” has not been run" in text
+    assert "Stage “classic” has not been run yet" in text
 
 
 published = pytest.mark.skipif(not (DOCS / "runs.parquet").is_file(), reason="nothing has been published yet")
