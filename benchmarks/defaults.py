@@ -1,0 +1,195 @@
+"""Are the defaults the right ones? Settings of "trend" on recorded traces: ``python -m benchmarks.defaults``.
+
+False decays are counted on the study's tuning runs at a constant rate, without regularization; recall
+on the positive control's runs that bounce, and on bounces planted into the recorded noise of RL.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce
+from benchmarks.report.tables import Table, markdown
+from benchmarks.report.words import percent
+from benchmarks.results import Results, read_parquet
+from benchmarks.statistics import exact_binomial_interval
+from benchmarks.study import ARCHIVE, TUNING_SEEDS
+from rl_abel import rule
+from rl_abel.rule import TrendRule, find_decays
+
+PAGE = "defaults.md"
+PARTS = ("total", "policy", "value")
+AMPLIFIED = (1, 10, 50)
+"""Factors of the recorded noise under a planted bounce: as it is, it hides nothing."""
+
+SMOOTHED = 11
+"""Measurements of the centred mean that is taken for the trend; the rest is noise."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What of the rule may be chosen, and every how many of the recorded measurements it sees."""
+
+    window: int = TrendRule.window
+    z: float = TrendRule.z
+    strides: tuple[int, ...] = rule.STRIDES
+    every: int = 1
+
+    def decays(self, norms: np.ndarray) -> list[int]:
+        """Return where the rule decays, as indices of the whole trace."""
+        with mock.patch.object(rule, "STRIDES", self.strides):
+            thinned = norms[self.every - 1 :: self.every]
+            found = find_decays(thinned.tolist(), TrendRule(self.window, self.z))
+        return [self.every * (index + 1) - 1 for index in found]
+
+
+DEFAULT = Setting()
+SETTINGS = tuple(
+    dict.fromkeys(
+        (
+            DEFAULT,
+            *(Setting(window=window, z=z) for window, z in itertools.product((6, 8, 10, 12, 15), (3.0, 3.7, 4.5))),
+            *(Setting(strides=strides) for strides in ((1,), (1, 2), (1, 2, 4), (2, 3, 4))),
+            Setting(z=3.5, strides=(1, 2, 4)),
+            *(Setting(every=every) for every in (2, 3, 4)),
+        )
+    )
+)
+MADE_UP = 200
+"""Traces of a made-up family."""
+
+
+def recorded(results: Results) -> list[np.ndarray]:
+    """Return the traces of every part of the tuning runs at a constant rate.
+
+    The runs that answer the study's questions have no part in choosing what answers them.
+    """
+    runs = results.runs
+    wanted = (runs["arm"] == "constant") & (runs["regularization"] == "none") & (runs["status"] == "complete")
+    ids = runs.loc[wanted & runs["seed"].isin(TUNING_SEEDS), "run_id"]
+    return [
+        norms
+        for _, trace in results.traces[results.traces["run_id"].isin(ids)].groupby("run_id")
+        for part in PARTS
+        if np.isfinite(norms := trace[part].to_numpy(dtype=float)).all()
+    ]
+
+
+def noise(norms: np.ndarray) -> np.ndarray:
+    """Return what is left of a trace without its trend, relative to its median."""
+    padded = np.pad(norms, SMOOTHED // 2, mode="reflect", reflect_type="odd")
+    return (norms - np.convolve(padded, np.full(SMOOTHED, 1 / SMOOTHED), "valid")) / np.median(norms)
+
+
+def planted(norms: np.ndarray, amplified: float) -> np.ndarray:
+    """Return the bounce of abel.md's calibration over 100 measurements, in the noise of a recorded trace."""
+    shape = bounce(100)
+    return shape * (1 + amplified * np.resize(noise(norms), len(shape)))
+
+
+def controls(folder: Path) -> list[tuple[np.ndarray, int]]:
+    """Return the control's traces with L2 at a constant rate, each with the index of its minimum."""
+    runs, traces = (pd.read_parquet(folder / f"control_{name}.parquet") for name in ("runs", "traces"))
+    wanted = runs[(runs["arm"] == "simple") & (runs["l2"] > 0)]
+    found = []
+    for _, trace in traces[traces["run_id"].isin(wanted["run_id"])].groupby("run_id"):
+        rate = trace["learning_rate"].to_numpy()
+        norms = trace["total"].to_numpy(dtype=float)[rate == rate[0]]
+        lowest = int(norms.argmin())
+        # What falls to its end, or has hardly risen, has not bounced.
+        if lowest < len(norms) - 1 and norms[-1] > 1.1 * norms[lowest] and norms[0] > 1.1 * norms[lowest]:
+            found.append((norms, lowest))
+    return found
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a setting is measured on.
+
+    :param recorded: traces of RL without a bounce
+    :param control: traces of the control with a bounce, and the index of each one's minimum
+    :param wandering: made-up random walks, without a bounce
+    :param bouncing: made-up bounces under strong noise
+    """
+
+    recorded: Sequence[np.ndarray]
+    control: Sequence[tuple[np.ndarray, int]]
+    wandering: Sequence[np.ndarray]
+    bouncing: Sequence[np.ndarray]
+
+
+HEADER = (
+    "setting",
+    "RL: false decays a trace",
+    "RL: traces with one",
+    "control: found",
+    *(f"planted, noise × {a}: found" for a in AMPLIFIED),
+    "random walk of 500: false decays",
+    "made-up, noise 4: found",
+)
+
+
+def measure(setting: Setting, on: Material) -> tuple[str, ...]:
+    """Return the row of one setting."""
+    name = f"window {setting.window}, z {setting.z:g}, strides {', '.join(map(str, setting.strides))}"
+    name += f", 1 measurement in {setting.every}" if setting.every > 1 else ""
+    false = np.array([len(setting.decays(norms)) for norms in on.recorded])
+    with_one = exact_binomial_interval(int((false > 0).sum()), len(false))
+    shares = [
+        [_found(setting.decays(norms), lowest) for norms, lowest in on.control],
+        *([_found(setting.decays(planted(norms, a)), MINIMUM) for norms in on.recorded] for a in AMPLIFIED),
+        [_found(setting.decays(norms), MINIMUM) for norms in on.bouncing],
+    ]
+    *found, made_up = (f"{np.mean(share):.2f}" for share in shares)
+    wandering = np.mean([len(setting.decays(norms)) for norms in on.wandering])
+    return (
+        name + (" (default)" if setting == DEFAULT else ""),
+        f"{false.mean():.3f}",
+        percent(with_one),
+        *found,
+        f"{wandering:.2f}",
+        made_up,
+    )
+
+
+def _found(decays: Sequence[int], lowest: int) -> bool:
+    return bool(decays) and decays[0] >= lowest
+
+
+def material(folder: Path) -> Material:
+    """Return the recorded traces of a folder, and made-up ones."""
+
+    def family(make: Callable[[np.random.Generator], np.ndarray]) -> list[np.ndarray]:
+        return [make(np.random.default_rng(seed)) for seed in range(MADE_UP)]
+
+    return Material(
+        recorded(read_parquet(folder)),
+        controls(folder),
+        family(NO_BOUNCE["random walk of 500"]),
+        family(BOUNCE["bounce, noise 4"]),
+    )
+
+
+def write_page(folder: Path) -> Path:
+    """Measure every setting and write the table beside the files it is made from."""
+    on = material(folder)
+    note = (
+        f"{len(on.recorded)} recorded traces of RL (the parts of tuning runs at a constant rate, without "
+        f"regularization), {len(on.control)} of the control's that bounce, {MADE_UP} made-up ones of each family. A "
+        "decay without a bounce is false; a bounce is found if the first decay is at its minimum or after it."
+    )
+    table = Table("The defaults of “trend” and others", note, HEADER, [measure(setting, on) for setting in SETTINGS])
+    path = folder / PAGE
+    path.write_text(f"# Are the defaults of the rule the right ones?\n\n{markdown(table)}", encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    print(write_page(ARCHIVE))

@@ -1,0 +1,64 @@
+"""Settings of the rule on recorded traces: what counts as a trace, a bounce, and a decay found."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import defaults
+from benchmarks.calibration import MINIMUM, bounce
+from benchmarks.defaults import DEFAULT, Material, Setting, controls, measure, noise, planted
+from rl_abel import find_decays, rule
+
+
+def test_the_default_is_that_of_the_rule():
+    assert defaults.SETTINGS[0] == DEFAULT
+    assert DEFAULT.decays(bounce()) == find_decays(bounce())
+
+
+def test_other_strides_are_for_this_measurement_alone():
+    before = rule.STRIDES
+    assert Setting(strides=(1,)).decays(bounce()) != DEFAULT.decays(bounce())
+    assert before == rule.STRIDES
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_thinned_decays_are_indices_of_the_whole_trace(every):
+    trace = np.repeat(bounce(100), every)
+    (decay,) = Setting(every=every).decays(trace)
+    assert decay == every * (DEFAULT.decays(bounce(100))[0] + 1) - 1
+
+
+def test_noise_is_what_the_trend_leaves():
+    steady = 100 + 0.5 * np.arange(100)
+    assert noise(steady) == pytest.approx(np.zeros(100), abs=1e-12)
+    jagged = steady + np.where(np.arange(100) % 2, 1.0, -1.0)
+    assert np.abs(noise(jagged) * np.median(jagged)).mean() == pytest.approx(1, abs=0.1)
+    assert planted(steady, 50) == pytest.approx(bounce(100))
+
+
+def test_controls_are_those_that_bounce(tmp_path):
+    fall = np.linspace(300, 100, 50)
+    shapes = {"bounces": [*fall, *np.linspace(100, 200, 50)], "falls": [*fall, *np.linspace(100, 50, 50)]}
+    rates = [0.1] * 90 + [0.01] * 10
+    runs, traces = [], []
+    for arm, l2, shape in (
+        ("simple", 0.1, "bounces"),
+        ("simple", 0.1, "falls"),
+        ("cosine", 0.1, "bounces"),
+        ("simple", 0, "bounces"),
+    ):
+        run_id = f"{arm} {l2} {shape}"
+        runs.append({"run_id": run_id, "arm": arm, "l2": l2})
+        traces.append(pd.DataFrame({"total": shapes[shape], "learning_rate": rates}).assign(run_id=run_id))
+    pd.DataFrame(runs).to_parquet(tmp_path / "control_runs.parquet")
+    pd.concat(traces).to_parquet(tmp_path / "control_traces.parquet")
+    ((norms, lowest),) = controls(tmp_path)
+    assert (len(norms), norms[lowest]) == (90, 100.0)
+
+
+def test_a_row():
+    rising = [100.0 + np.arange(100)] * 4
+    on = Material(rising, [(bounce(), MINIMUM)], [np.arange(500.0)], [bounce()])
+    assert measure(DEFAULT, on) == (
+        "window 10, z 3.7, strides 1, 2, 3, 4 (default)", "0.000", "0 % [0, 60]", "1.00", "1.00", "1.00", "1.00", "0.00", "1.00",
+    )  # fmt: skip
