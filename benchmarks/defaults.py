@@ -193,8 +193,8 @@ def write_page(folder: Path) -> Path:
     within = [row[0] for row in rows if float(row[-2]) <= FALSE and float(row[-1]) >= FOUND]
     summary = (
         f"The rule was calibrated to at most {FALSE} false decays on the random walks and to find at least {FOUND} of "
-        f"the made-up bounces (the last two columns). Of these settings that leaves: {'; '.join(within) or 'none'}. What "
-        "recorded traces say of them is in the other columns. All of it is about the rule; which part is best watched "
+        f"the made-up bounces (the last two columns). Of these settings that leaves: {'; '.join(within) or 'none'}. "
+        "What recorded traces say of them is in the other columns. All of it is about the rule; which part is best watched "
         "by default is for the study to say.\n"
     )
     path = folder / PAGE
