@@ -29,6 +29,9 @@ SEED = 0
 EQUAL = 0.01
 """Differences of the test accuracy within one point, interval and all, count as none."""
 
+SHALLOW = 0.01
+"""A fall or rise below this share of the lowest norm is none that a stranger would see."""
+
 COMPLEX = ("step", "cosine", "abel-paper", "abel")
 
 
@@ -36,13 +39,13 @@ COMPLEX = ("step", "cosine", "abel-paper", "abel")
 class Movement:
     """What a squared norm did while the rate was constant. Epochs are counted from 1.
 
-    :param bounced: a significant fall, then a significant rise, by the t-statistics of "trend"
+    :param significant: a significant fall, then a significant rise, by the t-statistics of "trend"
     :param trend: epochs at which "trend" would decay: the rise has levelled off as well
     :param paper: epochs at which Algorithm 1 would decay
     """
 
     norms: tuple[float, ...]
-    bounced: bool
+    significant: bool
     trend: tuple[int, ...]
     paper: tuple[int, ...]
 
@@ -50,6 +53,17 @@ class Movement:
     def minimum(self) -> int:
         """Epoch of the lowest norm."""
         return int(np.argmin(self.norms)) + 1
+
+    @property
+    def depth(self) -> float:
+        """The smaller of fall and rise on either side of the lowest norm, as a share of it."""
+        before, after = self.norms[: self.minimum], self.norms[self.minimum - 1 :]
+        return min(max(before), max(after)) / min(self.norms) - 1
+
+    @property
+    def bounced(self) -> bool:
+        """Whether fall and rise are significant, and deep enough to be seen."""
+        return self.significant and self.depth >= SHALLOW
 
 
 @dataclass(frozen=True)
@@ -125,9 +139,11 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def movement(norms: npt.ArrayLike) -> Movement:
     """Tell what a trace (num_epochs,) did."""
     trace = [float(norm) for norm in np.asarray(norms, dtype=float)]
-    bounced = any(state["phase"] == "equilibrium" or decayed for state, decayed in replay(make_rule("trend"), trace))
+    significant = any(
+        state["phase"] == "equilibrium" or decayed for state, decayed in replay(make_rule("trend"), trace)
+    )
     decays = {rule: tuple(index + 1 for index in find_decays(trace, rule=rule)) for rule in ("trend", "paper")}
-    return Movement(tuple(trace), bounced, **decays)
+    return Movement(tuple(trace), significant, **decays)
 
 
 def verdict(gain: Interval) -> str:

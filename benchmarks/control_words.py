@@ -96,7 +96,10 @@ def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple
         first, lowest, epoch, last = _medians(found)
         moved = f"; |w|² {first} → {lowest} (epoch {epoch}) → {last}, medians"
     else:
-        moved = f"; |w|² grew from first to last in {sum(m.norms[-1] > m.norms[0] for m in found)} of {len(found)}"
+        shallow = [movement.depth for movement in found if movement.significant and not movement.bounced]
+        if shallow:
+            moved = f"; {len(shallow)} dip significantly, by at most {number(100 * max(shallow), 2)} %"
+        moved += f"; |w|² grew from first to last in {sum(m.norms[-1] > m.norms[0] for m in found)} of {len(found)}"
     where = label(settings[0]) if len(settings) == 1 else f"{len(settings)} base rates"
     bounced = sum(movement.bounced for movement in found)
     return (
@@ -236,7 +239,7 @@ def _least(spreads: dict[str, dict[int, float]]) -> tuple[str, str]:
     excess = {arm: mean_interval([of_arm[seed] - own[seed] for seed in own]) for arm, of_arm in spreads.items()}
     text = (
         f"best minus worst accuracy of a seed: abel {number(100 * float(np.mean(list(own.values()))), 1)} points; "
-        f"more than that: {', '.join(f'{arm} {points(gap)}' for arm, gap in excess.items())}"
+        f"the others minus that: {', '.join(f'{arm} {points(gap)}' for arm, gap in excess.items())}"
     )
     more = [gap.low > 0 for gap in excess.values()]
     less = [gap.high < 0 for gap in excess.values()]
@@ -251,7 +254,7 @@ def _base_rate(answers: Answers) -> tuple[str, str]:
         means = [mean.estimate for setting in settings if (mean := answers.mean(setting, arm))]
         fall[arm] = number(100 * (means[-1] - max(means)), 1)
     listed = ", ".join(f"{arm} {value}" for arm, value in fall.items())
-    return found, f"{text}. Lost at the largest rate against the arm's best one: {listed}"
+    return found, f"{text}. Accuracy at the largest rate minus the arm's best: {listed}"
 
 
 def _factor(answers: Answers) -> tuple[str, str]:

@@ -204,6 +204,9 @@ def test_movement_of_a_bounce_and_of_growth():
     assert (growth.bounced, growth.trend) == (False, ())
     fall = movement(500 - epochs + np.sin(7.0 * epochs) / 9)
     assert (fall.bounced, fall.trend) == (False, ())
+    dip = movement(50 + abs(epochs - 30) / 1000)
+    assert (dip.significant, dip.bounced) == (True, False)
+    assert dip.depth == pytest.approx(29 / 50_000)
 
 
 def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error():
@@ -236,7 +239,7 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
         return made_up(run, (0.7 if after else 0.4) if tuning else accuracies[run.arm] if run.l2 else 0.6)
 
     runs = [*tuning_runs(), *main_runs(dict.fromkeys(settings, 0.4))]
-    leave([record(run) for run in runs if run.seed in (0, 1, *control_plan.TUNING_SEEDS)], tmp_path)
+    leave([record(run) for run in runs if run.seed in (0, 1, 2, 3, *control_plan.TUNING_SEEDS)], tmp_path)
     control.save(tmp_path, tmp_path)
     page = write_report(tmp_path).read_text()
     found = {finding.claim: finding for finding in pattern(answer(*control.read_saved(tmp_path)))}
