@@ -194,8 +194,8 @@ def write_page(folder: Path) -> Path:
     summary = (
         f"The rule was calibrated to at most {FALSE} false decays on the random walks and to find at least {FOUND} of "
         f"the made-up bounces (the last two columns). Of these settings that leaves: {'; '.join(within) or 'none'}. "
-        "What recorded traces say of them is in the other columns. All of it is about the rule; which part is best watched "
-        "by default is for the study to say.\n"
+        "What recorded traces say of them is in the other columns. All of it is about the rule; which part is best "
+        "watched by default is for the study to say.\n"
     )
     path = folder / PAGE
     path.write_text(f"# Are the defaults of the rule the right ones?\n\n{summary}\n{markdown(table)}", encoding="utf-8")
