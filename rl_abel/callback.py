@@ -15,7 +15,7 @@ from rl_abel.diagnosis import Diagnosis
 from rl_abel.memory import ATTRIBUTE, Decay, Memory
 from rl_abel.norms import measured_parameters, norms_of, weight_norms
 from rl_abel.placement import refuse_to_be_a_child, require_alone
-from rl_abel.rule import RULES, JsonValue, Rule, make_rule, replay
+from rl_abel.rule import JsonValue, Rule, make_rule, replay
 from rl_abel.schedule import Scaled, unscaled
 from rl_abel.spacing import default_interval, progress, too_few_measurements
 
@@ -143,7 +143,9 @@ class AbelCallback(BaseCallback):
         self._schedule_next()
         self._apply()
         self._record()
-        dashboard.write(self.logger, self._hparams())
+        hparams = dashboard.hparams(self.model, self.rule)
+        hparams.update(watch=self.watch, decay_factor=self.decay_factor, weight_decay=self._weight_decay)
+        dashboard.write(self.logger, hparams)
         for line in advice.at_start(self.model, self.final_decay_at):
             self._say(line)
         if warning := advice.dropped_optimizer_kwargs(self.model):
@@ -266,19 +268,6 @@ class AbelCallback(BaseCallback):
         for name, value in self._terms.items():
             # SB3's table in the terminal cuts long names, and raises where two then are the same.
             record(f"abel/{name}", value, exclude="stdout" if name.startswith("layer/") else None)
-
-    def _hparams(self) -> dict[str, str | float]:
-        model, env = self.model, getattr(self.model.get_env(), "envs", [None])[0]
-        spec = getattr(env, "spec", None)
-        return {
-            "rule": next((name for name, kind in RULES.items() if type(self.rule) is kind), type(self.rule).__name__),
-            "watch": self.watch,
-            "decay_factor": self.decay_factor,
-            "base_rate": float(unscaled(model.lr_schedule)(1.0)),
-            "weight_decay": self._weight_decay,
-            "algorithm": type(model).__name__,
-            "environment": getattr(spec, "id", None) or "unknown",
-        }
 
     def _dump_last_update(self) -> None:
         # SB3 dumps before it trains, so the last update would never be seen.

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+
+from rl_abel.rule import RULES, Rule
+from rl_abel.schedule import unscaled
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
 # Tags are regular expressions, unanchored unless said.
 LAYOUT = {
@@ -23,6 +30,17 @@ METRICS = ("rollout/ep_rew_mean", "eval/mean_reward", "abel/bounces")
 ``eval/mean_reward`` is what SB3's EvalCallback logs. Every run names all of them, or TensorBoard
 leaves a column out.
 """
+
+
+def hparams(model: BaseAlgorithm, rule: Rule) -> dict[str, str | float]:
+    """Return what a row under HParams tells of a training, whatever else the callback adds."""
+    env = getattr(model.get_env(), "envs", [None])[0]
+    return {
+        "rule": next((name for name, kind in RULES.items() if type(rule) is kind), type(rule).__name__),
+        "base_rate": float(unscaled(model.lr_schedule)(1.0)),
+        "algorithm": type(model).__name__,
+        "environment": getattr(getattr(env, "spec", None), "id", None) or "unknown",
+    }
 
 
 def write(logger: Logger, hparams: Mapping[str, str | float]) -> None:
