@@ -21,6 +21,7 @@ from benchmarks.report.words import percent
 from benchmarks.results import Results, read_parquet
 from benchmarks.statistics import exact_binomial_interval
 from benchmarks.study import ARCHIVE, TUNING_SEEDS
+from benchmarks.watching import noise, watching
 from rl_abel import rule
 from rl_abel.rule import TrendRule, find_decays
 
@@ -28,9 +29,6 @@ PAGE = "defaults.md"
 PARTS = ("total", "policy", "value")
 AMPLIFIED = (1, 10, 50)
 """Factors of the recorded noise under a planted bounce: as it is, it hides nothing."""
-
-SMOOTHED = 11
-"""Measurements of the centred mean that is taken for the trend; the rest is noise."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +81,6 @@ def recorded(results: Results) -> list[np.ndarray]:
         for part in PARTS
         if np.isfinite(norms := trace[part].to_numpy(dtype=float)).all()
     ]
-
-
-def noise(norms: np.ndarray) -> np.ndarray:
-    """Return what is left of a trace without its trend, relative to its median."""
-    padded = np.pad(norms, SMOOTHED // 2, mode="reflect", reflect_type="odd")
-    return (norms - np.convolve(padded, np.full(SMOOTHED, 1 / SMOOTHED), "valid")) / np.median(norms)
 
 
 def planted(norms: np.ndarray, amplified: float) -> np.ndarray:
@@ -194,11 +186,12 @@ def write_page(folder: Path) -> Path:
     summary = (
         f"The rule was calibrated to at most {FALSE} false decays on the random walks and to find at least {FOUND} of "
         f"the made-up bounces (the last two columns). Of these settings that leaves: {'; '.join(within) or 'none'}. "
-        "What recorded traces say of them is in the other columns. All of it is about the rule; which part is best "
-        "watched by default is for the study to say.\n"
+        "What recorded traces say of them is in the other columns.\n"
     )
+    watched = watching(read_parquet(folder))
     path = folder / PAGE
-    path.write_text(f"# Are the defaults of the rule the right ones?\n\n{summary}\n{markdown(table)}", encoding="utf-8")
+    title = "Are the defaults of the rule the right ones?"
+    path.write_text(f"# {title}\n\n{summary}\n{markdown(table)}\n{markdown(watched)}", encoding="utf-8")
     return path
 
 

@@ -130,6 +130,7 @@ def _abel(rule: str, max_decays: int | None) -> Callable[..., Arm]:
     def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
         abel = AbelCallback(
             rule=rule,
+            watch="total",
             decay_factor=decay_factor,
             final_decay_at=final_decay_at,
             max_decays=max_decays,

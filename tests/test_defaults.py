@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import defaults
 from benchmarks.calibration import MINIMUM, bounce
-from benchmarks.defaults import DEFAULT, Material, Setting, controls, measure, noise, planted
+from benchmarks.defaults import DEFAULT, Material, Setting, controls, measure, planted
 from rl_abel import find_decays, rule
 
 
@@ -30,12 +30,8 @@ def test_thinned_decays_are_indices_of_the_whole_trace(every):
     assert decay == every * (DEFAULT.decays(bounce(100))[0] + 1) - 1
 
 
-def test_noise_is_what_the_trend_leaves():
-    steady = 100 + 0.5 * np.arange(100)
-    assert noise(steady) == pytest.approx(np.zeros(100), abs=1e-12)
-    jagged = steady + np.where(np.arange(100) % 2, 1.0, -1.0)
-    assert np.abs(noise(jagged) * np.median(jagged)).mean() == pytest.approx(1, abs=0.1)
-    assert planted(steady, 50) == pytest.approx(bounce(100))
+def test_no_noise_makes_a_planted_bounce_a_smooth_one():
+    assert planted(100 + 0.5 * np.arange(100), 50) == pytest.approx(bounce(100))
 
 
 def test_controls_are_those_that_bounce(tmp_path):
