@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
 from rl_abel import AbelCallback, find_decays
-from rl_abel.rule import replay
+from rl_abel.rule import observe_each
 
 ENV_ID = "CartPole-v1"
 TIMESTEPS = 200_000
@@ -42,9 +42,17 @@ def train(folder: Path, timesteps: int, seed: int) -> tuple[PPO, AbelCallback]:
     return model, callback
 
 
-def phases(callback: AbelCallback) -> list[str]:
-    """Return what the rule was waiting for after each measurement."""
-    return [state["phase"] for state, _ in replay(callback.rule, callback.trace[callback.watch])]
+PARTS = ("total", "policy", "value")
+
+
+def phases(callback: AbelCallback) -> list[dict[str, str]]:
+    """Return what the rule was waiting for after each measurement, by part."""
+    states: dict[str, Any] = {}
+    waiting = []
+    for norms in zip(*(callback.trace[part] for part in PARTS)):
+        states, _ = observe_each(callback.rule, states, dict(zip(PARTS, norms)))
+        waiting.append({part: state["phase"] for part, state in states.items()})
+    return waiting
 
 
 def picture(path: Path, callback: AbelCallback, base_rate: float) -> None:
@@ -56,8 +64,8 @@ def picture(path: Path, callback: AbelCallback, base_rate: float) -> None:
 
     trace: dict[str, list[Any]] = callback.trace
     figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, height_ratios=[2, 1], layout="constrained")
-    for part in ("total", "policy", "value"):
-        above.plot(trace["timesteps"], trace[part], label=part, linewidth=2 if part == callback.watch else 1)
+    for part in PARTS:
+        above.plot(trace["timesteps"], trace[part], label=part, linewidth=2 if part == "total" else 1)
     above.set(ylabel="squared weight norm |w|²", title=f"PPO on {ENV_ID}: the rate follows the weight norm")
     steps, rates = [0], [base_rate]
     for decay in callback.decays:
@@ -94,17 +102,15 @@ def report(console: Console, callback: AbelCallback) -> None:
     waiting = phases(callback)
     names = {"minimum": "a significant fall", "equilibrium": "a significant rise: the minimum is passed"}
     for before, now, timestep in zip(waiting, waiting[1:], trace["timesteps"][1:]):
-        if before != now and now in names:
-            console.print(f"{timestep:>9,}  {names[now]}")
-        elif before != now:
-            console.print(f"{timestep:>9,}  growth has levelled off: a bounce")
+        for part in (part for part in PARTS if before[part] != now[part]):
+            console.print(f"{timestep:>9,}  {part}: {names.get(now[part], 'waiting for a fall again')}")
     for decay in callback.decays:
         reason = "the norm bounced" if decay.cause == "bounce" else f"{callback.final_decay_at:.0%} of the budget"
         console.print(f"{decay.timestep:>9,}  [bold]learning rate x {decay.factor:g}[/bold] because of {reason}")
     if not callback.n_bounces:
         console.print("The norm has not bounced: this was a constant rate with one decay near the end.")
-    literal = len(find_decays(trace[callback.watch], rule="paper"))
-    console.print(f"On the same measurements Algorithm 1 to the letter decays {literal} times.")
+    literal = len(find_decays(trace["total"], rule="paper"))
+    console.print(f"On the total of the same measurements Algorithm 1 to the letter decays {literal} times.")
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ class Arm:
 
 
 def _measuring_alone(measure_every: int) -> AbelCallback:
-    return AbelCallback(max_decays=0, final_decay_at=None, measure_every=measure_every, diagnose=True)
+    return AbelCallback(watch="total", max_decays=0, final_decay_at=None, measure_every=measure_every, diagnose=True)
 
 
 def _measuring(schedule: Callable[[float, float], float | Callable[[float], float]]) -> Callable[..., Arm]:

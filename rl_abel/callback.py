@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -15,11 +16,11 @@ from rl_abel.diagnosis import Diagnosis
 from rl_abel.memory import ATTRIBUTE, Decay, Memory
 from rl_abel.norms import measured_parameters, norms_of, weight_norms
 from rl_abel.placement import refuse_to_be_a_child, require_alone
-from rl_abel.rule import JsonValue, Rule, make_rule, replay
+from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
 from rl_abel.schedule import Scaled, unscaled
 from rl_abel.spacing import default_interval, progress, too_few_measurements
 
-WATCHABLE = ("total", "policy", "value")
+WATCHABLE = ("any", "total", "policy", "value")
 
 
 class AbelCallback(BaseCallback):
@@ -32,7 +33,8 @@ class AbelCallback(BaseCallback):
     :param rule: "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
         letter: in RL it decays on noise), or an object with ``init() -> state`` and
         ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
-    :param watch: whose norm decides: "total", "policy" or "value" (a Q-network is "value")
+    :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
+        them, each by itself; None for "any" with the rule "trend" and "total" with another
     :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
     :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did;
         None turns the final decay off
@@ -50,7 +52,7 @@ class AbelCallback(BaseCallback):
     def __init__(
         self,
         rule: str | Rule = "trend",
-        watch: str = "total",
+        watch: str | None = None,
         decay_factor: float = 0.1,
         final_decay_at: float | None = 0.85,
         min_learning_rate: float = 0.0,
@@ -60,9 +62,11 @@ class AbelCallback(BaseCallback):
         diagnose: bool = False,
     ) -> None:
         super().__init__(verbose=check_integer("verbose", verbose, at_least=0))
+        self.rule = make_rule(rule)
+        if watch is None:
+            watch = "any" if isinstance(self.rule, TrendRule) else "total"
         if watch not in WATCHABLE:
             raise ValueError(f"watch must be one of {list(WATCHABLE)}, got {watch!r}")
-        self.rule = make_rule(rule)
         try:
             json.dumps(self.rule.init())
         except TypeError as error:
@@ -77,7 +81,7 @@ class AbelCallback(BaseCallback):
         )
         self.diagnose = check_flag("diagnose", diagnose)
         self._memory = Memory.empty()
-        self._rule_state: JsonValue = None
+        self._rule_states: dict[str, JsonValue] = {}
         self._diagnosis: Diagnosis | None = None
         self._terms: dict[str, float] = {}
         self._norms: dict[str, float] = {}
@@ -123,8 +127,7 @@ class AbelCallback(BaseCallback):
         self._started = self._in_rollout = False
         if self.parent is not None:
             refuse_to_be_a_child(self.parent)
-        parts = ["total", *measured_parameters(self.model)]
-        if self.watch not in parts:
+        if not self._watched(parts := ["total", *measured_parameters(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
 
@@ -220,13 +223,17 @@ class AbelCallback(BaseCallback):
                 self._diagnosis = Diagnosis(self.model.policy)
             self._diagnosis.observe(timestep, self._parameters)
             self._terms = self._diagnosis.latest
-        self._rule_state, bounced = self.rule.observe(self._rule_state, norms[self.watch])
+        watched = {part: norms[part] for part in self._watched(norms)}
+        self._rule_states, bounced = observe_each(self.rule, self._rule_states, watched)
         if bounced:
             self._memory.data["n_bounces"] += 1
             if self.max_decays is None or sum(d.cause == "bounce" for d in self.decays) < self.max_decays:
                 self._memory.add_decay(Decay(timestep, "bounce", self.decay_factor))
-                self._say_decay(f"the {self.watch} weight norm has bounced")
+                self._say_decay(f"the {' and '.join(bounced)} weight norm has bounced")
         return True
+
+    def _watched(self, parts: Iterable[str]) -> list[str]:
+        return [part for part in parts if part == self.watch or (self.watch == "any" and part in WATCHABLE)]
 
     def _recall(self) -> None:
         """Take up the memory of the model, or start anew."""
@@ -242,8 +249,10 @@ class AbelCallback(BaseCallback):
         trace = self._memory.trace
         self._norms = {part: norms[-1] for part, norms in trace.items() if part != "timesteps" and norms}
         # The trace is all that a rule has seen, so its state need not be kept, nor can it be another rule's.
-        states = [state for state, _ in replay(self.rule, trace.get(self.watch, []))]
-        self._rule_state = states[-1] if states else self.rule.init()
+        self._rule_states = {}
+        watched = self._watched(trace)
+        for norms in zip(*(trace[part] for part in watched)):
+            self._rule_states, _ = observe_each(self.rule, self._rule_states, dict(zip(watched, norms)))
 
     def _schedule_next(self) -> None:
         last = self._memory.last_timestep

@@ -12,7 +12,7 @@ which is compared, printed and kept as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
@@ -176,6 +176,21 @@ def replay(rule: Rule, weight_norms: Iterable[float]) -> Iterator[tuple[JsonValu
         if math.isfinite(weight_norm):
             state, decayed = rule.observe(state, weight_norm)
         yield state, decayed
+
+
+def observe_each(
+    rule: Rule, states: Mapping[str, JsonValue], weight_norms: Mapping[str, float]
+) -> tuple[dict[str, JsonValue], list[str]]:
+    """Show a rule the norms of several parts; return its state of each, and the parts that have bounced.
+
+    A bounce of one part is a bounce: the rate decays for all, so the others start anew.
+
+    :param states: part -> state after the measurement before; empty before the first
+    :param weight_norms: part -> |w|^2 of one measurement
+    """
+    seen = {part: rule.observe(states.get(part, rule.init()), norm) for part, norm in weight_norms.items()}
+    bounced = [part for part, (_, decayed) in seen.items() if decayed]
+    return {part: rule.init() if bounced and part not in bounced else seen[part][0] for part in seen}, bounced
 
 
 def find_decays(weight_norms: Iterable[float], rule: str | Rule = "trend", **options: Any) -> list[int]:

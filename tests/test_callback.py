@@ -23,6 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.optim import RMSprop
 
 from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
+from rl_abel.rule import observe_each
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model
 
 TOO_FEW = "ignore:rl_abel. about .* measurements"
@@ -115,6 +116,35 @@ def test_reset_num_timesteps_starts_anew():
     model.learn(STEPS, callback=abel)
     assert abel.decays == first, "as in the first run, not one more"
     assert len(abel.trace["timesteps"]) == STEPS // 20 - 1
+
+
+@every_algorithm
+def test_a_run_cut_in_two_watches_every_part_as_one(name):
+    model, arguments = make_model(name), {"rule": "paper", "watch": "any", "decay_factor": 0.9}
+    for callback_of_piece in (callback(**arguments), again := callback(**arguments)):
+        model.learn(STEPS, callback=callback_of_piece, reset_num_timesteps=False)
+    parts = [part for part in ("total", "policy", "value") if part in again.trace]
+    states, expected = {}, []
+    for index, norms in enumerate(zip(*(again.trace[part] for part in parts))):
+        states, bounced = observe_each(again.rule, states, dict(zip(parts, norms)))
+        expected += [index] if bounced else []
+    assert bounces(again) == expected
+    assert again.n_bounces == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "watch"),
+    [
+        ({}, "any"),
+        ({"rule": TrendRule(window=5)}, "any"),
+        ({"rule": "paper"}, "total"),  # to the letter: Algorithm 1 has one norm
+        ({"rule": DecayAt(1)}, "total"),
+        ({"rule": "paper", "watch": "any"}, "any"),
+        ({"watch": "value"}, "value"),
+    ],
+)
+def test_what_is_watched(arguments, watch):
+    assert AbelCallback(**arguments).watch == watch
 
 
 def test_another_rule_or_part_catches_up_by_replay():
@@ -498,7 +528,7 @@ def test_a_warning_when_too_few_measurements_fit(recwarn):
         ({"rule": "plateau"}, r"rule must be one of \['paper', 'trend'\] .* got 'plateau'"),
         ({"rule": TrendRule}, "rule must be .* got <class"),
         ({"rule": type("NoJson", (DecayAt,), {"init": lambda self: {1, 2}})()}, r"JSON values, got \{1, 2\}"),
-        ({"watch": "critic"}, r"watch must be one of \['total', 'policy', 'value'\], got 'critic'"),
+        ({"watch": "critic"}, r"watch must be one of \['any', 'total', 'policy', 'value'\], got 'critic'"),
         ({"decay_factor": 1.5}, r"decay_factor must be in \(0, 1\), got 1.5"),
         ({"decay_factor": 0}, r"decay_factor must be in \(0, 1\), got 0"),
         ({"decay_factor": "0.1"}, r"decay_factor must be in \(0, 1\), got '0.1'"),

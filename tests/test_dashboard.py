@@ -21,7 +21,7 @@ from tests.browser import open_browser, tensorboard
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
 HPARAMS = {
     "rule": "trend",
-    "watch": "total",
+    "watch": "any",
     "decay_factor": 0.5,
     "base_rate": 1e-3,
     "weight_decay": 0.25,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce, decays_of
 from rl_abel import PaperRule, Rule, TrendRule, find_decays
-from rl_abel.rule import replay, t_statistic
+from rl_abel.rule import make_rule, observe_each, replay, t_statistic
 
 NORMS = st.lists(st.one_of(st.integers(0, 3).map(float), st.floats(0, 1e9)), max_size=60)
 FALL = [100.0 - t for t in range(30)]
@@ -242,3 +242,47 @@ def test_bad_input_is_named_and_shown(call, message):
 def test_the_rules_never_load_torch(statement):
     heavy = "{'torch', 'stable_baselines3', 'numpy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", f"import sys; {statement}; assert not {heavy}, {heavy}"], check=True)
+
+
+# Several parts
+
+
+def together(rule, **norms):
+    """Where which parts bounce, every part shown to the rule, measurement by measurement."""
+    states, found = {}, []
+    for t, row in enumerate(zip(*norms.values())):
+        states, bounced = observe_each(rule, states, dict(zip(norms, row)))
+        found += [(t, part) for part in bounced]
+    return found
+
+
+@given(NORMS)
+def test_a_part_alone_is_the_rule_by_itself(norms):
+    for name in ("paper", "trend"):
+        assert together(make_rule(name), total=norms) == [(t, "total") for t in find_decays(norms, name)]
+
+
+def test_a_part_that_others_hide_is_seen():
+    policy = bounce()
+    value = 1000 + 20.0 * np.arange(100)
+    total = policy + value
+    (decay,) = find_decays(policy)
+    assert find_decays(total) == find_decays(value) == []
+    assert together(TrendRule(), total=total, policy=policy, value=value) == [(decay, "policy")]
+
+
+def test_parts_that_bounce_together_are_one_bounce():
+    norms = bounce()
+    (decay,) = find_decays(norms)
+    assert together(TrendRule(), total=3 * norms, policy=2 * norms, value=norms) == [
+        (decay, "total"),
+        (decay, "policy"),
+        (decay, "value"),
+    ]
+
+
+def test_a_bounce_of_one_part_makes_the_others_start_anew():
+    early, late = [3, 2, 3, 2, 2, 2, 2, 2], [3, 2, 3, 4, 5, 4, 5, 4]
+    assert (find_decays(early, "paper"), find_decays(late, "paper")) == ([3], [5, 7])
+    # From its fifth measurement on the other sees 5, 4, 5, 4.
+    assert together(PaperRule(), early=early, late=late) == [(3, "early"), (7, "late")]

@@ -133,7 +133,7 @@ def _profiles(answers: Answers) -> Picture:
         for arm in _in_order(summaries):
             tasks = {task: list(answers.scores[arm][task].values()) for task in summaries[arm].tasks}
             profile = performance_profile(tasks, taus, rng, RESAMPLES)
-            axes.plot(taus, profile.shares, color=_color(arm), label=arm, lw=1.4)
+            axes.plot(taus, profile.shares, color=_color(arm), ls=_style(arm), label=arm, lw=1.4)
             if min(map(len, tasks.values())) >= FEWEST_FOR_A_BAND and arm in ("constant", "constant+final", "linear"):
                 axes.fill_between(taus, profile.low, profile.high, color=_color(arm), alpha=0.12, lw=0)
         axes.set(title=group, xlabel="score (0 random, 1 reference)", ylim=(0, 1.02))
@@ -183,7 +183,7 @@ def _curve(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
     timesteps = evaluations[0]["timesteps"].to_numpy()[:rows]
     returns = np.stack([table["return_mean"].to_numpy()[:rows] for table in evaluations])
     mean = returns.mean(axis=0)
-    axes.plot(timesteps, mean, color=_color(arm), label=arm, lw=1.2)
+    axes.plot(timesteps, mean, color=_color(arm), ls=_style(arm), label=arm, lw=1.2)
     if len(returns) >= FEWEST_FOR_A_BAND:
         counts = draw_counts(len(returns), RESAMPLES, np.random.default_rng(SEED))
         low, high = mean + quantiles(widened([counts @ returns / len(returns) - mean], [len(returns)]))
@@ -193,7 +193,7 @@ def _curve(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
 def _rates(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
     rows = min(len(table) for table in evaluations)
     rates = np.median([table["learning_rate"].to_numpy()[:rows] for table in evaluations], axis=0)
-    axes.plot(evaluations[0]["timesteps"].to_numpy()[:rows], rates, color=_color(arm), lw=1.2)
+    axes.plot(evaluations[0]["timesteps"].to_numpy()[:rows], rates, color=_color(arm), ls=_style(arm), lw=1.2)
 
 
 def _norms(axes: Axes, runs: pd.DataFrame, traces: Mapping[str, pd.DataFrame], part: str, arm: str) -> None:
@@ -242,6 +242,11 @@ def _in_order(arms: Sequence[str] | Mapping[str, object]) -> list[str]:
 
 def _color(arm: str) -> str:
     return COLORS.get(arm, "#8c564b")
+
+
+def _style(arm: str) -> str:
+    # Where nothing bounces this arm is the same as constant+final, which shows between the dashes.
+    return "--" if arm == "abel" else "-"
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
