@@ -20,7 +20,7 @@ WATCHES = {
     "total": ("total",),
     "policy": ("policy",),
     "value": ("value",),
-    "policy or value": ("policy", "value"),
+    "any": ("total", "policy", "value"),
 }
 """What may decide -> the parts that are looked at; the first decay of any of them counts."""
 

@@ -38,7 +38,7 @@ def test_a_bounce_is_planted_into_one_part_and_the_total_alone():
         (1000, "total", False),
         (1000, "policy", True),
         (1000, "value", False),
-        (1000, "policy or value", True),
+        (1000, "any", True),
         (1, "total", True),
     ],
 )
