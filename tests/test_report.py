@@ -155,7 +155,20 @@ def test_bounces_are_counted_on_the_constant_arm_alone(pair):
         "policy": (1, 10),
         "value": (0, 10),
     }
-    assert "bounced in 1 of 10 runs" in " ".join(write_report(pair).answers["Does the weight norm bounce?"])
+    said = " ".join(write_report(pair).answers["Does the weight norm bounce?"])
+    assert "bounced in 1 of 10 runs" in said
+    assert "By part: policy 1 of 10, value 0 of 10." in said
+
+
+def test_what_the_literal_rule_costs_is_said_where_runs_were_trained_by_it(pair):
+    question = "Does the weight norm bounce?"
+    assert "Trained by it" not in " ".join(write_report(pair).answers[question])
+    rng = np.random.default_rng(1)
+    for seed in range(10):
+        make_run(pair, "PPO", "Task-v1", "abel-paper", seed, rng)
+        change(pair / f"PPO_Task-v1_abel-paper_seed{seed}", final_return=20.0)
+    said = " ".join(write_report(pair).answers[question])
+    assert "Trained by it the mean score was 0.20 [0.20, 0.20], where it was 0.50 [0.50, 0.50] at a constant" in said
 
 
 @pytest.mark.parametrize(

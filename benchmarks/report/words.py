@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from benchmarks.equivalence import Comparison, Verdict
-from benchmarks.report.answers import CANDIDATE, Answers, Prevalence
-from benchmarks.statistics import Interval, exact_binomial_interval
+from benchmarks.report.answers import CANDIDATE, GROUPS, PARTS, UNDISTURBED, Answers, Prevalence
+from benchmarks.statistics import Interval, Summary, exact_binomial_interval
+
+LITERAL = "abel-paper"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -52,10 +54,35 @@ def bounce(answers: Answers) -> Iterator[str]:
         where = [task for task, parts in tasks.items() if parts["total"].num_bounced]
         yield (
             f"{label}: the total weight norm bounced in {bounced:,} of {runs:,} runs at a constant rate "
-            f"({percent(share)})" + (f", on {', '.join(where)}." if where else ".")
+            f"({percent(share)})" + (f", on {', '.join(where)}." if where else ".") + _parts(tasks.values())
         )
         literal = sum(round(parts["total"].literal.estimate * parts["total"].num_runs) for parts in tasks.values())
-        yield f"Taken to the letter, Algorithm 1 would have decayed the rate in {literal:,} of these {runs:,} runs."
+        group = next(group for group, regularized in GROUPS.items() if regularized == wanted)
+        yield (
+            f"Taken to the letter, Algorithm 1 would have decayed the rate in {literal:,} of these {runs:,} runs."
+            + _cost(answers.summaries.get(group, {}))
+        )
+
+
+def _parts(tasks: Iterable[Mapping[str, Prevalence]]) -> str:
+    counts = []
+    for name in PARTS[1:]:
+        found = [parts[name] for parts in tasks if name in parts]
+        if found:
+            counts.append(f"{name} {sum(f.num_bounced for f in found):,} of {sum(f.num_runs for f in found):,}")
+    return f" By part: {', '.join(counts)}." if counts else ""
+
+
+def _cost(summaries: Mapping[str, Summary]) -> str:
+    if LITERAL not in summaries or UNDISTURBED not in summaries:
+        return ""
+    literal, constant = summaries[LITERAL], summaries[UNDISTURBED]
+    if set(literal.tasks) != set(constant.tasks):
+        return ""
+    return (
+        f" Trained by it the mean score was {interval(literal.mean)}, "
+        f"where it was {interval(constant.mean)} at a constant rate."
+    )
 
 
 def sufficiency(answers: Answers) -> Iterator[str]:
