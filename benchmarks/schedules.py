@@ -126,11 +126,11 @@ def _measuring(schedule: Callable[[float, float], float | Callable[[float], floa
     return arm
 
 
-def _abel(rule: str, max_decays: int | None) -> Callable[..., Arm]:
+def _abel(rule: str, watch: str, max_decays: int | None) -> Callable[..., Arm]:
     def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
         abel = AbelCallback(
             rule=rule,
-            watch="total",
+            watch=watch,
             decay_factor=decay_factor,
             final_decay_at=final_decay_at,
             max_decays=max_decays,
@@ -152,10 +152,10 @@ _MAKERS: dict[str, Callable[..., Arm]] = {
     "linear": _measuring(lambda base, _: Linear(base)),
     "cosine": _measuring(lambda base, _: Cosine(base)),
     "step": _measuring(lambda base, _: Step(base)),
-    "constant+final": _abel("trend", max_decays=0),
+    "constant+final": _abel("trend", "total", max_decays=0),
     "cooldown": _measuring(Cooldown),
-    "abel": _abel("trend", max_decays=None),
-    "abel-paper": _abel("paper", max_decays=None),
+    "abel": _abel("trend", "any", max_decays=None),
+    "abel-paper": _abel("paper", "total", max_decays=None),
     "kl-adaptive": _kl_adaptive,
 }
 

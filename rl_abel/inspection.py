@@ -73,7 +73,10 @@ def _verdict(bounces: list[int], parts: dict[str, list[int]], measured: int, nee
         return f"Too few measurements to tell: {measured}, and the rule needs {needed}."
     if parts:
         which = " and ".join(f"that of the {part} does, at timestep {first:,}" for part, (first, *_) in parts.items())
-        return f"The total weight norm does not bounce, but {which}: ABEL can help with watch={next(iter(parts))!r}."
+        return (
+            f"The total weight norm does not bounce, but {which}: ABEL can help, as it watches the parts too, or one "
+            f"alone with watch={next(iter(parts))!r}."
+        )
     return (
         "The weight norm does not bounce: a constant rate with one decay near the end should do as well as any "
         "schedule (Lewkowycz 2021, Sec. 3)."

@@ -187,7 +187,7 @@ def test_a_part_that_the_total_hides(bouncing):
     found = judge(trace)
     assert found.bounces == []
     assert f"that of the policy does, at timestep {find_decays(policy)[0]}" in found.verdict
-    assert found.verdict.endswith("ABEL can help with watch='policy'.")
+    assert found.verdict.endswith("ABEL can help, as it watches the parts too, or one alone with watch='policy'.")
 
 
 @pytest.mark.parametrize(

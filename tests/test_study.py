@@ -1,5 +1,6 @@
 """The study: what is run, what is chosen, what is kept, and that the page says what the files say."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from benchmarks.plan import ARMS, Run
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study_report import PAGE, alignment, split, write_page
 from benchmarks.synthetic import make_run
+from rl_abel import TrendRule
+from rl_abel.rule import observe_each
 
 DOCS = Path(__file__).parent.parent / "docs" / "results"
 ALL = {(env_id, arm): 1.0 for env_id in study.CLASSIC for arm in ARMS}
@@ -162,5 +165,20 @@ def test_runs_of_the_tuning_are_in_no_answer():
 
 
 @published
+def test_every_abel_run_did_what_its_traces_say():
+    # Runs from before the arm watched every part are among them.
+    results = read_parquet(DOCS)
+    runs = results.runs[(results.runs["arm"] == "abel") & (results.runs["status"] == "complete")].set_index("run_id")
+    assert len(runs)
+    for run_id, trace in results.traces[results.traces["run_id"].isin(runs.index)].groupby("run_id"):
+        states, bounces = {}, []
+        parts = [part for part in ("total", "policy", "value") if trace[part].notna().any()]
+        for row in trace.to_dict("records"):
+            states, bounced = observe_each(TrendRule(), states, {part: row[part] for part in parts})
+            bounces += [row["timesteps"]] if bounced else []
+        decays = [at for at, cause, _ in json.loads(runs.loc[run_id, "decays"]) if cause == "bounce"]
+        assert decays == bounces, run_id
+
+
 def test_the_files_are_small():
     assert sum(path.stat().st_size for path in DOCS.glob("*.parquet")) < 20e6
