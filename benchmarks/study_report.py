@@ -9,8 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.equivalence import compare
 from benchmarks.report import QUESTIONS, words
-from benchmarks.report.answers import Answers, answer, prevalence, sensitivity, undisturbed, with_tasks
+from benchmarks.report.answers import (
+    CANDIDATE,
+    GROUPS,
+    SEED,
+    Answers,
+    answer,
+    at_standard,
+    prevalence,
+    sensitivity,
+    undisturbed,
+    with_tasks,
+)
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
@@ -84,7 +96,7 @@ def _only(results: Results, run_ids: set[str]) -> Results:
 def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter:
     answers, varied = answer(main), sensitivity(robust.runs)
     drawn = [replace(picture, name=f"study_{number}_{picture.name}") for picture in pictures(main, answers, varied)]
-    made = [_why(main), _layers(main), *tables(answers, varied), _beside(main)]
+    made = [_why(main), _layers(main), *tables(answers, varied), decays_by_bounce(main, answers), _beside(main)]
     return Chapter(title, answers, drawn, made)
 
 
@@ -93,7 +105,9 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
     yield (
         f"{failures(results)}. What was to be run and how the questions are answered was fixed beforehand: "
         "[plan.md](plan.md). `make results` makes this page from `runs.parquet`, `evaluations.parquet` and "
-        "`traces.parquet` beside it. The positive control, where the norm does bounce: [control.md](control.md).\n"
+        "`traces.parquet` beside it. The positive control, where the norm does bounce: [control.md](control.md). "
+        "“adamw 10” stands for weight decay by AdamW that would by itself shrink the weights by 10 e-folds in a run "
+        "(ηλN = 10).\n"
     )
     for question, sentences in zip(QUESTIONS, (words.bounce, words.sufficiency)):
         yield f"## {question}\n"
@@ -190,6 +204,40 @@ def _layers(main: Results) -> Table:
         ("task", "layer", "runs that bounced"),
         rows,
     )
+
+
+def decays_by_bounce(main: Results, answers: Answers) -> Table:
+    """What the arm abel gains on constant + final decay, which differs from it by decays after bounces alone."""
+    runs = at_standard(with_tasks(main.runs))
+    runs = runs[(runs["arm"] == "abel") & (runs["status"] == "complete")]
+    runs["bounced"] = runs["decays"].str.contains('"bounce"')
+    abel, candidate = (answers.scores.get(arm, {}) for arm in ("abel", CANDIDATE))
+    rows = []
+    for group, regularized in GROUPS.items():
+        tasks = [
+            task
+            for task in abel
+            if (task in answers.regularized) == regularized and set(abel[task]) & set(candidate.get(task, ()))
+        ]
+        if not tasks:
+            continue
+        scores = {"abel": {t: abel[t] for t in tasks}, CANDIDATE: {t: candidate[t] for t in tasks}}
+        found = compare(scores, "abel", CANDIDATE, np.random.default_rng(SEED))
+        for label, judged, of_row in [
+            (f"all, {group}", found.overall, tasks),
+            *((t, found.tasks[t], [t]) for t in tasks),
+        ]:
+            bounced = runs.loc[runs["task"].isin(of_row), "bounced"]
+            amounts = words.interval(judged.mean), words.interval(judged.iqm)
+            same = not bounced.any() and all(abel[t].get(i, x) == x for t in of_row for i, x in candidate[t].items())
+            verdict = "the same runs" if same else judged.verdict
+            rows.append((label, f"{bounced.sum()} of {len(bounced)}", *amounts, verdict))
+    note = (
+        "The arm abel is constant + final decay, and a decay after every bounce that it sees: in how many of its runs "
+        "there was one, and the difference of the score, abel minus constant + final decay, with 95 % intervals."
+    )
+    header = ("task", "runs with a decay by a bounce", "mean", "IQM", "verdict")
+    return Table("What the decays by a bounce cost or bring", note, header, rows)
 
 
 def _beside(main: Results) -> Table:

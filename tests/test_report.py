@@ -124,12 +124,20 @@ def test_a_failed_run_scores_zero(pair):
 
 
 @pytest.mark.parametrize(
-    ("norms", "depth"), [([4, 1, 3], 0.75), ([1, 2, 3], 0), ([2, 4, 3, 5], 0.5), ([0, 0], 0), ([5, 4], 0.2)]
+    ("norms", "depth"),
+    [
+        ([4, 1, 3], 0.75),
+        ([1, 2, 3], 0),
+        ([2, 4, 3, 5], 0.25),  # lowest at its start
+        ([8, 2, 4, 3], 0.75),
+        ([0, 0], 0),
+        ([0, 4, 3], 0.25),
+        ([4, np.nan, 1], 0.75),
+        ([np.nan, 4, 1], 0.75),
+    ],
 )
 def test_bounce_depth(norms, depth):
-    # The fall to the lowest norm: [2, 4, 3, 5] is lowest at its start.
-    expected = 0 if norms == [2, 4, 3, 5] else depth
-    assert bounce_depth(np.array(norms, dtype=float)) == pytest.approx(expected)
+    assert bounce_depth(np.array(norms, dtype=float)) == pytest.approx(depth)
 
 
 def test_prevalence_of_planted_bounces():

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import launch, study
 from benchmarks.plan import ARMS, Run
+from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
-from benchmarks.study_report import PAGE, alignment, split, write_page
+from benchmarks.study_report import PAGE, alignment, decays_by_bounce, split, write_page
 from benchmarks.synthetic import make_run
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
@@ -137,6 +138,30 @@ def test_alignment_as_a_multiple_of_displacement():
 
 
 # The page
+
+
+def test_what_decays_by_a_bounce_bring(tmp_path):
+    rng = __import__("numpy").random.default_rng(0)
+    bounced = {"A-v1": [], "B-v1": [0, 2]}
+    for env_id, seeds in bounced.items():
+        for arm in ("abel", "constant+final"):
+            for seed in range(6):
+                make_run(tmp_path, "PPO", env_id, arm, seed, rng)
+                path = tmp_path / f"PPO_{env_id}_{arm}_seed{seed}" / "run.json"
+                record = json.loads(path.read_text()) | {"final_return": 50.0 + seed}
+                if arm == "abel" and seed in seeds:
+                    record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
+                    record["final_return"] += 12  # of a distance of 100 from random policy to reference
+                path.write_text(json.dumps(record))
+    results = read_results(tmp_path)
+    rows = {row[0]: row[1:] for row in decays_by_bounce(results, answer(results)).rows}
+    assert list(rows) == ["all, without regularization", "PPO A-v1", "PPO B-v1"]
+    assert rows["PPO A-v1"] == ("0 of 6", "0.00 [0.00, 0.00]", "0.00 [0.00, 0.00]", "the same runs")
+    assert rows["PPO B-v1"][0] == "2 of 6"
+    assert rows["PPO B-v1"][1].startswith("0.04 ")  # 2 of 6 runs gained 0.12
+    assert rows["all, without regularization"][:1] == ("2 of 12",)
+    assert rows["all, without regularization"][1].startswith("0.02 ")
+    assert rows["PPO B-v1"][-1] == "undecided"
 
 
 def test_before_there_is_an_answer_the_page_says_so(made_up, tmp_path):

@@ -230,14 +230,14 @@ def prevalence(traces: Sequence[np.ndarray]) -> Prevalence:
 
 
 def bounce_depth(norms: np.ndarray) -> float:
-    """How far a norm fell to its minimum, as a share of the maximum before.
+    """The largest fall of a norm, as a share of the maximum before; it need not be to the lowest.
 
-    >>> bounce_depth(np.array([4.0, 1.0, 3.0]))
-    0.75
+    >>> bounce_depth(np.array([2.0, 4.0, 3.0, 5.0]))
+    0.25
     """
-    lowest = int(np.nanargmin(norms))
-    highest = float(np.nanmax(norms[: lowest + 1]))
-    return 1 - float(norms[lowest]) / highest if highest > 0 else 0.0
+    highest = np.fmax.accumulate(norms)
+    falls = 1 - norms[highest > 0] / highest[highest > 0]
+    return float(np.nanmax(falls, initial=0.0))
 
 
 def sensitivity(runs: pd.DataFrame) -> pd.DataFrame:
