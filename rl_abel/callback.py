@@ -223,6 +223,9 @@ class AbelCallback(BaseCallback):
                 self._diagnosis = Diagnosis(self.model.policy)
             self._diagnosis.observe(timestep, self._parameters)
             self._terms = self._diagnosis.latest
+        # The lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
+        if isinstance(self.rule, TrendRule) and any(decay.cause == "final" for decay in self.decays):
+            return True
         watched = {part: norms[part] for part in self._watched(norms)}
         self._rule_states, bounced = observe_each(self.rule, self._rule_states, watched)
         if bounced:

@@ -223,6 +223,39 @@ def test_the_final_decay_of_a_finished_run_is_kept_by_its_zip_and_no_more(tmp_pa
     assert abel.factor == 1.0
 
 
+class Planted(BaseCallback):
+    """Scales the weights to a trace of |w|^2: a fall, then growth that the final decay slows down."""
+
+    def _on_training_start(self):
+        self.weights = [parameter.detach().clone() for parameter in self.model.policy.parameters()]
+
+    def _on_rollout_end(self):
+        number = self.num_timesteps // 20
+        norm = 100 - number if number <= 40 else 60 + (number - 40 if number <= 85 else 45 + 0.05 * (number - 85))
+        for parameter, weight in zip(self.model.policy.parameters(), self.weights):
+            parameter.data.copy_(weight * math.sqrt(norm / 100))
+
+    def _on_step(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "causes"),
+    [
+        ({}, ["final"]),
+        ({"watch": "value"}, ["final"]),
+        ({"final_decay_at": None}, ["bounce"]),  # the growth ends by itself, for all that the rule can know
+        ({"final_decay_at": 0.95}, ["bounce", "final"]),
+        ({"rule": DecayAt(30, 90)}, ["bounce", "final", "bounce"]),  # one's own rule decides alone
+    ],
+)
+def test_growth_that_the_final_decay_ends_is_no_bounce(arguments, causes):
+    model, abel = make_model("PPO"), AbelCallback(**arguments)
+    model.learn(2000, callback=[Planted(), abel])
+    assert [decay.cause for decay in abel.decays] == causes
+    assert abel.n_bounces == causes.count("bounce")
+
+
 def test_each_decay_remembers_its_own_factor():
     model = make_model("PPO")
     model.learn(100, callback=callback(1, decay_factor=0.5))
