@@ -6,27 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from benchmarks.equivalence import compare
 from benchmarks.report import QUESTIONS, words
-from benchmarks.report.answers import (
-    CANDIDATE,
-    GROUPS,
-    SEED,
-    Answers,
-    answer,
-    at_standard,
-    prevalence,
-    sensitivity,
-    undisturbed,
-    with_tasks,
-)
+from benchmarks.report.answers import Answers, answer, sensitivity
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
 from benchmarks.study import choose, progress, stages
+from benchmarks.study_tables import beside, decays_by_bounce, in_short, in_words, layers, unlearned, why
 
 PAGE = "study.md"
 CHAPTERS = {
@@ -35,13 +21,6 @@ CHAPTERS = {
     "PPO on MinAtar": (("games",), ()),
 }
 """Chapter -> the stages that answer its questions, and those for the sensitivity."""
-
-PAPER = (
-    ("Seaquest (read; labelled Qbert)", "1750", "1850"),
-    ("Pong (labelled Seaquest)", "21.0", "20.7"),
-    ("Qbert (labelled Pong)", "22300", "23000"),
-)
-"""Lewkowycz 2021, Table 2, RL: PPO, three runs each, linear decay and constant with one decay at the end."""
 
 COMMANDS = """
 ```
@@ -59,6 +38,7 @@ class Chapter:
 
     title: str
     answers: Answers
+    movement: list[str]
     pictures: list[Picture]
     tables: list[Table]
 
@@ -96,8 +76,8 @@ def _only(results: Results, run_ids: set[str]) -> Results:
 def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter:
     answers, varied = answer(main), sensitivity(robust.runs)
     drawn = [replace(picture, name=f"study_{number}_{picture.name}") for picture in pictures(main, answers, varied)]
-    made = [_why(main), _layers(main), *tables(answers, varied), decays_by_bounce(main, answers), _beside(main)]
-    return Chapter(title, answers, drawn, made)
+    made = [why(main), layers(main), *tables(answers, varied), decays_by_bounce(main, answers), beside(main)]
+    return Chapter(title, answers, list(in_words(main)), drawn, made)
 
 
 def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
@@ -109,13 +89,19 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "“adamw 10” stands for weight decay by AdamW that would by itself shrink the weights by 10 e-folds in a run "
         "(ηλN = 10).\n"
     )
-    for question, sentences in zip(QUESTIONS, (words.bounce, words.sufficiency)):
+    short = in_short({chapter.title: chapter.answers for chapter in chapters})
+    if short.rows:
+        yield markdown(short)
+    for question, sentences in (
+        (QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
+        (QUESTIONS[1], lambda chapter: words.sufficiency(chapter.answers)),
+    ):
         yield f"## {question}\n"
         if not chapters:
             yield "Not answered yet: of the stages that answer it no run has finished.\n"
         for chapter in chapters:
             yield f"{chapter.title}:\n"
-            yield from (f"- {words.escaped(sentence)}" for sentence in sentences(chapter.answers))
+            yield from (f"- {words.escaped(sentence)}" for sentence in sentences(chapter))
             yield ""
     yield "## What is not supported by these runs\n"
     yield from (f"- {said}" for said in _limits(results, chapters))
@@ -138,6 +124,7 @@ def _limits(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         elif done < planned:
             yield f"Stage “{name}” lacks {planned - done:,} of its {planned:,} runs so far."
     for chapter in chapters:
+        yield from map(words.escaped, unlearned(chapter.answers))
         yield from (f"{chapter.title}: {words.escaped(said)}." for said in chapter.answers.left_out)
     yield (
         "Budgets are shorter than the presets' own (plan.md): what a schedule does late in a long training is not "
@@ -158,102 +145,3 @@ def _multipliers(results: Results) -> Table:
     rows = [(arm, *(f"{choice[env_id, arm]:g}" if (env_id, arm) in choice else "–" for env_id in envs)) for arm in arms]
     note = "Where all runs of a tuning are done."
     return Table("Base rate, times the preset's, chosen on the tuning seeds", note, ("arm", *envs), rows)
-
-
-def alignment(trace: pd.DataFrame) -> tuple[float, float]:
-    """Return alignment as a multiple of displacement, in the first and the last third of a run.
-
-    Above -1 the norm grows, at -1 it is at equilibrium, below it falls.
-    """
-    terms = trace[["displacement_total", "alignment_total"]].dropna().to_numpy()
-    third = len(terms) // 3
-    shares = [part[:, 1].sum() / part[:, 0].sum() for part in (terms[:third], terms[len(terms) - third :])]
-    return shares[0], shares[1]
-
-
-def _why(main: Results) -> Table:
-    rows = []
-    for task, traces in undisturbed(main, with_tasks(main.runs)).items():
-        shares = np.array([alignment(trace) for trace in traces])
-        growth = np.array([trace["total"].iloc[-1] / trace["total"].iloc[0] for trace in traces])
-        rows.append((task, str(len(traces)), *(_range(v, "{:+.2f}") for v in shares.T), _range(growth, "{:.2f}")))
-    note = (
-        "Of Δ|w|² = |Δw|² + 2 w·Δw between measurements, runs at a constant rate: the second term, alignment, as a "
-        "multiple of the first, displacement, which always adds. At −1 the norm is at equilibrium, below it falls, "
-        "above it grows; where it is positive nothing pulls the norm down. Median over runs, and lowest to highest."
-    )
-    header = ("task", "runs", "first third", "last third", "|w|² at the end / start")
-    return Table("Why the norm moves as it does", note, header, rows)
-
-
-def _range(values: np.ndarray, form: str) -> str:
-    low, middle, high = map(form.format, np.quantile(values, [0, 0.5, 1]))
-    return f"{middle} ({low} to {high})".replace("-", "−")
-
-
-def _layers(main: Results) -> Table:
-    rows = []
-    for task, traces in undisturbed(main, with_tasks(main.runs)).items():
-        for name in (name for name in main.traces.columns if name.startswith("layer/")):
-            norms = [trace[name].to_numpy(dtype=float) for trace in traces if trace[name].notna().any()]
-            if norms and (found := prevalence(norms)).num_bounced:
-                rows.append((task, name.removeprefix("layer/"), words.part(found)))
-    return Table(
-        "Layers that bounced",
-        "Runs at a constant rate in which the rule “trend” sees a bounce of one of the ten largest layers.",
-        ("task", "layer", "runs that bounced"),
-        rows,
-    )
-
-
-def decays_by_bounce(main: Results, answers: Answers) -> Table:
-    """What the arm abel gains on constant + final decay, which differs from it by decays after bounces alone."""
-    runs = at_standard(with_tasks(main.runs))
-    runs = runs[(runs["arm"] == "abel") & (runs["status"] == "complete")]
-    runs["bounced"] = runs["decays"].str.contains('"bounce"')
-    abel, candidate = (answers.scores.get(arm, {}) for arm in ("abel", CANDIDATE))
-    rows = []
-    for group, regularized in GROUPS.items():
-        tasks = [
-            task
-            for task in abel
-            if (task in answers.regularized) == regularized and set(abel[task]) & set(candidate.get(task, ()))
-        ]
-        if not tasks:
-            continue
-        scores = {"abel": {t: abel[t] for t in tasks}, CANDIDATE: {t: candidate[t] for t in tasks}}
-        found = compare(scores, "abel", CANDIDATE, np.random.default_rng(SEED))
-        for label, judged, of_row in [
-            (f"all, {group}", found.overall, tasks),
-            *((t, found.tasks[t], [t]) for t in tasks),
-        ]:
-            bounced = runs.loc[runs["task"].isin(of_row), "bounced"]
-            amounts = words.interval(judged.mean), words.interval(judged.iqm)
-            same = not bounced.any() and all(abel[t].get(i, x) == x for t in of_row for i, x in candidate[t].items())
-            verdict = "the same runs" if same else judged.verdict
-            rows.append((label, f"{bounced.sum()} of {len(bounced)}", *amounts, verdict))
-    note = (
-        "The arm abel is constant + final decay, and a decay after every bounce that it sees: in how many of its runs "
-        "there was one, and the difference of the score, abel minus constant + final decay, with 95 % intervals."
-    )
-    header = ("task", "runs with a decay by a bounce", "mean", "IQM", "verdict")
-    return Table("What the decays by a bounce cost or bring", note, header, rows)
-
-
-def _beside(main: Results) -> Table:
-    runs = with_tasks(main.runs)
-    runs = runs[runs["status"] == "complete"]
-    rows = [(f"paper: {name}", "3", linear, final) for name, linear, final in PAPER]
-    for task, of_task in runs.groupby("task"):
-        returns = [of_task.loc[of_task["arm"] == arm, "final_return"] for arm in ("linear", "constant+final")]
-        if min(map(len, returns)) > 1:
-            rows.append((str(task), " / ".join(str(len(r)) for r in returns), *map(_with_error, returns)))
-    note = (
-        "Final returns: mean, here with its standard error. What the paper calls a complex schedule is linear decay, "
-        "and a simple one constant + final decay."
-    )
-    return Table("Beside the paper's Table 2", note, ("task", "runs", "linear", "constant+final"), rows)
-
-
-def _with_error(values: pd.Series) -> str:
-    return f"{values.mean():,.1f} ± {values.sem():.1f}".replace("-", "−")

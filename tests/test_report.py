@@ -165,7 +165,7 @@ def test_bounces_are_counted_on_the_constant_arm_alone(pair):
     }
     said = " ".join(write_report(pair).answers["Does the weight norm bounce?"])
     assert "bounced in 1 of 10 runs" in said
-    assert "By part: policy 1 of 10, value 0 of 10." in said
+    assert "By part: policy 1 of 10 (10 % [0, 45]), value 0 of 10 (0 % [0, 31])." in said
 
 
 def test_what_the_literal_rule_costs_is_said_where_runs_were_trained_by_it(pair):

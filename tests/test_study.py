@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +12,8 @@ from benchmarks import launch, study
 from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
-from benchmarks.study_report import PAGE, alignment, decays_by_bounce, split, write_page
+from benchmarks.study_report import PAGE, split, write_page
+from benchmarks.study_tables import alignment, decays_by_bounce, in_short, in_words, unlearned
 from benchmarks.synthetic import make_run
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
@@ -77,7 +79,7 @@ def test_other_seeds_have_no_part_in_the_choice():
 @pytest.fixture
 def made_up(tmp_path):
     """Three runs in a folder, of which the first is archived too."""
-    rng = __import__("numpy").random.default_rng(0)
+    rng = np.random.default_rng(0)
     for seed in range(3):
         make_run(tmp_path / "out", "PPO", "Task-v1", "constant", seed, rng)
         if seed == 0:
@@ -140,8 +142,57 @@ def test_alignment_as_a_multiple_of_displacement():
 # The page
 
 
+def moving(folder, first, last):
+    """Three runs at a constant rate, with these alignments in the first and the rest of each; displacement is 1."""
+    rng = np.random.default_rng(0)
+    for seed in range(len(first)):
+        make_run(folder, "PPO", "A-v1", "constant", seed, rng)
+    results = read_results(folder)
+    traces = []
+    for (_, trace), before, after in zip(results.traces.groupby("run_id"), first, last):
+        bounce = 10 - 8 * np.exp(-((np.linspace(0, 1, 100) - 0.4) ** 2) / 0.02)
+        layers = {"layer/deep": bounce if before < -1 else 1 + np.arange(100.0), "layer/flat": 1.0}
+        terms = {"displacement_total": 1.0, "alignment_total": np.r_[np.full(40, before), np.full(60, after)]}
+        traces.append(trace.assign(**layers, **terms))
+    return Results(results.runs, results.evaluations, pd.concat(traces))
+
+
+def test_why_and_by_layer_in_words(tmp_path):
+    by_layer, why = in_words(moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5]))
+    assert by_layer == (
+        "Without regularization, by layer: 2 of 6 bounced (the ten largest of each run); "
+        "most often deep of PPO A-v1, in 2 of 3 runs."
+    )
+    assert "norm fell, in 2 of 3 runs, of which 1 grew over the last third; it was positive" in why
+    assert "nothing pulled the norm down, in 1. At the end" in why
+
+
+def test_both_answers_in_short(tmp_path):
+    rng = np.random.default_rng(0)
+    for arm in ("constant", "constant+final", "linear"):
+        for seed in range(6):
+            make_run(tmp_path, "PPO", "A-v1", arm, seed, rng)
+    answers = answer(read_results(tmp_path))
+    ((title, *bounced, linear, best),) = in_short({"Made up": answers}).rows
+    assert (title, bounced) == ("Made up, without regularization", ["0 of 6: 0 % [0, 46]"] * 3)
+    judged = answers.sufficiency["without regularization"]
+    assert linear.startswith(f"{judged['linear'].overall.verdict}, ")
+    assert best.startswith(f"{judged['best'].overall.verdict}, ")
+
+
+def test_tasks_that_no_arm_learns_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    for env_id, returns in {"A-v1": (10, 30), "B-v1": (10, 80)}.items():
+        for arm, final_return in zip(("constant", "linear"), returns):
+            make_run(tmp_path, "PPO", env_id, arm, 0, rng)
+            path = tmp_path / f"PPO_{env_id}_{arm}_seed0" / "run.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": final_return}))
+    (said,) = unlearned(answer(read_results(tmp_path)))
+    assert said.startswith("On PPO A-v1 no schedule comes to half of the reference (the best mean score is 0.30)")
+
+
 def test_what_decays_by_a_bounce_bring(tmp_path):
-    rng = __import__("numpy").random.default_rng(0)
+    rng = np.random.default_rng(0)
     bounced = {"A-v1": [], "B-v1": [0, 2]}
     for env_id, seeds in bounced.items():
         for arm in ("abel", "constant+final"):

@@ -51,10 +51,14 @@ def bounce(answers: Answers) -> Iterator[str]:
         runs = sum(parts["total"].num_runs for parts in tasks.values())
         bounced = sum(parts["total"].num_bounced for parts in tasks.values())
         share = exact_binomial_interval(bounced, runs)
-        where = [task for task, parts in tasks.items() if parts["total"].num_bounced]
+        where = [
+            f"{task} ({parts['total'].num_bounced} of {parts['total'].num_runs})"
+            for task, parts in tasks.items()
+            if parts["total"].num_bounced
+        ]
         yield (
             f"{label}: the total weight norm bounced in {bounced:,} of {runs:,} runs at a constant rate "
-            f"({percent(share)})" + (f", on {', '.join(where)}." if where else ".") + _parts(tasks.values())
+            f"({percent(share)})" + (f", on {'; '.join(where)}." if where else ".") + _parts(tasks.values())
         )
         literal = sum(round(parts["total"].literal.estimate * parts["total"].num_runs) for parts in tasks.values())
         group = next(group for group, regularized in GROUPS.items() if regularized == wanted)
@@ -69,7 +73,8 @@ def _parts(tasks: Iterable[Mapping[str, Prevalence]]) -> str:
     for name in PARTS[1:]:
         found = [parts[name] for parts in tasks if name in parts]
         if found:
-            counts.append(f"{name} {sum(f.num_bounced for f in found):,} of {sum(f.num_runs for f in found):,}")
+            bounced, runs = sum(f.num_bounced for f in found), sum(f.num_runs for f in found)
+            counts.append(f"{name} {bounced:,} of {runs:,} ({percent(exact_binomial_interval(bounced, runs))})")
     return f" By part: {', '.join(counts)}." if counts else ""
 
 

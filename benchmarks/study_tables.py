@@ -1,0 +1,224 @@
+"""The study's own tables, beside those of every report, and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.equivalence import Comparison, compare
+from benchmarks.report import words
+from benchmarks.report.answers import (
+    CANDIDATE,
+    GROUPS,
+    SEED,
+    Answers,
+    Prevalence,
+    at_standard,
+    prevalence,
+    undisturbed,
+    with_tasks,
+)
+from benchmarks.report.tables import Table
+from benchmarks.results import Results
+from benchmarks.statistics import FAILED_BELOW, exact_binomial_interval
+
+PAPER = (
+    ("Seaquest (read; labelled Qbert)", "1750", "1850"),
+    ("Pong (labelled Seaquest)", "21.0", "20.7"),
+    ("Qbert (labelled Pong)", "22300", "23000"),
+)
+"""Lewkowycz 2021, Table 2, RL: PPO, three runs each, linear decay and constant with one decay at the end."""
+
+
+def alignment(trace: pd.DataFrame) -> tuple[float, float]:
+    """Return alignment as a multiple of displacement, in the first and the last third of a run.
+
+    Above -1 the norm grows, at -1 it is at equilibrium, below it falls.
+    """
+    terms = trace[["displacement_total", "alignment_total"]].dropna().to_numpy()
+    third = len(terms) // 3
+    shares = [part[:, 1].sum() / part[:, 0].sum() for part in (terms[:third], terms[len(terms) - third :])]
+    return shares[0], shares[1]
+
+
+def in_short(chapters: Mapping[str, Answers]) -> Table:
+    """Both answers at a glance: a row for each chapter without regularization, and one with weight decay."""
+    rows = []
+    for title, answers in chapters.items():
+        for group, regularized in GROUPS.items():
+            tasks = [
+                parts for task, parts in answers.prevalence.items() if (task in answers.regularized) == regularized
+            ]
+            verdicts = answers.sufficiency.get(group, {})
+            if tasks:
+                shares = (
+                    _share([parts[part] for parts in tasks if part in parts]) for part in ("total", "policy", "value")
+                )
+                judged = (_judged(verdicts.get(rival)) for rival in ("linear", "best"))
+                rows.append((f"{title}, {group}", *shares, *judged))
+    return Table(
+        "In short",
+        "Runs at a constant rate whose squared weight norm bounced, by part, with the exact 95 % interval; and "
+        "constant + final decay minus the other, the mean score over the tasks with its 95 % interval.",
+        ("", "total bounced", "policy bounced", "value bounced", "against linear decay", "against the best arm"),
+        rows,
+    )
+
+
+def _share(found: Sequence[Prevalence]) -> str:
+    bounced, runs = sum(of_task.num_bounced for of_task in found), sum(of_task.num_runs for of_task in found)
+    return f"{bounced} of {runs}: {words.percent(exact_binomial_interval(bounced, runs))}" if runs else "–"
+
+
+def _judged(comparison: Comparison | None) -> str:
+    return f"{comparison.overall.verdict}, {words.interval(comparison.overall.mean)}" if comparison else "–"
+
+
+def in_words(main: Results) -> Iterator[str]:
+    """Yield, without and with weight decay, which layers bounced, and why the norm moved as it did."""
+    runs = with_tasks(main.runs)
+    for group, regularized in GROUPS.items():
+        tasks = undisturbed(main, runs[runs["regularized"] == regularized])
+        if tasks:
+            label = group[0].upper() + group[1:]
+            yield f"{label}, by layer: {_layers_in_words(tasks)}."
+            yield f"{label}, why: {_why_in_words([trace for traces in tasks.values() for trace in traces])}"
+
+
+def _layers_in_words(tasks: Mapping[str, Sequence[pd.DataFrame]]) -> str:
+    found = {(task, layer): of_layer for task, layer, of_layer in _layers(tasks)}
+    bounced = sum(of_layer.num_bounced for of_layer in found.values())
+    all_ = sum(of_layer.num_runs for of_layer in found.values())
+    said = f"{bounced:,} of {all_:,} bounced (the ten largest of each run)"
+    if bounced:
+        task, layer = max(found, key=lambda key: found[key].share.estimate)
+        most = found[task, layer]
+        said += f"; most often {layer} of {task}, in {most.num_bounced} of {most.num_runs} runs"
+    return said
+
+
+def _why_in_words(traces: Sequence[pd.DataFrame]) -> str:
+    first, last = np.array([alignment(trace) for trace in traces]).T
+    fell = first < -1
+    again = f", of which {(fell & (last > -1)).sum():,} grew over the last third" if fell.any() else ""
+    return (
+        "of Δ|w|² = |Δw|² + 2 w·Δw the second term outweighed the first over the first third of a run, so that the "
+        f"norm fell, in {fell.sum():,} of {len(traces):,} runs{again}; it was positive, so that nothing pulled the "
+        f"norm down, in {(first > 0).sum():,}. At the end |w|² was {_range(_growth(traces), '{:.2f}')} times "
+        "that at the start."
+    )
+
+
+def unlearned(answers: Answers) -> Iterator[str]:
+    """Yield what is to be known of tasks that no arm learns."""
+    arms: dict[str, dict[str, float]] = {}
+    for arm, tasks in answers.scores.items():
+        for task, scores in tasks.items():
+            arms.setdefault(task, {})[arm] = float(np.mean(list(scores.values())))
+    for task, means in arms.items():
+        if (best := max(means.values())) < FAILED_BELOW:
+            yield (
+                f"On {task} no schedule comes to half of the reference (the best mean score is {words.number(best)}): "
+                "what the norm does there is what it does in agents that do not learn, and schedules that all fail "
+                "look equal."
+            )
+
+
+def why(main: Results) -> Table:
+    """What pushed and pulled the norm at a constant rate."""
+    rows = []
+    for task, traces in undisturbed(main, with_tasks(main.runs)).items():
+        shares = np.array([alignment(trace) for trace in traces])
+        ranges = [_range(values, "{:+.2f}") for values in shares.T]
+        rows.append((task, str(len(traces)), *ranges, _range(_growth(traces), "{:.2f}")))
+    note = (
+        "Of Δ|w|² = |Δw|² + 2 w·Δw between measurements, runs at a constant rate: the second term, alignment, as a "
+        "multiple of the first, displacement, which always adds. At −1 the norm is at equilibrium, below it falls, "
+        "above it grows; where it is positive nothing pulls the norm down. Median over runs, and lowest to highest."
+    )
+    header = ("task", "runs", "first third", "last third", "|w|² at the end / start")
+    return Table("Why the norm moves as it does", note, header, rows)
+
+
+def _growth(traces: Sequence[pd.DataFrame]) -> np.ndarray:
+    return np.array([trace["total"].iloc[-1] / trace["total"].iloc[0] for trace in traces])
+
+
+def _range(values: np.ndarray, form: str) -> str:
+    low, middle, high = map(form.format, np.quantile(values, [0, 0.5, 1]))
+    return f"{middle} ({low} to {high})".replace("-", "−")
+
+
+def layers(main: Results) -> Table:
+    """Which layers bounced at a constant rate."""
+    found = _layers(undisturbed(main, with_tasks(main.runs)))
+    return Table(
+        "Layers that bounced",
+        "Runs at a constant rate in which the rule “trend” sees a bounce of one of the ten largest layers.",
+        ("task", "layer", "runs that bounced"),
+        [(task, layer, words.part(of_layer)) for task, layer, of_layer in found if of_layer.num_bounced],
+    )
+
+
+def _layers(tasks: Mapping[str, Sequence[pd.DataFrame]]) -> Iterator[tuple[str, str, Prevalence]]:
+    for task, traces in tasks.items():
+        for name in (name for name in traces[0].columns if name.startswith("layer/")):
+            norms = [trace[name].to_numpy(dtype=float) for trace in traces if trace[name].notna().any()]
+            if norms:
+                yield task, name.removeprefix("layer/"), prevalence(norms)
+
+
+def decays_by_bounce(main: Results, answers: Answers) -> Table:
+    """What the arm abel gains on constant + final decay, which differs from it by decays after bounces alone."""
+    runs = at_standard(with_tasks(main.runs))
+    runs = runs[(runs["arm"] == "abel") & (runs["status"] == "complete")]
+    runs["bounced"] = runs["decays"].str.contains('"bounce"')
+    abel, candidate = (answers.scores.get(arm, {}) for arm in ("abel", CANDIDATE))
+    rows = []
+    for group, regularized in GROUPS.items():
+        tasks = [
+            task
+            for task in abel
+            if (task in answers.regularized) == regularized and set(abel[task]) & set(candidate.get(task, ()))
+        ]
+        if not tasks:
+            continue
+        scores = {"abel": {t: abel[t] for t in tasks}, CANDIDATE: {t: candidate[t] for t in tasks}}
+        found = compare(scores, "abel", CANDIDATE, np.random.default_rng(SEED))
+        for label, judged, of_row in [
+            (f"all, {group}", found.overall, tasks),
+            *((t, found.tasks[t], [t]) for t in tasks),
+        ]:
+            bounced = runs.loc[runs["task"].isin(of_row), "bounced"]
+            amounts = words.interval(judged.mean), words.interval(judged.iqm)
+            same = not bounced.any() and all(abel[t].get(i, x) == x for t in of_row for i, x in candidate[t].items())
+            verdict = "the same runs" if same else judged.verdict
+            rows.append((label, f"{bounced.sum()} of {len(bounced)}", *amounts, verdict))
+    note = (
+        "The arm abel is constant + final decay, and a decay after every bounce that it sees: in how many of its runs "
+        "there was one, and the difference of the score, abel minus constant + final decay, with 95 % intervals."
+    )
+    header = ("task", "runs with a decay by a bounce", "mean", "IQM", "verdict")
+    return Table("What the decays by a bounce cost or bring", note, header, rows)
+
+
+def beside(main: Results) -> Table:
+    """Final returns, in the form of the paper's Table 2."""
+    runs = with_tasks(main.runs)
+    runs = runs[runs["status"] == "complete"]
+    rows = [(f"paper: {name}", "3", linear, final) for name, linear, final in PAPER]
+    for task, of_task in runs.groupby("task"):
+        returns = [of_task.loc[of_task["arm"] == arm, "final_return"] for arm in ("linear", "constant+final")]
+        if min(map(len, returns)) > 1:
+            rows.append((str(task), " / ".join(str(len(r)) for r in returns), *map(_with_error, returns)))
+    note = (
+        "Final returns: mean, here with its standard error. What the paper calls a complex schedule is linear decay, "
+        "and a simple one constant + final decay."
+    )
+    return Table("Beside the paper's Table 2", note, ("task", "runs", "linear", "constant+final"), rows)
+
+
+def _with_error(values: pd.Series) -> str:
+    return f"{values.mean():,.1f} ± {values.sem():.1f}".replace("-", "−")
