@@ -169,7 +169,7 @@ def _bounce_tables(answers: Answers) -> Iterator[tuple[str, Row, list[Row]]]:
     yield (
         "Where the rules would decay on the same traces. A first decay at or before the lowest |w|² took something "
         "else for the minimum. In training each decay changes what follows, hence the last column: "
-        f"decays by a bounce in runs that do decay, by {DECAY_FACTOR:g}, those after the final decay included.",
+        f"decays by a bounce in runs that do decay, by {DECAY_FACTOR:g}.",
         (
             "setting",
             "rule",

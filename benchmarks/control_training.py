@@ -20,12 +20,14 @@ from benchmarks.control_plan import (
     BATCH_SIZE,
     CHANNELS,
     EVALUATE_EVERY,
+    FINAL_DECAY_AT,
     LAYERS,
     MOMENTUM,
     NOISE,
     RULE_OF,
     TRAIN_IMAGES,
     Run,
+    first_epoch,
 )
 from rl_abel.rule import make_rule
 
@@ -168,7 +170,9 @@ def train(run: Run, branches: Branches) -> dict[str, Any]:
     for epoch in range(run.epochs):
         rates = (*rates, run.planned_rate(epoch) * run.decay_factor ** len(bounces))
         trace.append(branches.epoch(rates))
-        if run.arm in RULE_OF and math.isfinite(trace[-1]["total"]):
+        # As AbelCallback does: "trend" is not asked after the final decay, which ends growth by itself.
+        over = RULE_OF.get(run.arm) == "trend" and epoch >= first_epoch(FINAL_DECAY_AT, run.epochs)
+        if run.arm in RULE_OF and not over and math.isfinite(trace[-1]["total"]):
             state, decayed = rule.observe(state, trace[-1]["total"])
             bounces += [epoch + 1] * decayed
     accuracies = [measured["test_accuracy"] for measured in trace if math.isfinite(measured["test_accuracy"])]

@@ -116,6 +116,22 @@ def test_a_bounce_decays_from_the_next_epoch_on():
     assert record["trace"]["learning_rate"] == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
 
 
+@pytest.mark.parametrize(("arm", "late"), [("abel", False), ("abel-paper", True)])
+def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
+    class Growing:
+        initial_norm = 100.0
+
+        def epoch(self, rates):
+            number = len(
+                rates
+            )  # falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1
+            grown = number - 40 if number <= 85 else 45 + 0.05 * (number - 85) + 0.1 * (number % 2)
+            total = 100.0 - number if number <= 40 else 60.0 + grown
+            return {"epoch": number, "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
+
+    assert any(epoch > 85 for epoch in train(Run(arm, 0.0, 1.0, 0, epochs=100), Growing())["run"]["bounces"]) == late
+
+
 # Files
 
 
