@@ -38,7 +38,7 @@ QUICK = {"CartPole-v1": 30_000, "Acrobot-v1": 55_000, "Pendulum-v1": 55_000}
 LANDER = {"LunarLander-v3": 110_000}
 CLASSIC = QUICK | LANDER
 WITH_DECAY = ("CartPole-v1", "Acrobot-v1")
-OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 8_000, ("CrossQ", "Pendulum-v1"): 8_000}
+OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 4_000, ("CrossQ", "Pendulum-v1"): 4_000}
 GAMES = {"MinAtar/Breakout-v1": 110_000, "MinAtar/SpaceInvaders-v1": 110_000}
 
 Choice = Mapping[tuple[str, str], float]
