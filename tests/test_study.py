@@ -257,5 +257,14 @@ def test_every_abel_run_did_what_its_traces_say():
         assert [at for at, cause, _ in decays if cause == "bounce"] == [at for at in bounces if at <= final], run_id
 
 
+@published
+def test_the_readme_says_what_the_pages_say():
+    text = (DOCS.parent.parent / "README.md").read_text()
+    pages = "".join((DOCS / name).read_text() for name in (PAGE, "control.md")).replace("\\", "")
+    said = re.findall(r"[−\d.]+ \[[^\]]*\d\]|\d+ of \d+", " ".join(text.split()))
+    assert len(said) > 4
+    assert [number for number in said if number not in pages] == []
+
+
 def test_the_files_are_small():
     assert sum(path.stat().st_size for path in DOCS.glob("*.parquet")) < 20e6
