@@ -188,8 +188,8 @@ def write_page(folder: Path) -> Path:
     summary = (
         f"The rule was calibrated to at most {FALSE} false decays on the random walks and to find at least {FOUND} of "
         f"the made-up bounces (the last two columns). Of these settings that leaves: {'; '.join(within) or 'none'}. "
-        "What recorded traces say of them is in the other columns. The first default, marked “before”, watched the total "
-        "alone; what that misses is in the second table.\n"
+        "What recorded traces say of them is in the other columns. The first default, marked “before”, watched the "
+        "total alone; what that misses is in the second table.\n"
     )
     watched = watching(read_parquet(folder))
     path = folder / PAGE
