@@ -67,16 +67,20 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
             for arm in MAIN
             if (env_id, arm) in choice
         ),
-        "offpolicy": _by_seed(
+        "classic, more seeds": _classic(choice, QUICK, tuple(range(10, 30)), CENTRAL),
+        "offpolicy, constant": _by_seed(
             block
             for (agent, env_id), timesteps in OFF_POLICY.items()
             for block in (
-                Block(agent, (env_id,), timesteps, MAIN, FIVE),
-                Block(agent, (env_id,), timesteps, MAIN, FIVE, ("adamw",), (10.0,)),
-                Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,)),
+                Block(agent, (env_id,), timesteps, ("constant",), FIVE),
+                Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0, 10.0)),
             )
         ),
-        "classic, more seeds": _classic(choice, QUICK, tuple(range(10, 30)), CENTRAL),
+        "offpolicy, other arms": _by_seed(
+            Block(agent, (env_id,), timesteps, tuple(arm for arm in MAIN if arm != "constant"), FIVE, *decay)
+            for (agent, env_id), timesteps in OFF_POLICY.items()
+            for decay in ((), (("adamw",), (10.0,)))
+        ),
         "robust": _by_seed(
             block
             for env_id in WITH_DECAY
