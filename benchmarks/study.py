@@ -32,6 +32,7 @@ TIE = 0.01
 
 CENTRAL = ("constant", "linear", "constant+final")
 MAIN = (*CENTRAL, "abel")
+SCHEDULED = MAIN[1:]
 FIVE, TEN = tuple(range(5)), tuple(range(10))
 
 QUICK = {"CartPole-v1": 30_000, "Acrobot-v1": 55_000, "Pendulum-v1": 55_000}
@@ -69,18 +70,11 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
         ),
         "classic, more seeds": _classic(choice, QUICK, tuple(range(10, 30)), CENTRAL),
         "offpolicy, constant": _by_seed(
-            block
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-            for block in (
-                Block(agent, (env_id,), timesteps, ("constant",), FIVE),
-                Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0, 10.0)),
-            )
-        ),
-        "offpolicy, other arms": _by_seed(
-            Block(agent, (env_id,), timesteps, tuple(arm for arm in MAIN if arm != "constant"), FIVE, *decay)
+            Block(agent, (env_id,), timesteps, ("constant",), FIVE, *decay)
             for (agent, env_id), timesteps in OFF_POLICY.items()
             for decay in ((), (("adamw",), (10.0,)))
         ),
+        "games": _by_seed(Block("PPO", (env_id,), timesteps, MAIN, FIVE) for env_id, timesteps in GAMES.items()),
         "robust": _by_seed(
             block
             for env_id in WITH_DECAY
@@ -97,9 +91,19 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
                 ),
             )
         ),
-        "games": _by_seed(Block("PPO", (env_id,), timesteps, MAIN, FIVE) for env_id, timesteps in GAMES.items()),
+        "offpolicy, other arms": _by_seed(
+            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
+        ),
         "lander, tuning": _tuning(LANDER),
         "lander": _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL),
+        "offpolicy, more weight decay": _by_seed(
+            block
+            for (agent, env_id), timesteps in OFF_POLICY.items()
+            for block in (
+                Block(agent, (env_id,), timesteps, SCHEDULED, FIVE, ("adamw",), (10.0,)),
+                Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,)),
+            )
+        ),
     }
 
 

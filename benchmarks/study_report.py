@@ -17,7 +17,7 @@ from benchmarks.study_tables import beside, decays_by_bounce, in_short, in_words
 PAGE = "study.md"
 CHAPTERS = {
     "PPO on classic control": (("classic", "classic, more seeds", "lander", "decay"), ("robust",)),
-    "DQN, SAC and CrossQ": (("offpolicy, constant", "offpolicy, other arms"), ()),
+    "DQN, SAC and CrossQ": (("offpolicy, constant", "offpolicy, other arms", "offpolicy, more weight decay"), ()),
     "PPO on MinAtar": (("games",), ()),
 }
 """Chapter -> the stages that answer its questions, and those for the sensitivity."""

@@ -176,7 +176,19 @@ def test_what_the_literal_rule_costs_is_said_where_runs_were_trained_by_it(pair)
         make_run(pair, "PPO", "Task-v1", "abel-paper", seed, rng)
         change(pair / f"PPO_Task-v1_abel-paper_seed{seed}", final_return=20.0)
     said = " ".join(write_report(pair).answers[question])
-    assert "Trained by it the mean score was 0.20 [0.20, 0.20], where it was 0.50 [0.50, 0.50] at a constant" in said
+    assert (
+        "Trained by it, the mean score differed from that at a constant rate by −0.30 [−0.30, −0.30] "
+        "(one task, 10 pairs of runs each)."
+    ) in said
+
+
+def test_unequal_numbers_of_seeds_are_said_where_the_arms_stand_side_by_side(pair):
+    def note() -> str:
+        return next(table.note for table in write_report(pair).tables if table.title.startswith("All tasks"))
+
+    assert "unequal" not in note()
+    make_run(pair, "PPO", "Task-v1", "linear", 99, np.random.default_rng(1))
+    assert "unequal numbers of seeds" in note()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ BASELINE = "linear"
 UNDISTURBED = "constant"
 """Bounces are counted on this arm: a decay changes what follows."""
 
+LITERAL = "abel-paper"
+
 STANDARD = {"rate_multiplier": 1.0, "decay_factor": 0.1, "final_decay_at": 0.85}
 """The setting that the answers are about; the rest is for the sensitivity to it."""
 
@@ -67,6 +69,7 @@ class Answers:
     :param prevalence: task -> part -> prevalence
     :param sufficiency: group -> "linear" or "best" -> comparison of constant+final with it
     :param improvement: group -> arm -> probability that it beats the constant rate
+    :param literal: group -> comparison of training by the literal Algorithm 1 with the constant rate
     :param regularized: the tasks with weight decay
     :param left_out: what was not compared, in words
     """
@@ -76,6 +79,7 @@ class Answers:
     prevalence: dict[str, dict[str, Prevalence]]
     sufficiency: dict[str, dict[str, Comparison]]
     improvement: dict[str, dict[str, Interval]]
+    literal: dict[str, Comparison]
     regularized: frozenset[str]
     left_out: list[str]
 
@@ -124,7 +128,7 @@ def answer(results: Results) -> Answers:
             + ", ".join(scored.loc[twice, "run_id"].head(5))
         )
         scored = scored[~twice]
-    summaries, sufficiency, improvement = {}, {}, {}
+    summaries, sufficiency, improvement, literal = {}, {}, {}, {}
     for group, regularized in GROUPS.items():
         of_group = scored[scored["regularized"] == regularized]
         if of_group.empty:
@@ -134,12 +138,15 @@ def answer(results: Results) -> Answers:
         summaries[group] = {arm: summarise(_values(tasks), rng) for arm, tasks in table.items()}
         sufficiency[group] = _sufficiency(table, group, rng, left_out)
         improvement[group] = _improvement(table, rng)
+        if LITERAL in table and UNDISTURBED in table and _share_seeds(table, LITERAL, UNDISTURBED):
+            literal[group] = compare(table, LITERAL, UNDISTURBED, rng)
     return Answers(
         scores=_table(scored),
         summaries=summaries,
         prevalence=_prevalence(results, standard),
         sufficiency=sufficiency,
         improvement=improvement,
+        literal=literal,
         regularized=frozenset(runs.loc[runs["regularized"], "task"]),
         left_out=left_out,
     )
@@ -176,8 +183,8 @@ def _sufficiency(
     return comparisons
 
 
-def _share_seeds(table: Mapping[str, Mapping[str, Mapping[int, float]]], arm: str) -> bool:
-    return any(set(table[CANDIDATE][task]) & set(table[arm][task]) for task in table[CANDIDATE] if task in table[arm])
+def _share_seeds(table: Mapping[str, Mapping[str, Mapping[int, float]]], arm: str, other: str = CANDIDATE) -> bool:
+    return any(set(table[other][task]) & set(table[arm][task]) for task in table[other] if task in table[arm])
 
 
 def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.Generator) -> dict[str, Interval]:

@@ -113,6 +113,12 @@ def _overall(answers: Answers, group: str) -> Table:
         for arm in sorted(summaries, key=_order)
     ]
     note = "Means over tasks of the per-task mean and IQM of the score: 0 is a random policy, 1 the reference."
+    counts: dict[str, set[int]] = {}
+    for summary in summaries.values():
+        for name, of_task in summary.tasks.items():
+            counts.setdefault(name, set()).add(of_task.num_runs)
+    if any(len(of_task) > 1 for of_task in counts.values()):
+        note += " The arms were trained with unequal numbers of seeds; the differences above are of the same seeds."
     header = ("arm", "tasks", "runs", "mean score", "IQM", "P(better than constant)")
     return Table(f"All tasks, {group}", note, header, rows)
 

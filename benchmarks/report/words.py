@@ -6,10 +6,8 @@ import html
 from collections.abc import Iterable, Iterator, Mapping
 
 from benchmarks.equivalence import Comparison, Verdict
-from benchmarks.report.answers import CANDIDATE, GROUPS, PARTS, UNDISTURBED, Answers, Prevalence
-from benchmarks.statistics import Interval, Summary, exact_binomial_interval
-
-LITERAL = "abel-paper"
+from benchmarks.report.answers import CANDIDATE, GROUPS, PARTS, Answers, Prevalence
+from benchmarks.statistics import Interval, exact_binomial_interval
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -64,7 +62,7 @@ def bounce(answers: Answers) -> Iterator[str]:
         group = next(group for group, regularized in GROUPS.items() if regularized == wanted)
         yield (
             f"Taken to the letter, Algorithm 1 would have decayed the rate in {literal:,} of these {runs:,} runs."
-            + _cost(answers.summaries.get(group, {}))
+            + (_cost(answers.literal[group]) if group in answers.literal else "")
         )
 
 
@@ -78,15 +76,10 @@ def _parts(tasks: Iterable[Mapping[str, Prevalence]]) -> str:
     return f" By part: {', '.join(counts)}." if counts else ""
 
 
-def _cost(summaries: Mapping[str, Summary]) -> str:
-    if LITERAL not in summaries or UNDISTURBED not in summaries:
-        return ""
-    literal, constant = summaries[LITERAL], summaries[UNDISTURBED]
-    if set(literal.tasks) != set(constant.tasks):
-        return ""
+def _cost(comparison: Comparison) -> str:
     return (
-        f" Trained by it the mean score was {interval(literal.mean)}, "
-        f"where it was {interval(constant.mean)} at a constant rate."
+        f" Trained by it, the mean score differed from that at a constant rate by {interval(comparison.overall.mean)} "
+        f"({_extent(comparison)})."
     )
 
 
@@ -107,15 +100,19 @@ def verdict(comparison: Comparison) -> str:
     """Return what an overall verdict says."""
     judged = comparison.overall
     amount = f"difference of the mean score {interval(judged.mean)}, of the IQM {interval(judged.iqm)}"
-    over = f"{len(comparison.tasks)} tasks" if len(comparison.tasks) > 1 else "one task"
-    pairs = f"{judged.num_pairs} {'pair' if judged.num_pairs == 1 else 'pairs'} of runs each"
     if judged.verdict == "equivalent":
         said = f"equivalent within ±{comparison.margin:g}"
     elif judged.verdict == "different":
         said = "different: " + ("better" if judged.mean.estimate > 0 else "worse")
     else:
         said = f"undecided; {_needed(judged)}"
-    return f"{said} ({amount}; {over}, {pairs})."
+    return f"{said} ({amount}; {_extent(comparison)})."
+
+
+def _extent(comparison: Comparison) -> str:
+    tasks, pairs = len(comparison.tasks), comparison.overall.num_pairs
+    over = f"{tasks} tasks" if tasks > 1 else "one task"
+    return f"{over}, {pairs} {'pair' if pairs == 1 else 'pairs'} of runs each"
 
 
 def _needed(judged: Verdict) -> str:
