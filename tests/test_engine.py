@@ -88,6 +88,22 @@ def test_everything_listens_on_loopback_only(tmp_path):
     assert seen["dashboard"].startswith("http://127.0.0.1:")
 
 
+def page_faults(times=200, pages=256):
+    import resource
+
+    import numpy as np
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        np.ones(pages * 512)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / (times * pages)
+
+
+def test_a_worker_keeps_the_memory_of_one_gradient_step_for_the_next():
+    with engine.connect(1, None) as client:
+        assert client.submit(page_faults).result() < 0.2
+
+
 def test_a_second_launch_is_refused_while_the_first_lives(tmp_path, capsys):
     with engine.only_one(tmp_path):
         with pytest.raises(engine.AlreadyRunning, match="another launch is at work on"):
