@@ -55,6 +55,11 @@ class Movement:
         return int(np.argmin(self.norms)) + 1
 
     @property
+    def falling(self) -> bool:
+        """Whether it ends at its lowest, so that a bounce may only not have come yet."""
+        return self.minimum == len(self.norms)
+
+    @property
     def depth(self) -> float:
         """The smaller of fall and rise on either side of the lowest norm, as a share of it."""
         before, after = self.norms[: self.minimum], self.norms[self.minimum - 1 :]
@@ -95,11 +100,11 @@ class Answers:
         return self.bounced(setting).estimate > 0.5
 
     def gain(
-        self, setting: Setting, arm: str, over: str = "simple", decay_factor: float = DECAY_FACTOR
+        self, setting: Setting, arm: str, over: str = "simple", over_factor: float = DECAY_FACTOR
     ) -> Interval | None:
         """Final test accuracy minus that of another arm, paired by seed; None without two common seeds."""
-        scores = self.accuracies.get((setting, arm, decay_factor), {})
-        others = self.accuracies.get((setting, over, decay_factor), {})
+        scores = self.accuracies.get((setting, arm, DECAY_FACTOR), {})
+        others = self.accuracies.get((setting, over, over_factor), {})
         both = sorted(set(scores) & set(others))
         return mean_interval([scores[seed] - others[seed] for seed in both]) if len(both) > 1 else None
 
@@ -147,7 +152,9 @@ def movement(norms: npt.ArrayLike) -> Movement:
 
 
 def verdict(gain: Interval) -> str:
-    """Return "better", "worse", "equal" (within a point, interval and all) or "open"."""
+    """Return "better", "worse", "equal" (within a point, interval and all), "open", or "same" trainings."""
+    if gain.low == gain.high == 0:
+        return "same"
     if gain.low > -EQUAL and gain.high < EQUAL:
         return "equal"
     return "better" if gain.low > 0 else "worse" if gain.high < 0 else "open"

@@ -14,7 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.control_answers import COMPLEX, EQUAL, Answers
-from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, WITH_FACTORS, Setting
+from benchmarks.control_plan import (
+    ARMS,
+    DECAY_FACTOR,
+    EPOCHS,
+    FINAL_DECAY_AT,
+    LAYERS,
+    OTHER_FACTORS,
+    WITH_FACTORS,
+    Setting,
+)
 from benchmarks.control_words import label, showcase
 from benchmarks.statistics import Interval
 
@@ -156,7 +165,7 @@ def _sensitivity(answers: Answers) -> Figure:
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.minorticks_off()
     for axes, setting in zip(panels[2:], with_l2):
-        factors = sorted({factor for s, _, factor in answers.accuracies if s == setting})
+        factors = [DECAY_FACTOR, *OTHER_FACTORS]
         for arm in WITH_FACTORS:
             _line(axes, factors, [answers.mean(setting, arm, factor) for factor in factors], arm)
         axes.set(title=f"decay factor, L2,\nrate {setting[1]:g}", xlabel="decay factor", xlim=(0, 0.6))

@@ -32,6 +32,8 @@ SLOW_RATE = 0.003
 
 DECAY_FACTOR = 0.1
 OTHER_FACTORS = (0.2, 0.5)
+TWICE = 0.01
+"""Of "simple" alone, which then ends at the rate of an arm that decays twice. Added when all other runs were there."""
 
 SEEDS = tuple(range(10))
 TUNING_SEEDS = (1000, 1001, 1002)
@@ -41,8 +43,8 @@ PLACES = (0.04, 0.08, 0.16, 0.25, 0.35, 0.5, 0.65)
 """Where the first of step's two decays is tried, as progress."""
 
 ARMS = ("simple", "step", "cosine", "abel-paper", "abel")
-WITH_FACTORS = ("simple", "abel-paper", "abel")
-"""The arms that are run at other decay factors too."""
+WITH_FACTORS = ("simple", "step", "abel-paper", "abel")
+"""The arms that have a decay factor."""
 
 RULE_OF = {"abel-paper": "paper", "abel": "trend"}
 
@@ -112,14 +114,11 @@ def main_runs(tuned: Mapping[Setting, float], epochs: int = EPOCHS) -> list[Run]
     """
     runs = []
     for seed, (l2, learning_rate) in product(SEEDS, SETTINGS):
-        for arm in ARMS:
+        variants = [("cosine", DECAY_FACTOR), ("simple", TWICE)]
+        variants += product(WITH_FACTORS, (DECAY_FACTOR, *OTHER_FACTORS))
+        for arm, factor in variants:
             place = tuned[l2, learning_rate] if arm == "step" else None
-            runs.append(Run(arm, l2, learning_rate, seed, place=place, epochs=epochs))
-        if l2:
-            runs += [
-                Run(arm, l2, learning_rate, seed, factor, epochs=epochs)
-                for arm, factor in product(WITH_FACTORS, OTHER_FACTORS)
-            ]
+            runs.append(Run(arm, l2, learning_rate, seed, factor, place, epochs))
     return runs + [Run("simple", l2, SLOW_RATE, seed, epochs=epochs) for seed, l2 in product(SEEDS, (L2, 0.0))]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.control_answers import COMPLEX, EQUAL, Answers, Movement, mean_interval, verdict
-from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, Setting
+from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE, Setting
 from benchmarks.report.words import number, percent
 from benchmarks.statistics import Interval, exact_binomial_interval
 
@@ -38,22 +38,31 @@ def points(value: Interval | None) -> str:
 
 
 def summary(answers: Answers) -> str:
-    """Return the page in three sentences."""
+    """Return the page in a paragraph."""
     setting = showcase(answers)
     found = _movements(answers, [setting])
     first, lowest, epoch, last = _medians(found)
     without = _movements(answers, [s for s in answers.settings if not s[0]])
-    gains = {arm: gain for arm in COMPLEX if (gain := answers.gain(setting, arm)) is not None}
+    low = _listed(answers, setting, TWICE)
+    others = [s for s in _bouncing(answers) if s != setting]
     elsewhere = [verdict(gain) for gain in _gains(answers, _bouncing(answers, False), COMPLEX).values()]
+    trained = [v for v in elsewhere if v != "same"]
     return (
         f"At {label(setting)}, |w|² falls from {first} to {lowest} at epoch {epoch} and grows to {last} (medians): it "
         f"bounces in {sum(m.bounced for m in found)} of {len(found)} runs, and without L2 in "
         f"{sum(m.bounced for m in without)} of {len(without)}. There, schedules that decay earlier than “simple” (one "
-        "decay near the end) differ from it, in points of test accuracy, by "
-        + ", ".join(f"{points(gain)} ({arm})" for arm, gain in gains.items())
-        + ". In settings that do not bounce, such a schedule is better than “simple” in "
-        f"{elsewhere.count('better')} of {len(elsewhere)} comparisons, and worse in {elsewhere.count('worse')}."
+        f"decay near the end) differ from it, in points of test accuracy, by {_listed(answers, setting)}"
+        + (f"; from a “simple” that decays by {TWICE:g}, and so ends as low as they do, by {low}" if low else "")
+        + "".join(f". At {label(s)}, which bounces as well: {_listed(answers, s)}" for s in others)
+        + f". In settings that do not bounce, {len(trained)} of {len(elsewhere)} comparisons are with a schedule that "
+        f"trained otherwise than “simple”: {trained.count('better')} better, {trained.count('worse')} worse, where "
+        "training was not done by the end; in the others the rule saw nothing, and left “simple” as it is."
     )
+
+
+def _listed(answers: Answers, setting: Setting, over_factor: float = DECAY_FACTOR) -> str:
+    gains = {arm: answers.gain(setting, arm, over_factor=over_factor) for arm in COMPLEX}
+    return ", ".join(f"{points(gain)} ({arm})" for arm, gain in gains.items() if gain is not None)
 
 
 def showcase(answers: Answers) -> Setting:
@@ -102,6 +111,10 @@ def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple
         moved += f"; |w|² grew from first to last in {sum(m.norms[-1] > m.norms[0] for m in found)} of {len(found)}"
     where = label(settings[0]) if len(settings) == 1 else f"{len(settings)} base rates"
     bounced = sum(movement.bounced for movement in found)
+    falling = sum(movement.falling for movement in found)
+    if not wanted and falling > len(found) / 2:
+        clear, opposite = False, False
+        moved += f"; not within these epochs: {falling} end at their lowest"
     return (
         YES if clear else NO if opposite else OPEN,
         f"{where}: {bounced} of {len(found)} runs bounce, {percent(share)}{moved}",
@@ -178,12 +191,11 @@ def _founding(answers: Answers) -> tuple[str, str]:
     if not margins:
         return OPEN, "no setting bounces, or no place was tried on either side of the minimum"
     found = YES if min(margins) > EQUAL else NO if max(margins) < -EQUAL else PARTLY if max(margins) > EQUAL else OPEN
-    others = [setting for setting in answers.tuned if not answers.bounces(setting)]
-    last = sum(answers.tuned[setting] == max(answers.profiles[setting]) for setting in others)
-    texts.append(
-        f"that alone is weak evidence: where the norm does not bounce the last place tried is best in {last} of "
-        f"{len(others)} settings"
-    )
+    lasts = {setting: place == max(answers.profiles[setting]) for setting, place in answers.tuned.items()}
+    others = [last for setting, last in lasts.items() if not answers.bounces(setting)]
+    if found == YES and all(lasts.values()):
+        found = PARTLY
+    texts.append(f"where the norm does not bounce the last place tried is best in {sum(others)} of {len(others)}")
     return found, "; ".join(texts)
 
 
@@ -195,7 +207,9 @@ def _gains(answers: Answers, settings: Sequence[Setting], arms: Sequence[str]) -
 def _counted(gains: dict[tuple[Setting, str], Interval]) -> str:
     """Return how many gains are better, equal, worse and open, and between what they lie."""
     verdicts = [verdict(gain) for gain in gains.values()]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse", "open") if v in verdicts)
+    counts = ", ".join(
+        f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse", "open", "same") if v in verdicts
+    )
     low, high = (number(100 * end([gain.estimate for gain in gains.values()]), 1) for end in (min, max))
     cosine = {setting: gain for (setting, arm), gain in gains.items() if arm == "cosine"}
     listed = "; ".join(f"{points(gain)} ({label(setting)})" for setting, gain in cosine.items())
@@ -220,12 +234,27 @@ def _no_help(answers: Answers) -> tuple[str, str]:
     return found, f"{len(COMPLEX)} arms against “simple”: {_counted(gains)}"
 
 
+def _place(answers: Answers) -> tuple[str, str]:
+    """Whether the arms that are better where it bounces owe it to the place, not to the lower last rate."""
+    better = [key for key, gain in _gains(answers, _bouncing(answers), COMPLEX).items() if verdict(gain) == "better"]
+    beyond = {key: answers.gain(*key, over_factor=TWICE) for key in better}
+    gains = {key: gain for key, gain in beyond.items() if gain is not None}
+    if not gains:
+        return OPEN, "no such arm is better, or “simple” was not run so"
+    verdicts = [verdict(gain) for gain in gains.values()]
+    found = YES if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else NO
+    if found == NO and "open" in verdicts:
+        found = OPEN
+    listed = ", ".join(f"{points(gain)} {verdict(gain)} ({arm}, {label(s)})" for (s, arm), gain in gains.items())
+    return found, f"minus a “simple” that decays by {TWICE:g} at once, and so ends as low: {listed}"
+
+
 def _as_step(answers: Answers) -> tuple[str, str]:
     gains = {(s, "abel"): g for s in _bouncing(answers) if (g := answers.gain(s, "abel", over="step")) is not None}
     verdicts = {verdict(gain) for gain in gains.values()}
     if not verdicts:
         return OPEN, "no setting bounces"
-    found = YES if verdicts <= {"equal", "better"} else NO if verdicts == {"worse"} else PARTLY
+    found = YES if verdicts <= {"equal", "better", "same"} else NO if verdicts == {"worse"} else PARTLY
     return (OPEN if verdicts == {"open"} else found), "abel minus step, in points: " + "; ".join(
         f"{points(gain)} ({label(setting)})" for (setting, _), gain in gains.items()
     )
@@ -258,14 +287,15 @@ def _base_rate(answers: Answers) -> tuple[str, str]:
 
 
 def _factor(answers: Answers) -> tuple[str, str]:
-    factors = sorted({factor for _, _, factor in answers.accuracies})
+    factors = (DECAY_FACTOR, *OTHER_FACTORS)
     settings = _bouncing(answers)
     if not settings:
         return OPEN, "no setting bounces"
     # At the largest rate, where the decays matter most.
     setting = max(settings, key=lambda s: s[1])
     found, text = _least({arm: answers.spread(arm, [setting], factors) for arm in ("simple", "abel")})
-    return found, f"{label(setting)}, factors {', '.join(f'{factor:g}' for factor in factors)}: {text}"
+    listed = ", ".join(f"{factor:g}" for factor in factors)
+    return found, f"{label(setting)}, factors {listed}: {text}. Every decay is by that factor, and “simple” has but one"
 
 
 CLAIMS: dict[str, Callable[[Answers], tuple[str, str]]] = {
@@ -277,6 +307,7 @@ CLAIMS: dict[str, Callable[[Answers], tuple[str, str]]] = {
     "the rule “trend” decays after the minimum": lambda answers: _timely(answers, "trend"),
     "tuned step-wise decays come after the minimum": _founding,
     "complex schedules help where the norm bounces": _help,
+    "what helps is the place of the decays, not the lower rate at the end": _place,
     "complex schedules do not help where it does not bounce": _no_help,
     "ABEL (trend) is as good as the tuned step": _as_step,
     "ABEL (trend) is less sensitive to the base rate than any other": _base_rate,

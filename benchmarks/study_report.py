@@ -12,7 +12,18 @@ from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
 from benchmarks.study import choose, progress, stages
-from benchmarks.study_tables import beside, decays_by_bounce, in_short, in_words, layers, unlearned, why
+from benchmarks.study_tables import (
+    beside,
+    decays_by_bounce,
+    falls_and_rises,
+    headlines,
+    in_short,
+    in_words,
+    layers,
+    single_decays,
+    unlearned,
+    why,
+)
 
 PAGE = "study.md"
 CHAPTERS = {
@@ -76,7 +87,16 @@ def _only(results: Results, run_ids: set[str]) -> Results:
 def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter:
     answers, varied = answer(main), sensitivity(robust.runs)
     drawn = [replace(picture, name=f"study_{number}_{picture.name}") for picture in pictures(main, answers, varied)]
-    made = [why(main), layers(main), *tables(answers, varied), decays_by_bounce(main, answers), beside(main)]
+    made = [
+        *tables(answers, varied),
+        falls_and_rises(main),
+        layers(main),
+        why(main),
+        single_decays(answers),
+        decays_by_bounce(main, answers),
+        beside(main),
+    ]
+    made = [replace(table, title=f"{title}: {table.title}") for table in made]
     return Chapter(title, answers, list(in_words(main)), drawn, made)
 
 
@@ -87,9 +107,14 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "[plan.md](plan.md). `make results` makes this page from `runs.parquet`, `evaluations.parquet` and "
         "`traces.parquet` beside it. The positive control, where the norm does bounce: [control.md](control.md). "
         "“adamw 10” stands for weight decay by AdamW that would by itself shrink the weights by 10 e-folds in a run "
-        "(ηλN = 10).\n"
+        "(ηλN = 10: rate times coefficient times updates). Of the [arms](../benchmark.md#arms), constant + final decay "
+        "is a constant rate, times 0.1 at 85 % of the run; abel does the same, and decays after every bounce of the "
+        "total, policy or value norm; abel-paper does so by the paper's Algorithm 1, on the total.\n"
     )
-    short = in_short({chapter.title: chapter.answers for chapter in chapters})
+    by_title = {chapter.title: chapter.answers for chapter in chapters}
+    yield from (f"- {words.escaped(said)}" for said in headlines(by_title))
+    yield ""
+    short = in_short(by_title)
     if short.rows:
         yield markdown(short)
     for question, sentences in (
@@ -130,12 +155,22 @@ def _limits(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "Budgets are shorter than the presets' own (plan.md): what a schedule does late in a long training is not "
         "seen here. Networks are small; nothing is said about large ones, nor about Atari."
     )
+    yield (
+        "Base rates were chosen without weight decay, on two seeds for each arm. Of the ways to regularize, AdamW "
+        "alone was tried. Algorithm 1 was not trained with weight decay. Intervals are not corrected for how many "
+        "there are."
+    )
     yield "A bounce is what the rule “trend” takes for one; its recall on slow bounces under strong noise is below 1."
 
 
 def _progress(results: Results) -> Table:
     rows = [(name, f"{done:,}", f"{planned:,}") for name, (done, planned) in progress(results.runs).items()]
-    return Table("Runs by stage", "In the order in which the stages are run.", ("stage", "done", "planned"), rows)
+    return Table(
+        "Runs by stage",
+        "In the order in which they are run; a run that two stages share counts in both.",
+        ("stage", "done", "planned"),
+        rows,
+    )
 
 
 def _multipliers(results: Results) -> Table:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, compare
+from benchmarks.control_answers import SHALLOW, movement
+from benchmarks.equivalence import MIN_SEEDS, Comparison, compare
 from benchmarks.report import words
 from benchmarks.report.answers import (
     CANDIDATE,
     GROUPS,
+    LITERAL,
     SEED,
+    UNDISTURBED,
     Answers,
     Prevalence,
     at_standard,
@@ -25,22 +28,57 @@ from benchmarks.results import Results
 from benchmarks.statistics import FAILED_BELOW, exact_binomial_interval
 
 PAPER = (
-    ("Seaquest (read; labelled Qbert)", "1750", "1850"),
-    ("Pong (labelled Seaquest)", "21.0", "20.7"),
-    ("Qbert (labelled Pong)", "22300", "23000"),
+    ("Seaquest, labelled Qbert", "1750", "1850"),
+    ("Pong, labelled Seaquest", "21.0", "20.7"),
+    ("Qbert, labelled Pong", "22300", "23000"),
 )
 """Lewkowycz 2021, Table 2, RL: PPO, three runs each, linear decay and constant with one decay at the end."""
 
 
-def alignment(trace: pd.DataFrame) -> tuple[float, float]:
+PAPER_NOTE = (
+    "The paper's rows are PPO on Atari, three runs each; its labels do not fit the scores, which are those of the "
+    "games named first."
+)
+
+
+def alignment(trace: pd.DataFrame, part: str = "total") -> tuple[float, float]:
     """Return alignment as a multiple of displacement, in the first and the last third of a run.
 
     Above -1 the norm grows, at -1 it is at equilibrium, below it falls.
     """
-    terms = trace[["displacement_total", "alignment_total"]].dropna().to_numpy()
+    terms = trace[[f"displacement_{part}", f"alignment_{part}"]].dropna().to_numpy()
     third = len(terms) // 3
     shares = [part[:, 1].sum() / part[:, 0].sum() for part in (terms[:third], terms[len(terms) - third :])]
     return shares[0], shares[1]
+
+
+def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
+    """Yield both answers, a sentence each."""
+    for group, regularized in GROUPS.items():
+        found = [parts for answers in chapters.values() for parts in _of_group(answers, regularized).values()]
+        if found:
+            said = f"{group[0].upper()}{group[1:]} the total weight norm bounced in {_counted(found, 'total')} runs"
+            learned = [
+                parts
+                for answers in chapters.values()
+                for task, parts in _of_group(answers, regularized).items()
+                if task not in _best(answers, below=FAILED_BELOW)
+            ]
+            if learned and len(learned) < len(found):
+                said += f", on tasks that some schedule learns in {_counted(learned, 'total')}"
+                found = learned
+            yield f"{said} (policy network: {_counted(found, 'policy')}; value network: {_counted(found, 'value')})."
+    judged = [
+        f"{title}, {group}: {_judged(comparisons['linear'])}"
+        for title, answers in chapters.items()
+        for group, comparisons in answers.sufficiency.items()
+        if "linear" in comparisons and _judged(comparisons["linear"]) != "–"
+    ]
+    if judged:
+        yield (
+            "Constant + final decay minus linear decay, where a random policy scores 0 and the reference 1, and within "
+            f"±0.05 counts as equivalent: {'; '.join(judged)}."
+        )
 
 
 def in_short(chapters: Mapping[str, Answers]) -> Table:
@@ -48,23 +86,37 @@ def in_short(chapters: Mapping[str, Answers]) -> Table:
     rows = []
     for title, answers in chapters.items():
         for group, regularized in GROUPS.items():
-            tasks = [
-                parts for task, parts in answers.prevalence.items() if (task in answers.regularized) == regularized
-            ]
+            tasks = _of_group(answers, regularized)
             verdicts = answers.sufficiency.get(group, {})
-            if tasks:
-                shares = (
-                    _share([parts[part] for parts in tasks if part in parts]) for part in ("total", "policy", "value")
-                )
-                judged = (_judged(verdicts.get(rival)) for rival in ("linear", "best"))
-                rows.append((f"{title}, {group}", *shares, *judged))
+            if not tasks:
+                continue
+            judged = (_judged(verdicts.get(rival)) for rival in ("linear", "best"))
+            rows.append((f"{title}, {group}", *_shares(tasks.values()), *judged))
+            learned = {task: parts for task, parts in tasks.items() if task not in _best(answers, below=FAILED_BELOW)}
+            if learned and len(learned) < len(tasks):
+                rows.append(("… on tasks that some schedule learns", *_shares(learned.values()), "", ""))
     return Table(
         "In short",
         "Runs at a constant rate whose squared weight norm bounced, by part, with the exact 95 % interval; and "
-        "constant + final decay minus the other, the mean score over the tasks with its 95 % interval.",
+        "constant + final decay minus the other, the mean score over the tasks with its 95 % interval, from "
+        f"{MIN_SEEDS} pairs of runs a task on.",
         ("", "total bounced", "policy bounced", "value bounced", "against linear decay", "against the best arm"),
         rows,
     )
+
+
+def _of_group(answers: Answers, regularized: bool) -> dict[str, dict[str, Prevalence]]:
+    return {task: parts for task, parts in answers.prevalence.items() if (task in answers.regularized) == regularized}
+
+
+def _shares(tasks: Iterable[Mapping[str, Prevalence]]) -> Iterator[str]:
+    tasks = list(tasks)
+    return (_share([parts[part] for parts in tasks if part in parts]) for part in ("total", "policy", "value"))
+
+
+def _counted(tasks: Sequence[Mapping[str, Prevalence]], part: str) -> str:
+    found = [parts[part] for parts in tasks if part in parts]
+    return f"{sum(of_task.num_bounced for of_task in found):,} of {sum(of_task.num_runs for of_task in found):,}"
 
 
 def _share(found: Sequence[Prevalence]) -> str:
@@ -73,7 +125,9 @@ def _share(found: Sequence[Prevalence]) -> str:
 
 
 def _judged(comparison: Comparison | None) -> str:
-    return f"{comparison.overall.verdict}, {words.interval(comparison.overall.mean)}" if comparison else "–"
+    if comparison is None or comparison.overall.num_pairs < MIN_SEEDS:
+        return "–"
+    return f"{comparison.overall.verdict}, {words.interval(comparison.overall.mean)}"
 
 
 def in_words(main: Results) -> Iterator[str]:
@@ -91,7 +145,7 @@ def _layers_in_words(tasks: Mapping[str, Sequence[pd.DataFrame]]) -> str:
     found = {(task, layer): of_layer for task, layer, of_layer in _layers(tasks)}
     bounced = sum(of_layer.num_bounced for of_layer in found.values())
     all_ = sum(of_layer.num_runs for of_layer in found.values())
-    said = f"{bounced:,} of {all_:,} bounced (the ten largest of each run)"
+    said = f"{bounced:,} of {all_:,} bounced (up to ten a run, the largest)"
     if bounced:
         task, layer = max(found, key=lambda key: found[key].share.estimate)
         most = found[task, layer]
@@ -103,47 +157,85 @@ def _why_in_words(traces: Sequence[pd.DataFrame]) -> str:
     first, last = np.array([alignment(trace) for trace in traces]).T
     fell = first < -1
     again = f", of which {(fell & (last > -1)).sum():,} grew over the last third" if fell.any() else ""
+    by_part = ""
+    for part in ("policy", "value"):
+        firsts = [alignment(trace, part)[0] for trace in traces if _moved(trace, part)]
+        if firsts:
+            by_part += f", that of the {part} network in {sum(first < -1 for first in firsts):,} of {len(firsts):,}"
+    grown = _range(_growth(traces), "{:.2f}")
     return (
         "of Δ|w|² = |Δw|² + 2 w·Δw the second term outweighed the first over the first third of a run, so that the "
-        f"norm fell, in {fell.sum():,} of {len(traces):,} runs{again}; it was positive, so that nothing pulled the "
-        f"norm down, in {(first > 0).sum():,}. At the end |w|² was {_range(_growth(traces), '{:.2f}')} times "
-        "that at the start."
+        f"norm fell, in {fell.sum():,} of {len(traces):,} runs{again}{by_part}; it was positive, so that nothing "
+        f"pulled the norm down, in {(first > 0).sum():,}. At the end |w|² was {grown} times that at the start."
     )
+
+
+def _moved(trace: pd.DataFrame, part: str) -> bool:
+    return f"alignment_{part}" in trace and bool(trace[f"alignment_{part}"].notna().any())
+
+
+def _best(answers: Answers, below: float) -> dict[str, float]:
+    """Return, of each task on which every arm's mean score is below this, the best of them."""
+    best: dict[str, float] = {}
+    for tasks in answers.scores.values():
+        for task, scores in tasks.items():
+            best[task] = max(best.get(task, -np.inf), float(np.mean(list(scores.values()))))
+    return {task: score for task, score in best.items() if score < below}
 
 
 def unlearned(answers: Answers) -> Iterator[str]:
     """Yield what is to be known of tasks that no arm learns."""
-    arms: dict[str, dict[str, float]] = {}
-    for arm, tasks in answers.scores.items():
-        for task, scores in tasks.items():
-            arms.setdefault(task, {})[arm] = float(np.mean(list(scores.values())))
-    for task, means in arms.items():
-        if (best := max(means.values())) < FAILED_BELOW:
-            yield (
-                f"On {task} no schedule comes to half of the reference (the best mean score is {words.number(best)}): "
-                "what the norm does there is what it does in agents that do not learn, and schedules that all fail "
-                "look equal."
-            )
+    for task, best in _best(answers, below=FAILED_BELOW).items():
+        yield (
+            f"On {task} no schedule comes to half of the reference (the best mean score is {words.number(best)}): "
+            "what the norm does there is what it does in agents that do not learn, and schedules that all fail "
+            "look equal."
+        )
 
 
 def why(main: Results) -> Table:
     """What pushed and pulled the norm at a constant rate."""
     rows = []
     for task, traces in undisturbed(main, with_tasks(main.runs)).items():
-        shares = np.array([alignment(trace) for trace in traces])
-        ranges = [_range(values, "{:+.2f}") for values in shares.T]
-        rows.append((task, str(len(traces)), *ranges, _range(_growth(traces), "{:.2f}")))
+        for part in ("total", "policy", "value"):
+            found = [trace for trace in traces if _moved(trace, part)]
+            if found:
+                shares = np.array([alignment(trace, part) for trace in found])
+                ranges = [_range(values, "{:+.2f}") for values in shares.T]
+                rows.append((task, part, str(len(found)), *ranges, _range(_growth(found, part), "{:.2f}")))
     note = (
         "Of Δ|w|² = |Δw|² + 2 w·Δw between measurements, runs at a constant rate: the second term, alignment, as a "
         "multiple of the first, displacement, which always adds. At −1 the norm is at equilibrium, below it falls, "
         "above it grows; where it is positive nothing pulls the norm down. Median over runs, and lowest to highest."
     )
-    header = ("task", "runs", "first third", "last third", "|w|² at the end / start")
+    header = ("task", "part", "runs", "first third", "last third", "|w|² at the end / start")
     return Table("Why the norm moves as it does", note, header, rows)
 
 
-def _growth(traces: Sequence[pd.DataFrame]) -> np.ndarray:
-    return np.array([trace["total"].iloc[-1] / trace["total"].iloc[0] for trace in traces])
+def falls_and_rises(main: Results) -> Table:
+    """Bounces as the positive control counts them, and what came after the decay of the rule."""
+    rows = []
+    for task, traces in undisturbed(main, with_tasks(main.runs)).items():
+        for part in ("total", "policy", "value"):
+            norms = [trace[part].to_numpy() for trace in traces if trace[part].notna().any()]
+            found = [movement(of_run) for of_run in norms]
+            seen = [(m.trend[0] - 1, of_run) for m, of_run in zip(found, norms) if m.trend]
+            went_on = sum(of_run[at:].max() - of_run[at] > of_run[at] - of_run[: at + 1].min() for at, of_run in seen)
+            if any(m.bounced for m in found) or seen:
+                rows.append(
+                    (task, part, str(len(norms)), str(sum(m.bounced for m in found)), str(len(seen)), f"{went_on}")
+                )
+    note = (
+        "Where there were any: runs at a constant rate whose norm fell and rose significantly, each by at least "
+        f"{100 * SHALLOW:g} % of the lowest (what the positive control calls a bounce); runs that the rule “trend” "
+        "would decay, as the rise seems to level off; and of these, runs that rose by more afterwards than until then."
+    )
+    header = ("task", "part", "runs", "fell and rose", "bounced, by the rule", "of these, went on to rise")
+    return Table("Falls and rises", note, header, rows)
+
+
+def _growth(traces: Sequence[pd.DataFrame], part: str = "total") -> np.ndarray:
+    return np.array([trace[part].iloc[-1] / trace[part].iloc[0] for trace in traces])
 
 
 def _range(values: np.ndarray, form: str) -> str:
@@ -156,7 +248,8 @@ def layers(main: Results) -> Table:
     found = _layers(undisturbed(main, with_tasks(main.runs)))
     return Table(
         "Layers that bounced",
-        "Runs at a constant rate in which the rule “trend” sees a bounce of one of the ten largest layers.",
+        "Runs at a constant rate in which the rule “trend” sees a bounce of a layer, of up to ten a run, the largest. "
+        "The sum of a layer that falls and one that grows may bounce where neither does.",
         ("task", "layer", "runs that bounced"),
         [(task, layer, words.part(of_layer)) for task, layer, of_layer in found if of_layer.num_bounced],
     )
@@ -198,10 +291,35 @@ def decays_by_bounce(main: Results, answers: Answers) -> Table:
             rows.append((label, f"{bounced.sum()} of {len(bounced)}", *amounts, verdict))
     note = (
         "The arm abel is constant + final decay, and a decay after every bounce that it sees: in how many of its runs "
-        "there was one, and the difference of the score, abel minus constant + final decay, with 95 % intervals."
+        "there was one, and the difference of the score, abel minus constant + final decay, with 95 % intervals. "
+        "Undecided is also what so few pairs say little about."
     )
     header = ("task", "runs with a decay by a bounce", "mean", "IQM", "verdict")
     return Table("What the decays by a bounce cost or bring", note, header, rows)
+
+
+def single_decays(answers: Answers) -> Table:
+    """What the final decay brings by itself, and what Algorithm 1 costs beside it."""
+    rows = []
+    for group, regularized in GROUPS.items():
+        for arm, other in ((CANDIDATE, UNDISTURBED), (LITERAL, CANDIDATE)):
+            pair = {
+                name: {task: scores for task, scores in tasks.items() if (task in answers.regularized) == regularized}
+                for name, tasks in answers.scores.items()
+                if name in (arm, other)
+            }
+            if len(pair) < 2 or not any(set(pair[arm][t]) & set(pair[other].get(t, ())) for t in pair[arm]):
+                continue
+            found = compare(pair, arm, other, np.random.default_rng(SEED))
+            for label, judged in [(f"all, {group}", found.overall), *found.tasks.items()]:
+                amounts = words.interval(judged.mean), words.interval(judged.iqm)
+                rows.append((label, f"{arm} − {other}", str(judged.num_pairs), *amounts, judged.verdict))
+    note = (
+        "Differences of the score with 95 % intervals: what the final decay alone costs or brings, and what the decays "
+        "of the literal Algorithm 1 do beside it."
+    )
+    header = ("task", "difference", "pairs", "mean", "IQM", "verdict")
+    return Table("What the final decay and the literal rule bring", note, header, rows)
 
 
 def beside(main: Results) -> Table:
@@ -215,7 +333,7 @@ def beside(main: Results) -> Table:
             rows.append((str(task), " / ".join(str(len(r)) for r in returns), *map(_with_error, returns)))
     note = (
         "Final returns: mean, here with its standard error. What the paper calls a complex schedule is linear decay, "
-        "and a simple one constant + final decay."
+        f"and a simple one constant + final decay. {PAPER_NOTE}"
     )
     return Table("Beside the paper's Table 2", note, ("task", "runs", "linear", "constant+final"), rows)
 

@@ -58,7 +58,12 @@ def test_the_plan():
     assert len({run.seed for run in main}) >= 10
     assert {run.arm for run in main} == set(control_plan.ARMS)
     assert {run.learning_rate for run in main if run.arm != "simple"} == set(control_plan.LEARNING_RATES)
-    assert {run.decay_factor for run in main} == {0.1, 0.2, 0.5}
+    for setting in control_plan.SETTINGS:
+        of_setting = [run for run in main if (run.l2, run.learning_rate) == setting]
+        factors = {arm: {run.decay_factor for run in of_setting if run.arm == arm} for arm in control_plan.ARMS}
+        assert factors.pop("simple") == {0.1, 0.2, 0.5, 0.01}
+        assert factors.pop("cosine") == {0.1}
+        assert set(map(frozenset, factors.values())) == {frozenset({0.1, 0.2, 0.5})}
 
 
 def test_tune_takes_the_best_mean_and_of_equal_ones_the_first():
@@ -217,9 +222,9 @@ def test_movement_of_a_bounce_and_of_growth():
     bounce = movement(50 + abs(epochs - 30) + np.sin(7.0 * epochs) / 9)
     assert (bounce.bounced, bounce.minimum) == (True, 30)
     growth = movement(50 + epochs + np.sin(7.0 * epochs) / 9)
-    assert (growth.bounced, growth.trend) == (False, ())
+    assert (growth.bounced, growth.trend, growth.falling) == (False, (), False)
     fall = movement(500 - epochs + np.sin(7.0 * epochs) / 9)
-    assert (fall.bounced, fall.trend) == (False, ())
+    assert (fall.bounced, fall.trend, fall.falling) == (False, (), True)
     dip = movement(50 + abs(epochs - 30) / 1000)
     assert (dip.significant, dip.bounced) == (True, False)
     assert dip.depth == pytest.approx(29 / 50_000)
@@ -235,7 +240,13 @@ def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error()
 
 @pytest.mark.parametrize(
     ("ends", "word"),
-    [((0.002, 0.008), "equal"), ((0.002, 0.02), "better"), ((-0.03, -0.001), "worse"), ((-0.02, 0.02), "open")],
+    [
+        ((0.002, 0.008), "equal"),
+        ((0.002, 0.02), "better"),
+        ((-0.03, -0.001), "worse"),
+        ((-0.02, 0.02), "open"),
+        ((0, 0), "same"),
+    ],
 )
 def test_verdict(ends, word):
     assert verdict(Interval(sum(ends) / 2, *ends)) == word
@@ -267,6 +278,8 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
         in found["complex schedules help where the norm bounces"].numbers
     )
     assert found["complex schedules do not help where it does not bounce"].found == "appears"
+    assert found["what helps is the place of the decays, not the lower rate at the end"].found == "appears"
+    assert "0 of 4 comparisons are with a schedule that trained otherwise" in page
     assert found["ABEL (trend) is as good as the tuned step"].found == "appears"
     for picture in re.findall(r"\]\((control_\w+\.png)\)", page):
         assert (tmp_path / picture).stat().st_size > 10_000

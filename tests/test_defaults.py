@@ -39,14 +39,15 @@ def test_controls_are_those_that_bounce(tmp_path):
     shapes = {"bounces": [*fall, *np.linspace(100, 200, 50)], "falls": [*fall, *np.linspace(100, 50, 50)]}
     rates = [0.1] * 90 + [0.01] * 10
     runs, traces = [], []
-    for arm, l2, shape in (
-        ("simple", 0.1, "bounces"),
-        ("simple", 0.1, "falls"),
-        ("cosine", 0.1, "bounces"),
-        ("simple", 0, "bounces"),
+    for arm, l2, shape, factor in (
+        ("simple", 0.1, "bounces", 0.1),
+        ("simple", 0.1, "bounces", 0.5),
+        ("simple", 0.1, "falls", 0.1),
+        ("cosine", 0.1, "bounces", 0.1),
+        ("simple", 0, "bounces", 0.1),
     ):
-        run_id = f"{arm} {l2} {shape}"
-        runs.append({"run_id": run_id, "arm": arm, "l2": l2})
+        run_id = f"{arm} {l2} {shape} {factor}"
+        runs.append({"run_id": run_id, "arm": arm, "l2": l2, "decay_factor": factor})
         traces.append(pd.DataFrame({"total": shapes[shape], "learning_rate": rates}).assign(run_id=run_id))
     pd.DataFrame(runs).to_parquet(tmp_path / "control_runs.parquet")
     pd.concat(traces).to_parquet(tmp_path / "control_traces.parquet")
@@ -56,7 +57,7 @@ def test_controls_are_those_that_bounce(tmp_path):
 
 def test_a_row():
     rising = [100.0 + np.arange(100)] * 4
-    on = Material(rising, [(bounce(), MINIMUM)], [np.arange(500.0)], [bounce()])
+    on = Material([rising[:3], rising[3:]], [(bounce(), MINIMUM)], [np.arange(500.0)], [bounce()])
     name, *figures = measure(DEFAULT, on)
     assert name == "window 10, z 3.7, strides 1, 2, 3, 4 (default)"
-    assert figures == ["0.000", "0 % [0, 60]", "1.00", "1.00", "1.00", "1.00", "0.00", "1.00"]
+    assert figures == ["0.000", "0 % [0, 84]", "1.00", "1.00", "1.00", "1.00", "0.00", "1.00"]

@@ -165,7 +165,7 @@ def test_bounces_are_counted_on_the_constant_arm_alone(pair):
     }
     said = " ".join(write_report(pair).answers["Does the weight norm bounce?"])
     assert "bounced in 1 of 10 runs" in said
-    assert "By part: policy 1 of 10 (10 % [0, 45]), value 0 of 10 (0 % [0, 31])." in said
+    assert "By part: policy 1 of 10 (10 % [0, 45]), on PPO Task-v1 (1 of 10); value 0 of 10 (0 % [0, 31])." in said
 
 
 def test_what_the_literal_rule_costs_is_said_where_runs_were_trained_by_it(pair):
@@ -186,9 +186,9 @@ def test_unequal_numbers_of_seeds_are_said_where_the_arms_stand_side_by_side(pai
     def note() -> str:
         return next(table.note for table in write_report(pair).tables if table.title.startswith("All tasks"))
 
-    assert "unequal" not in note()
+    assert "Not every" not in note()
     make_run(pair, "PPO", "Task-v1", "linear", 99, np.random.default_rng(1))
-    assert "unequal numbers of seeds" in note()
+    assert "Not every arm has the same tasks and seeds" in note()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,17 @@ from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study_report import PAGE, split, write_page
-from benchmarks.study_tables import alignment, decays_by_bounce, in_short, in_words, unlearned
+from benchmarks.study_tables import (
+    alignment,
+    decays_by_bounce,
+    falls_and_rises,
+    headlines,
+    in_short,
+    in_words,
+    single_decays,
+    unlearned,
+    why,
+)
 from benchmarks.synthetic import make_run
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
@@ -158,13 +168,74 @@ def moving(folder, first, last):
 
 
 def test_why_and_by_layer_in_words(tmp_path):
-    by_layer, why = in_words(moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5]))
+    by_layer, movement = in_words(moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5]))
     assert by_layer == (
-        "Without regularization, by layer: 2 of 6 bounced (the ten largest of each run); "
+        "Without regularization, by layer: 2 of 6 bounced (up to ten a run, the largest); "
         "most often deep of PPO A-v1, in 2 of 3 runs."
     )
-    assert "norm fell, in 2 of 3 runs, of which 1 grew over the last third; it was positive" in why
-    assert "nothing pulled the norm down, in 1. At the end" in why
+    assert "norm fell, in 2 of 3 runs, of which 1 grew over the last third; it was positive" in movement
+    assert "nothing pulled the norm down, in 1. At the end" in movement
+
+
+def test_why_by_part(tmp_path):
+    results = moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5])
+    of_part = {"displacement_value": 2.0, "alignment_value": -2.0}
+    rows = why(Results(results.runs, results.evaluations, results.traces.assign(**of_part))).rows
+    assert [row[:3] for row in rows] == [("PPO A-v1", "total", "3"), ("PPO A-v1", "value", "3")]
+    assert rows[0][3:5] == ("−3.00 (−3.00 to +2.00)", "+0.50 (−2.00 to +0.50)")
+    assert rows[1][3:5] == ("−1.00 (−1.00 to −1.00)", "−1.00 (−1.00 to −1.00)")
+
+
+def test_falls_and_rises(tmp_path):
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        make_run(tmp_path, "PPO", "A-v1", "constant", seed, rng)
+    results = read_results(tmp_path)
+    x = np.arange(100.0)
+    paused = np.select([x < 30, x < 50, x < 65], [30 - x, x - 30, 20], x - 45)  # 30 -> 0 -> 20 -> 20 -> 54
+    norms = [100 + paused, 100 + np.where(x < 40, 40 - x, np.minimum(x - 40, 30)), 100 + x]
+    traces = [
+        trace.assign(total=of_run + 0.05 * rng.normal(size=100), policy=1.0, value=1.0)
+        for (_, trace), of_run in zip(results.traces.groupby("run_id"), norms)
+    ]
+    table = falls_and_rises(Results(results.runs, results.evaluations, pd.concat(traces)))
+    assert table.rows == [("PPO A-v1", "total", "3", "2", "2", "1")]
+
+
+def scored(folder, env_id, scores):
+    """Six runs of each arm, whose normalised scores are these plus a hundredth of the seed."""
+    rng = np.random.default_rng(0)
+    for arm, score in scores.items():
+        for seed in range(6):
+            make_run(folder, "PPO", env_id, arm, seed, rng)
+            path = folder / f"PPO_{env_id}_{arm}_seed{seed}" / "run.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": 100 * score + seed}))
+
+
+def test_what_single_decays_bring(tmp_path):
+    scored(tmp_path, "A-v1", {"constant": 0.5, "constant+final": 0.8, "abel-paper": 0.6})
+    rows = single_decays(answer(read_results(tmp_path))).rows
+    assert [row[1:4] for row in rows if row[0] == "PPO A-v1"] == [
+        ("constant+final − constant", "6", "0.30 [0.30, 0.30]"),
+        ("abel-paper − constant+final", "6", "−0.20 [−0.20, −0.20]"),
+    ]
+    assert rows[0][-1] == "different"
+
+
+def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_path):
+    scored(tmp_path, "A-v1", {"constant": 0.5, "linear": 0.7, "constant+final": 0.8})
+    scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
+    answers = answer(read_results(tmp_path))
+    bounce, suffices = headlines({"Made up": answers})
+    assert bounce == (
+        "Without regularization the total weight norm bounced in 0 of 12 runs, on tasks that some schedule learns in "
+        "0 of 6 (policy network: 0 of 6; value network: 0 of 6)."
+    )
+    assert "Made up, without regularization: different, 0.05 [0.05, 0.05]" in suffices
+    assert [row[:2] for row in in_short({"Made up": answers}).rows] == [
+        ("Made up, without regularization", "0 of 12: 0 % [0, 26]"),
+        ("… on tasks that some schedule learns", "0 of 6: 0 % [0, 46]"),
+    ]
 
 
 def test_both_answers_in_short(tmp_path):

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.plan import ARMS
-from benchmarks.report.answers import SEED, UNDISTURBED, Answers, at_standard, with_tasks
+from benchmarks.report.answers import PARTS, SEED, UNDISTURBED, Answers, at_standard, with_tasks
 from benchmarks.results import Results, decays_of
 from benchmarks.statistics import draw_counts, performance_profile, quantiles, widened
 
@@ -33,6 +33,12 @@ COLORS = dict(
     zip(ARMS, ("#444444", "#1f77b4", "#17becf", "#9467bd", "#d62728", "#e377c2", "#2ca02c", "#bcbd22", "#ff7f0e"))
 )
 PART_COLORS = {"total": "#444444", "policy": "#1f77b4", "value": "#d62728", "shared": "#9467bd"}
+NORMS = {
+    "total": "|w|², total",
+    "policy": "|w|², policy network",
+    "value": "|w|², value network",
+    "shared": "|w|², shared layers",
+}
 RESAMPLES = 500
 MOST_LINES = 10
 """Lines of single runs in a panel; more hide each other."""
@@ -100,7 +106,7 @@ def _differences(answers: Answers) -> Picture:
     for group, comparisons in answers.sufficiency.items():
         for kind, comparison in comparisons.items():
             against = "linear" if kind == "linear" else "the best arm"
-            verdicts = [*comparison.tasks.items(), (f"ALL {group}", comparison.overall)]
+            verdicts = [(f"ALL {group}", comparison.overall), *comparison.tasks.items()]
             rows += [(f"{task}  –  {against}", verdict) for task, verdict in verdicts]
     figure, axes = plt.subplots(figsize=(8.5, 1.2 + 0.27 * max(2, len(rows))))
     margin = next((c.margin for pair in answers.sufficiency.values() for c in pair.values()), 0.05)
@@ -118,6 +124,8 @@ def _differences(answers: Answers) -> Picture:
             label = {"o": "mean", "s": "IQM"}[marker] if y == 0 else None
             axes.plot(value.estimate, y + offset, marker, color=color, ms=4, ls="none", label=label)
     axes.set(yticks=range(len(rows)), yticklabels=[label for label, _ in reversed(rows)], xlim=(-limit, limit))
+    for text in axes.get_yticklabels():
+        text.set_fontweight("bold" if text.get_text().startswith("ALL") else "normal")
     axes.set_xlabel("← worse     constant+final minus the other, normalised score     better →")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     return _picture(
@@ -149,8 +157,9 @@ def _task(
     evaluations: Mapping[str, pd.DataFrame],
     traces: Mapping[str, pd.DataFrame],
 ) -> Picture:
-    parts = [part for part in ("policy", "value", "shared") if any(_has(traces, r, part) for r in runs["run_id"])]
-    figure, panels = plt.subplots(1, 2 + len(parts), figsize=(4.2 + 2.4 * len(parts), 2.8), squeeze=False)
+    parts = [part for part in PARTS if any(_has(traces, r, part) for r in runs["run_id"])]
+    parts = parts if len(parts) > 2 else parts[-1:]  # a single network is the total
+    figure, panels = plt.subplots(1, 2 + len(parts), figsize=(3.8 + 2.2 * len(parts), 2.8), squeeze=False)
     curve, rate, *norms = panels[0]
     for arm in _in_order(runs["arm"].unique()):
         of_arm = [evaluations[run_id] for run_id in runs.loc[runs["arm"] == arm, "run_id"] if run_id in evaluations]
@@ -162,15 +171,15 @@ def _task(
     for axes, part in zip(norms, parts):
         for arm in (UNDISTURBED, "abel"):
             _norms(axes, runs[runs["arm"] == arm].head(MOST_LINES), traces, part, arm)
-        axes.set(
-            title=f"|w|² of the {part} network" if part != "shared" else "|w|² of shared layers", xlabel="timesteps"
-        )
+        axes.set(title=NORMS[part], xlabel="timesteps")
         axes.ticklabel_format(axis="y", useOffset=False)
     for axes in panels[0]:
         axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 4))
     figure.suptitle(task, fontweight="bold")
     _legend(figure, panels.ravel())
-    caption = f"{task}: mean return with its 95 % band, learning rate, and weight norms of single runs."
+    caption = (
+        f"{task}: mean return with its 95 % band, learning rate, and weight norms of single runs (constant and abel)."
+    )
     return _picture(name, caption, figure)
 
 

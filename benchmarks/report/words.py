@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from benchmarks.equivalence import Comparison, Verdict
 from benchmarks.report.answers import CANDIDATE, GROUPS, PARTS, Answers, Prevalence
@@ -49,14 +49,9 @@ def bounce(answers: Answers) -> Iterator[str]:
         runs = sum(parts["total"].num_runs for parts in tasks.values())
         bounced = sum(parts["total"].num_bounced for parts in tasks.values())
         share = exact_binomial_interval(bounced, runs)
-        where = [
-            f"{task} ({parts['total'].num_bounced} of {parts['total'].num_runs})"
-            for task, parts in tasks.items()
-            if parts["total"].num_bounced
-        ]
         yield (
             f"{label}: the total weight norm bounced in {bounced:,} of {runs:,} runs at a constant rate "
-            f"({percent(share)})" + (f", on {'; '.join(where)}." if where else ".") + _parts(tasks.values())
+            f"({percent(share)}){_where(tasks, 'total')}.{_parts(tasks)}"
         )
         literal = sum(round(parts["total"].literal.estimate * parts["total"].num_runs) for parts in tasks.values())
         group = next(group for group, regularized in GROUPS.items() if regularized == wanted)
@@ -66,14 +61,24 @@ def bounce(answers: Answers) -> Iterator[str]:
         )
 
 
-def _parts(tasks: Iterable[Mapping[str, Prevalence]]) -> str:
+def _parts(tasks: Mapping[str, Mapping[str, Prevalence]]) -> str:
     counts = []
     for name in PARTS[1:]:
-        found = [parts[name] for parts in tasks if name in parts]
+        found = [parts[name] for parts in tasks.values() if name in parts]
         if found:
             bounced, runs = sum(f.num_bounced for f in found), sum(f.num_runs for f in found)
-            counts.append(f"{name} {bounced:,} of {runs:,} ({percent(exact_binomial_interval(bounced, runs))})")
-    return f" By part: {', '.join(counts)}." if counts else ""
+            share = percent(exact_binomial_interval(bounced, runs))
+            counts.append(f"{name} {bounced:,} of {runs:,} ({share}){_where(tasks, name)}")
+    return f" By part: {'; '.join(counts)}." if counts else ""
+
+
+def _where(tasks: Mapping[str, Mapping[str, Prevalence]], name: str) -> str:
+    where = [
+        f"{task} ({parts[name].num_bounced} of {parts[name].num_runs})"
+        for task, parts in tasks.items()
+        if name in parts and parts[name].num_bounced
+    ]
+    return f", on {', '.join(where)}" if where else ""
 
 
 def _cost(comparison: Comparison) -> str:
