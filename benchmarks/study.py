@@ -75,6 +75,9 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
             for decay in ((), (("adamw",), (10.0,)))
         ),
         "games": _by_seed(Block("PPO", (env_id,), timesteps, MAIN, FIVE) for env_id, timesteps in GAMES.items()),
+        "offpolicy, other arms": _by_seed(
+            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
+        ),
         "robust": _by_seed(
             block
             for env_id in WITH_DECAY
@@ -90,9 +93,6 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
                     final_decay_at=(0.7, 0.85, 0.95),
                 ),
             )
-        ),
-        "offpolicy, other arms": _by_seed(
-            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
         ),
         "lander, tuning": _tuning(LANDER),
         "lander": _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL),

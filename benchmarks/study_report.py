@@ -14,6 +14,7 @@ from benchmarks.results import Results
 from benchmarks.study import choose, progress, stages
 from benchmarks.study_tables import (
     beside,
+    candidate,
     decays_by_bounce,
     falls_and_rises,
     headlines,
@@ -97,7 +98,8 @@ def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter
         beside(main),
     ]
     made = [replace(table, title=f"{title}: {table.title}") for table in made]
-    return Chapter(title, answers, list(in_words(main)), drawn, made)
+    movement = [*in_words(main), *candidate(main, answers)]
+    return Chapter(title, answers, movement, drawn, made)
 
 
 def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:

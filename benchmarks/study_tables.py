@@ -69,7 +69,7 @@ def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
                 found = learned
             yield f"{said} (policy network: {_counted(found, 'policy')}; value network: {_counted(found, 'value')})."
     judged = [
-        f"{title}, {group}: {_judged(comparisons['linear'])}"
+        f"{_named(title, group, answers)}: {_judged(comparisons['linear'])}"
         for title, answers in chapters.items()
         for group, comparisons in answers.sufficiency.items()
         if "linear" in comparisons and _judged(comparisons["linear"]) != "–"
@@ -91,7 +91,7 @@ def in_short(chapters: Mapping[str, Answers]) -> Table:
             if not tasks:
                 continue
             judged = (_judged(verdicts.get(rival)) for rival in ("linear", "best"))
-            rows.append((f"{title}, {group}", *_shares(tasks.values()), *judged))
+            rows.append((_named(title, group, answers), *_shares(tasks.values()), *judged))
             learned = {task: parts for task, parts in tasks.items() if task not in _best(answers, below=FAILED_BELOW)}
             if learned and len(learned) < len(tasks):
                 rows.append(("… on tasks that some schedule learns", *_shares(learned.values()), "", ""))
@@ -103,6 +103,11 @@ def in_short(chapters: Mapping[str, Answers]) -> Table:
         ("", "total bounced", "policy bounced", "value bounced", "against linear decay", "against the best arm"),
         rows,
     )
+
+
+def _named(title: str, group: str, answers: Answers) -> str:
+    hopeless = _of_group(answers, GROUPS[group]).keys() <= _best(answers, below=FAILED_BELOW).keys()
+    return f"{title}, {group}" + (" (which no schedule learns)" if hopeless else "")
 
 
 def _of_group(answers: Answers, regularized: bool) -> dict[str, dict[str, Prevalence]]:
@@ -139,6 +144,18 @@ def in_words(main: Results) -> Iterator[str]:
             label = group[0].upper() + group[1:]
             yield f"{label}, by layer: {_layers_in_words(tasks)}."
             yield f"{label}, why: {_why_in_words([trace for traces in tasks.values() for trace in traces])}"
+
+
+def candidate(main: Results, answers: Answers) -> Iterator[str]:
+    """Yield, by task, whether the candidate for a bounce did: CrossQ's batch renormalisation with weight decay."""
+    runs = with_tasks(main.runs)
+    for task, traces in undisturbed(main, runs[runs["regularized"] & (runs["agent"] == "CrossQ")]).items():
+        parts = [
+            f"|w|² of the {part} in {found.num_bounced} of {found.num_runs} runs (at the end "
+            f"{_range(_growth(traces, part), '{:.2f}')} times that at the start)"
+            for part, found in answers.prevalence[task].items()
+        ]
+        yield f"The candidate for a bounce, batch renormalisation with weight decay, {task}: {'; '.join(parts)}."
 
 
 def _layers_in_words(tasks: Mapping[str, Sequence[pd.DataFrame]]) -> str:

@@ -15,6 +15,7 @@ from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study_report import PAGE, split, write_page
 from benchmarks.study_tables import (
     alignment,
+    candidate,
     decays_by_bounce,
     falls_and_rises,
     headlines,
@@ -177,6 +178,22 @@ def test_why_and_by_layer_in_words(tmp_path):
     assert "nothing pulled the norm down, in 1. At the end" in movement
 
 
+def test_the_candidate_is_crossq_with_weight_decay(tmp_path):
+    rng = np.random.default_rng(0)
+    for agent, changes in {"CrossQ": {"regularization": "adamw", "strength": 10.0}, "SAC": {}}.items():
+        for seed in range(2):
+            path = tmp_path / f"{agent}_A-v1_constant_seed{seed}" / "run.json"
+            make_run(tmp_path, agent, "A-v1", "constant", seed, rng)
+            path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    results = read_results(tmp_path)
+    results = Results(results.runs, results.evaluations, results.traces.assign(total=1 + results.traces.index % 100))
+    (said,) = candidate(results, answer(results))
+    assert said.startswith(
+        "The candidate for a bounce, batch renormalisation with weight decay, CrossQ A-v1, adamw 10: "
+    )
+    assert "|w|² of the total in 0 of 2 runs (at the end 100.00 (100.00 to 100.00) times that at the start)" in said
+
+
 def test_why_by_part(tmp_path):
     results = moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5])
     of_part = {"displacement_value": 2.0, "alignment_value": -2.0}
@@ -235,6 +252,15 @@ def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_pat
     assert [row[:2] for row in in_short({"Made up": answers}).rows] == [
         ("Made up, without regularization", "0 of 12: 0 % [0, 26]"),
         ("… on tasks that some schedule learns", "0 of 6: 0 % [0, 46]"),
+    ]
+
+
+def test_tasks_of_which_none_is_learned_are_marked(tmp_path):
+    scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
+    answers = answer(read_results(tmp_path))
+    assert "Made up, without regularization (which no schedule learns): " in " ".join(headlines({"Made up": answers}))
+    assert [row[0] for row in in_short({"Made up": answers}).rows] == [
+        "Made up, without regularization (which no schedule learns)"
     ]
 
 
