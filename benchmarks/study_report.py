@@ -162,7 +162,11 @@ def _limits(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "alone was tried. Algorithm 1 was not trained with weight decay. Intervals are not corrected for how many "
         "there are."
     )
-    yield "A bounce is what the rule “trend” takes for one; its recall on slow bounces under strong noise is below 1."
+    yield (
+        "A bounce is what the rule “trend” takes for one. Its recall on slow bounces under strong noise is below 1, "
+        "and it does not see a fall of fewer than 10 measurements, a tenth of a run (the total of SAC with weight "
+        "decay falls so)."
+    )
 
 
 def _progress(results: Results) -> Table:

@@ -151,7 +151,7 @@ def candidate(main: Results, answers: Answers) -> Iterator[str]:
     runs = with_tasks(main.runs)
     for task, traces in undisturbed(main, runs[runs["regularized"] & (runs["agent"] == "CrossQ")]).items():
         parts = [
-            f"|w|² of the {part} in {found.num_bounced} of {found.num_runs} runs (at the end "
+            f"|w|² of the {part} bounced in {found.num_bounced} of {found.num_runs} runs (at the end "
             f"{_range(_growth(traces, part), '{:.2f}')} times that at the start)"
             for part, found in answers.prevalence[task].items()
         ]
