@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -27,6 +26,7 @@ import pandas as pd
 
 from benchmarks.control_plan import SETTINGS, Run, main_runs, tune, tuning_runs
 from benchmarks.cost import in_words
+from benchmarks.results import write_table
 
 OUT = Path("results/control")
 SAVED = Path(__file__).parent.parent / "docs" / "results"
@@ -89,15 +89,9 @@ def save(out: Path, folder: Path) -> int:
     numbers = {name: "int16" if name == "epoch" else "float32" for name in trace if name != "run_id"}
     folder.mkdir(parents=True, exist_ok=True)
     columns = ["run_id", *numbers]
-    _write(trace[columns].astype(numbers).reset_index(drop=True), folder / TRACES)
-    _write(table, folder / RUNS)
+    write_table(trace[columns].astype(numbers).reset_index(drop=True), folder / TRACES)
+    write_table(table, folder / RUNS)
     return len(table)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    table.to_parquet(aside, index=False, compression="zstd")
-    os.replace(aside, path)
 
 
 def tuned_places(runs: pd.DataFrame) -> dict[tuple[float, float], float] | None:

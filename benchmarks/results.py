@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +115,14 @@ def write_parquet(results: Results, folder: Path) -> None:
     """Write runs, evaluations and traces, a file each."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        getattr(results, name).to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
+        write_table(getattr(results, name), folder / f"{name}.parquet")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a parquet file that is whole at any time: another process may be reading it."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    table.to_parquet(aside, index=False, compression="zstd")
+    os.replace(aside, path)
 
 
 def read_parquet(folder: Path) -> Results:

@@ -116,6 +116,19 @@ def test_saving_again_changes_nothing(made_up):
     assert [path.read_bytes() for path in sorted((made_up / "archive").iterdir())] == before
 
 
+def test_a_torn_save_leaves_the_files_as_they_were(made_up, monkeypatch):
+    whole = study.known(made_up / "out", made_up / "archive")
+
+    def torn(table, path, **options):
+        Path(path).write_bytes(b"PAR1")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", torn)
+    with pytest.raises(OSError, match="no space left"):
+        study.save(whole, made_up / "archive")
+    assert len(read_parquet(made_up / "archive").runs) == 1
+
+
 def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
     first, second, third = (Run("PPO", "CartPole-v1", 1024, "constant", seed) for seed in range(3))
     launched = []
