@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,14 @@ SCHEDULED = MAIN[1:]
 FIVE, TEN = tuple(range(5)), tuple(range(10))
 
 QUICK = {"CartPole-v1": 30_000, "Acrobot-v1": 55_000, "Pendulum-v1": 55_000}
-LANDER = {"LunarLander-v3": 110_000}
+LANDER = {"LunarLander-v3": 104_000}
 CLASSIC = QUICK | LANDER
 WITH_DECAY = ("CartPole-v1", "Acrobot-v1")
 OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 4_000, ("CrossQ", "Pendulum-v1"): 4_000}
 GAMES = {"MinAtar/Breakout-v1": 110_000, "MinAtar/SpaceInvaders-v1": 110_000}
+
+FEWER_EVALUATIONS = {"LunarLander-v3": 10}
+"""Where they take long; they change no training."""
 
 Choice = Mapping[tuple[str, str], float]
 """(environment, arm) -> multiplier of the base rate, chosen on the tuning seeds."""
@@ -59,9 +63,10 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
 
     A stage that follows a tuning has no runs of an arm whose multiplier is not chosen yet.
     """
+    classic = _classic(choice, QUICK, TEN, ARMS)
     return {
         "tuning": _tuning(QUICK),
-        "classic": _classic(choice, QUICK, TEN, ARMS),
+        "classic": classic,
         "decay": _by_seed(
             Block("PPO", (env_id,), QUICK[env_id], (arm,), TEN, ("adamw",), (1.0, 10.0), (choice[env_id, arm],))
             for env_id in WITH_DECAY
@@ -78,22 +83,7 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
         "offpolicy, other arms": _by_seed(
             Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
         ),
-        "robust": _by_seed(
-            block
-            for env_id in WITH_DECAY
-            for block in (
-                Block("PPO", (env_id,), QUICK[env_id], MAIN, FIVE, rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0)),
-                Block(
-                    "PPO",
-                    (env_id,),
-                    QUICK[env_id],
-                    ("constant+final", "abel"),
-                    FIVE,
-                    decay_factor=(0.1, 0.2, 0.5),
-                    final_decay_at=(0.7, 0.85, 0.95),
-                ),
-            )
-        ),
+        "robust": [_evaluated_once(run, unless=classic) for run in _robust()],
         "lander, tuning": _tuning(LANDER),
         "lander": _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL),
         "offpolicy, more weight decay": _by_seed(
@@ -109,14 +99,42 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
 
 def _tuning(tasks: Mapping[str, int]) -> list[Run]:
     return _by_seed(
-        Block("PPO", (env_id,), timesteps, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS)
+        _block(env_id, timesteps, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS)
         for env_id, timesteps in tasks.items()
     )
 
 
+def _robust() -> list[Run]:
+    return _by_seed(
+        block
+        for env_id in WITH_DECAY
+        for block in (
+            _block(env_id, QUICK[env_id], MAIN, FIVE, rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0)),
+            _block(
+                env_id,
+                QUICK[env_id],
+                ("constant+final", "abel"),
+                FIVE,
+                decay_factor=(0.1, 0.2, 0.5),
+                final_decay_at=(0.7, 0.85, 0.95),
+            ),
+        )
+    )
+
+
+def _evaluated_once(run: Run, unless: Sequence[Run]) -> Run:
+    # A third of such a run was evaluations on the way, of which the sensitivity has no use.
+    return run if run in unless else replace(run, evaluations=1)
+
+
+def _block(env_id: str, timesteps: int, arms: Sequence[str], seeds: tuple[int, ...], **axes: Any) -> Block:
+    evaluations = FEWER_EVALUATIONS.get(env_id, Block.evaluations)
+    return Block("PPO", (env_id,), timesteps, tuple(arms), seeds, evaluations=evaluations, **axes)
+
+
 def _classic(choice: Choice, tasks: Mapping[str, int], seeds: tuple[int, ...], arms: Sequence[str]) -> list[Run]:
     return _by_seed(
-        Block("PPO", (env_id,), timesteps, (arm,), seeds, rate_multiplier=(choice[env_id, arm],))
+        _block(env_id, timesteps, (arm,), seeds, rate_multiplier=(choice[env_id, arm],))
         for env_id, timesteps in tasks.items()
         for arm in arms
         if (env_id, arm) in choice
