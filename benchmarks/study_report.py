@@ -12,6 +12,7 @@ from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
 from benchmarks.study import choose, progress, stages
+from benchmarks.study_settings import over_settings, settings_in_words
 from benchmarks.study_tables import (
     beside,
     candidate,
@@ -51,6 +52,7 @@ class Chapter:
     title: str
     answers: Answers
     movement: list[str]
+    settings: list[str]
     pictures: list[Picture]
     tables: list[Table]
 
@@ -95,11 +97,12 @@ def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter
         why(main),
         single_decays(answers),
         decays_by_bounce(main, answers),
+        over_settings(robust),
         beside(main),
     ]
     made = [replace(table, title=f"{title}: {table.title}") for table in made]
     movement = [*in_words(main), *candidate(main, answers)]
-    return Chapter(title, answers, movement, drawn, made)
+    return Chapter(title, answers, movement, [*settings_in_words(robust)], drawn, made)
 
 
 def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
@@ -121,7 +124,7 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         yield markdown(short)
     for question, sentences in (
         (QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
-        (QUESTIONS[1], lambda chapter: words.sufficiency(chapter.answers)),
+        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.settings)),
     ):
         yield f"## {question}\n"
         if not chapters:

@@ -13,6 +13,7 @@ from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study_report import PAGE, split, write_page
+from benchmarks.study_settings import over_settings, settings_in_words
 from benchmarks.study_tables import (
     alignment,
     candidate,
@@ -43,6 +44,14 @@ def test_the_plan_has_the_runs_of_the_code():
 def test_tuning_seeds_are_used_for_nothing_else():
     for name, runs in study.stages(ALL).items():
         assert {run.seed for run in runs}.isdisjoint(study.TUNING_SEEDS) != name.endswith("tuning")
+
+
+def test_runs_of_the_robust_stage_are_shared_or_evaluated_at_their_end_alone():
+    stages = study.stages(ALL)
+    shared = [run for run in stages["robust"] if run in stages["classic"]]
+    assert len(shared) == 2 * 4 * 5  # two tasks, four arms at the standard setting, five seeds
+    assert {run.evaluations for run in shared} == {20}
+    assert {run.evaluations for run in stages["robust"] if run not in shared} == {1}
 
 
 def test_every_run_measures_a_hundred_times():
@@ -326,6 +335,36 @@ def test_what_decays_by_a_bounce_bring(tmp_path):
     assert rows["all, without regularization"][:1] == ("2 of 12",)
     assert rows["all, without regularization"][1].startswith("0.02 ")
     assert rows["PPO B-v1"][-1] == "undecided"
+
+
+def test_over_settings(tmp_path):
+    rng = np.random.default_rng(0)
+    # At three times the rate linear decay costs 0.3; abel decays after a bounce in one run of ten and gains 0.1.
+    for arm in ("linear", "constant+final", "abel"):
+        for seed in range(10):
+            make_run(tmp_path, "PPO", "A-v1", arm, seed, rng)
+            path = tmp_path / f"PPO_A-v1_{arm}_seed{seed}" / "run.json"
+            record = json.loads(path.read_text()) | {"final_return": 50.0 + seed % 5}
+            if seed >= 5:
+                record |= {"seed": seed - 5, "rate_multiplier": 3.0}
+                record["final_return"] -= 30 * (arm == "linear")
+                if arm == "abel" and seed == 5:
+                    record["final_return"] += 10
+                    record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
+            path.write_text(json.dumps(record))
+    robust = read_results(tmp_path)
+    rows = {row[:2]: (row[2], row[3].split()[0], *row[5:]) for row in over_settings(robust).rows}
+    assert rows == {
+        ("Over all base rates", "constant+final − linear"): ("10", "0.15", "different", "–"),
+        ("base rate × 1", "constant+final − linear"): ("5", "0.00", "undecided", "–"),
+        ("base rate × 3", "constant+final − linear"): ("5", "0.30", "different", "–"),
+        ("Over all base rates", "abel − constant+final"): ("10", "0.01", "undecided", "1 of 10"),
+        ("base rate × 1", "abel − constant+final"): ("5", "0.00", "the same runs", "0 of 5"),
+        ("base rate × 3", "abel − constant+final"): ("5", "0.02", "undecided", "1 of 5"),
+    }
+    (said,) = settings_in_words(robust)
+    assert said.startswith("Over all base rates: constant+final − linear 0.15 [0.15, 0.15] (different); abel − ")
+    assert said.endswith(", with a decay after a bounce in 1 of 10 runs.")
 
 
 def test_before_there_is_an_answer_the_page_says_so(made_up, tmp_path):

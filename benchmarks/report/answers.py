@@ -248,9 +248,10 @@ def bounce_depth(norms: np.ndarray) -> float:
 
 
 def sensitivity(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return scores of runs by task, arm, rate_multiplier, decay_factor and final_decay_at: n and mean.
+    """Return scores of runs by task, arm, rate_multiplier, decay_factor and final_decay_at.
 
-    Only of tasks in which at least one of the three varies.
+    Number of runs, and mean with its interval (mean, low, high), of the tasks in which at least one
+    of the three varies.
     """
     runs = with_tasks(runs)
     runs = runs[runs["score"].notna()]
@@ -258,5 +259,9 @@ def sensitivity(runs: pd.DataFrame) -> pd.DataFrame:
     varied = pd.Series(False, index=runs.index)
     for key in settings:
         varied |= runs.groupby("task")[key].transform("nunique") > 1
-    grouped = runs[varied].groupby(["task", "arm", *settings])["score"]
-    return grouped.agg(num_runs="count", mean="mean").reset_index()
+    keys = ["task", "arm", *settings]
+    rows = [
+        (*values, len(scores), *summarise({"": scores}, np.random.default_rng(SEED)).mean)
+        for values, scores in runs[varied].groupby(keys)["score"]
+    ]
+    return pd.DataFrame(rows, columns=[*keys, "num_runs", "mean", "low", "high"])

@@ -232,7 +232,10 @@ def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
         for arm in _in_order(at["arm"].unique()):
             of_arm = at[at["arm"] == arm].sort_values(key)
             if len(of_arm) > 1:
-                axes.plot(of_arm[key], of_arm["mean"], "o-", ms=4, color=_color(arm), label=arm)
+                axes.plot(of_arm[key], of_arm["mean"], "o", ls=_style(arm), ms=4, color=_color(arm), label=arm)
+                # A single run has no band.
+                low, high = (of_arm[end].where(np.isfinite(of_arm[end])) for end in ("low", "high"))
+                axes.fill_between(of_arm[key], low, high, color=_color(arm), alpha=0.12, lw=0)
         axes.set(xlabel={"rate_multiplier": "base rate, times the preset's"}.get(key, key.replace("_", " ")))
         if key == "rate_multiplier":
             axes.set_xscale("log")
@@ -242,7 +245,7 @@ def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
     panels[0][0].set_ylabel("mean score")
     figure.suptitle(task, fontweight="bold")
     _legend(figure, panels.ravel())
-    return _picture(name, f"{task}: how much the setting matters.", figure)
+    return _picture(name, f"{task}: how much the setting matters. Mean scores with 95 % bands.", figure)
 
 
 def _in_order(arms: Sequence[str] | Mapping[str, object]) -> list[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from benchmarks.plan import ARMS
+from benchmarks.plan import ARMS, WITH_FACTOR, WITH_FINAL
 from benchmarks.report.answers import Answers, with_tasks
 from benchmarks.report.words import escaped, interval, number, part, percent
 from benchmarks.results import Results
-from benchmarks.statistics import exact_binomial_interval
+from benchmarks.statistics import Interval, exact_binomial_interval
 
 
 @dataclass(frozen=True)
@@ -135,20 +136,21 @@ def _by_task(group: str, summaries: dict) -> Table:  # type: ignore[type-arg]
 
 
 def _sensitivity(table: pd.DataFrame) -> Table:
-    rows = [
-        (
-            row["task"],
-            row["arm"],
-            f"{row['rate_multiplier']:g}",
-            f"{row['decay_factor']:g}",
-            f"{row['final_decay_at']:g}",
-            str(row["num_runs"]),
-            number(row["mean"]),
-        )
-        for row in table.to_dict("records")
-    ]
-    header = ("task", "arm", "base rate ×", "decay factor", "final decay at", "runs", "mean score")
-    return Table("Sensitivity", "Tasks on which a setting was varied.", header, rows)
+    multipliers = sorted(table["rate_multiplier"].unique())
+    rows = []
+    for (task, arm, factor, final), of_row in table.groupby(["task", "arm", "decay_factor", "final_decay_at"]):
+        cells = {row["rate_multiplier"]: row for row in of_row.to_dict("records")}
+        settings = f"{factor:g}" if arm in WITH_FACTOR else "–", f"{final:g}" if arm in WITH_FINAL else "–"
+        scores = (_score(cells[multiplier]) if multiplier in cells else "–" for multiplier in multipliers)
+        rows.append((str(task), str(arm), *settings, *scores))
+    rows.sort(key=lambda row: (row[0], _order(row[1])))
+    header = ("task", "arm", "decay factor", "final decay at", *(f"base rate × {value:g}" for value in multipliers))
+    note = "Tasks on which a setting was varied: mean score with its 95 % interval, and the number of runs."
+    return Table("Sensitivity", note, header, rows)
+
+
+def _score(cell: Mapping[str, Any]) -> str:
+    return f"{interval(Interval(cell['mean'], cell['low'], cell['high']))} ({cell['num_runs']})"
 
 
 def runs_table(results: Results) -> Table:
