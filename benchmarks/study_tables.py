@@ -53,7 +53,7 @@ def alignment(trace: pd.DataFrame, part: str = "total") -> tuple[float, float]:
 
 
 def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
-    """Yield both answers, a sentence each."""
+    """Yield both answers, a sentence each, and what the final decay brings."""
     for group, regularized in GROUPS.items():
         found = [parts for answers in chapters.values() for parts in _of_group(answers, regularized).values()]
         if found:
@@ -79,6 +79,31 @@ def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
             "Constant + final decay minus linear decay, where a random policy scores 0 and the reference 1, and within "
             f"±0.05 counts as equivalent: {'; '.join(judged)}."
         )
+    brought = [
+        _brought(_named(title, group, answers), found)
+        for title, answers in chapters.items()
+        for group in GROUPS
+        if (found := _difference(answers, group, CANDIDATE, UNDISTURBED)) and found.overall.num_pairs >= MIN_SEEDS
+    ]
+    if brought:
+        yield f"What the one final decay brings, minus a constant rate: {'; '.join(brought)}."
+
+
+def _brought(named: str, found: Comparison) -> str:
+    by_task = [f"{task} {words.interval(of.mean)}" for task, of in found.tasks.items() if of.verdict == "different"]
+    return f"{named}: {_judged(found)}" + (f" (different by itself on {', '.join(by_task)})" if by_task else "")
+
+
+def _difference(answers: Answers, group: str, arm: str, other: str) -> Comparison | None:
+    """Compare two arms on the tasks of a group; None where they have no run of one seed."""
+    pair = {
+        name: {task: of for task, of in answers.scores[name].items() if (task in answers.regularized) == GROUPS[group]}
+        for name in (arm, other)
+        if name in answers.scores
+    }
+    if len(pair) < 2 or not any(set(pair[arm][task]) & set(pair[other].get(task, ())) for task in pair[arm]):
+        return None
+    return compare(pair, arm, other, np.random.default_rng(SEED))
 
 
 def in_short(chapters: Mapping[str, Answers]) -> Table:
@@ -318,16 +343,11 @@ def decays_by_bounce(main: Results, answers: Answers) -> Table:
 def single_decays(answers: Answers) -> Table:
     """What the final decay brings by itself, and what Algorithm 1 costs beside it."""
     rows = []
-    for group, regularized in GROUPS.items():
+    for group in GROUPS:
         for arm, other in ((CANDIDATE, UNDISTURBED), (LITERAL, CANDIDATE)):
-            pair = {
-                name: {task: scores for task, scores in tasks.items() if (task in answers.regularized) == regularized}
-                for name, tasks in answers.scores.items()
-                if name in (arm, other)
-            }
-            if len(pair) < 2 or not any(set(pair[arm][t]) & set(pair[other].get(t, ())) for t in pair[arm]):
+            found = _difference(answers, group, arm, other)
+            if not found:
                 continue
-            found = compare(pair, arm, other, np.random.default_rng(SEED))
             for label, judged in [(f"all, {group}", found.overall), *found.tasks.items()]:
                 amounts = words.interval(judged.mean), words.interval(judged.iqm)
                 rows.append((label, f"{arm} − {other}", str(judged.num_pairs), *amounts, judged.verdict))

@@ -268,12 +268,16 @@ def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_pat
     scored(tmp_path, "A-v1", {"constant": 0.5, "linear": 0.7, "constant+final": 0.8})
     scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
     answers = answer(read_results(tmp_path))
-    bounce, suffices = headlines({"Made up": answers})
+    bounce, suffices, brings = headlines({"Made up": answers})
     assert bounce == (
         "Without regularization the total weight norm bounced in 0 of 12 runs, on tasks that some schedule learns in "
         "0 of 6 (policy network: 0 of 6; value network: 0 of 6)."
     )
     assert "Made up, without regularization: different, 0.05 [0.05, 0.05]" in suffices
+    assert brings == (
+        "What the one final decay brings, minus a constant rate: Made up, without regularization: different, "
+        "0.15 [0.15, 0.15] (different by itself on PPO A-v1 0.30 [0.30, 0.30])."
+    )
     assert [row[:2] for row in in_short({"Made up": answers}).rows] == [
         ("Made up, without regularization", "0 of 12: 0 % [0, 26]"),
         ("… on tasks that some schedule learns", "0 of 6: 0 % [0, 46]"),
