@@ -18,6 +18,7 @@ ABEL = ("abel", CANDIDATE)
 """Two arms with the same settings."""
 
 ALL = "all of them"
+SAME = "the same runs"
 
 
 def settings_in_words(robust: Results) -> Iterator[str]:
@@ -59,7 +60,7 @@ class _Row:
     def verdict(self) -> str:
         overall = self.found.overall
         same = self.bounced is not None and self.bounced[0] == 0 and {*overall.mean, *overall.iqm} == {0.0}
-        return "the same runs" if same else overall.verdict
+        return SAME if same else overall.verdict
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -108,7 +109,11 @@ def _rows(runs: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Iterator[_Row
             if _have_pairs(scores, (arm, other)):
                 decays = of_label.loc[of_label["arm"] == arm, "decays"].str.contains('"bounce"')
                 bounced = (int(decays.sum()), len(decays)) if arm == "abel" else None
-                yield _Row(label, f"{arm} − {other}", compare(scores, arm, other, np.random.default_rng(SEED)), bounced)
+                found = compare(scores, arm, other, np.random.default_rng(SEED))
+                row = _Row(label, f"{arm} − {other}", found, bounced)
+                yield row
+                if label == ALL and row.verdict == SAME:
+                    break
 
 
 def _have_pairs(scores: dict[str, dict[str, dict[int, float]]], arms: Sequence[str]) -> bool:

@@ -229,23 +229,26 @@ def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
         )
         # The other two settings stay at their standard; this one takes all its values.
         at = table.loc[at.index]
-        for arm in _in_order(at["arm"].unique()):
+        values = sorted(at[key].unique())
+        arms = [arm for arm in _in_order(at["arm"].unique()) if (at["arm"] == arm).sum() > 1]
+        for number, arm in enumerate(arms):
             of_arm = at[at["arm"] == arm].sort_values(key)
-            if len(of_arm) > 1:
-                axes.plot(of_arm[key], of_arm["mean"], "o", ls=_style(arm), ms=4, color=_color(arm), label=arm)
-                # A single run has no band.
-                low, high = (of_arm[end].where(np.isfinite(of_arm[end])) for end in ("low", "high"))
-                axes.fill_between(of_arm[key], low, high, color=_color(arm), alpha=0.12, lw=0)
+            # Side by side: intervals of several arms at one value hide each other.
+            beside = 0.08 * (number - (len(arms) - 1) / 2)
+            positions = [values.index(value) + beside for value in of_arm[key]]
+            ends = np.abs(of_arm[["low", "high"]].to_numpy() - of_arm[["mean"]].to_numpy()).T
+            ends[~np.isfinite(ends)] = np.nan  # of a single run
+            axes.errorbar(
+                positions, of_arm["mean"], ends, fmt="o", ls="-", lw=1, ms=4, elinewidth=1, color=_color(arm), label=arm
+            )
+        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         axes.set(xlabel={"rate_multiplier": "base rate, times the preset's"}.get(key, key.replace("_", " ")))
-        if key == "rate_multiplier":
-            axes.set_xscale("log")
-            values = sorted(at[key].unique())
-            axes.set_xticks(values, [f"{value:g}" for value in values], minor=False)
-            axes.minorticks_off()
     panels[0][0].set_ylabel("mean score")
     figure.suptitle(task, fontweight="bold")
     _legend(figure, panels.ravel())
-    return _picture(name, f"{task}: how much the setting matters. Mean scores with 95 % bands.", figure)
+    return _picture(
+        name, f"{task}: how much the setting matters. Mean scores with 95 % intervals, a color for each arm.", figure
+    )
 
 
 def _in_order(arms: Sequence[str] | Mapping[str, object]) -> list[str]:
