@@ -84,15 +84,15 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
             Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
         ),
         "robust": [_evaluated_once(run, unless=classic) for run in _robust()],
+        "offpolicy, weight decay": _by_seed(
+            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE, ("adamw",), (10.0,))
+            for (agent, env_id), timesteps in OFF_POLICY.items()
+        ),
         "lander, tuning": _tuning(LANDER),
         "lander": _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL),
-        "offpolicy, more weight decay": _by_seed(
-            block
+        "offpolicy, less weight decay": _by_seed(
+            Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,))
             for (agent, env_id), timesteps in OFF_POLICY.items()
-            for block in (
-                Block(agent, (env_id,), timesteps, SCHEDULED, FIVE, ("adamw",), (10.0,)),
-                Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,)),
-            )
         ),
     }
 

@@ -30,7 +30,10 @@ from benchmarks.study_tables import (
 PAGE = "study.md"
 CHAPTERS = {
     "PPO on classic control": (("classic", "classic, more seeds", "lander", "decay"), ("robust",)),
-    "DQN, SAC and CrossQ": (("offpolicy, constant", "offpolicy, other arms", "offpolicy, more weight decay"), ()),
+    "DQN, SAC and CrossQ": (
+        ("offpolicy, constant", "offpolicy, other arms", "offpolicy, weight decay", "offpolicy, less weight decay"),
+        (),
+    ),
     "PPO on MinAtar": (("games",), ()),
 }
 """Chapter -> the stages that answer its questions, and those for the sensitivity."""
