@@ -1,4 +1,4 @@
-# Two commands for a fresh machine with Python 3.11 to 3.13: `make demo` and `make test`.
+# Two commands for a fresh machine with Python 3.11 to 3.13: `make benchmark` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable

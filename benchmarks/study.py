@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
     A stage that follows a tuning has no runs of an arm whose multiplier is not chosen yet.
     """
     classic = _classic(choice, QUICK, TEN, ARMS)
+    shared = set(classic)
     return {
         "tuning": _tuning(QUICK),
         "classic": classic,
@@ -83,7 +84,7 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
         "offpolicy, other arms": _by_seed(
             Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
         ),
-        "robust": [_evaluated_once(run, unless=classic) for run in _robust()],
+        "robust": [_evaluated_once(run, unless=shared) for run in _robust()],
         "offpolicy, weight decay": _by_seed(
             Block(agent, (env_id,), timesteps, SCHEDULED, FIVE, ("adamw",), (10.0,))
             for (agent, env_id), timesteps in OFF_POLICY.items()
@@ -122,7 +123,7 @@ def _robust() -> list[Run]:
     )
 
 
-def _evaluated_once(run: Run, unless: Sequence[Run]) -> Run:
+def _evaluated_once(run: Run, unless: Set[Run]) -> Run:
     # A third of such a run was evaluations on the way, of which the sensitivity has no use.
     return run if run in unless else replace(run, evaluations=1)
 
@@ -236,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "list":
         results = known()
         for name, (done, planned) in progress(None if results is None else results.runs).items():
-            console.print(f"{name:<20} {done:>5} of {planned:>5} runs")
+            console.print(f"{name:<28} {done:>5} of {planned:>5} runs")
         return 0
     from benchmarks.study_report import write_page
 

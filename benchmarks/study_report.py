@@ -12,20 +12,10 @@ from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
 from benchmarks.study import choose, progress, stages
+from benchmarks.study_headlines import headlines, in_short, unlearned
+from benchmarks.study_norms import candidate, falls_and_rises, in_words, layers, why
+from benchmarks.study_scores import beside, decays_by_bounce, single_decays
 from benchmarks.study_settings import over_settings, settings_in_words
-from benchmarks.study_tables import (
-    beside,
-    candidate,
-    decays_by_bounce,
-    falls_and_rises,
-    headlines,
-    in_short,
-    in_words,
-    layers,
-    single_decays,
-    unlearned,
-    why,
-)
 
 PAGE = "study.md"
 CHAPTERS = {

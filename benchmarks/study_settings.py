@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.equivalence import Comparison, scores_by_arm
 from benchmarks.report import words
-from benchmarks.report.answers import CANDIDATE, SEED, STANDARD, UNDISTURBED, with_tasks
+from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
+from benchmarks.study_scores import SAME, by_bounce, difference, same_runs
 
 ABEL = ("abel", CANDIDATE)
 """Two arms with the same settings."""
 
 ALL = "all of them"
-SAME = "the same runs"
 
 
 def settings_in_words(robust: Results) -> Iterator[str]:
@@ -47,31 +47,25 @@ def over_settings(robust: Results) -> Table:
 class _Row:
     """Two arms at one setting, or over all.
 
-    :param bounced: runs of the first arm that decayed after a bounce, of all its runs; None if it
-        is not abel
+    :param bounced: runs of abel that decayed after a bounce, "1 of 10"; "–" if it is another arm
     """
 
     label: str
     difference: str
     found: Comparison
-    bounced: tuple[int, int] | None
-
-    @property
-    def verdict(self) -> str:
-        overall = self.found.overall
-        same = self.bounced is not None and self.bounced[0] == 0 and {*overall.mean, *overall.iqm} == {0.0}
-        return SAME if same else overall.verdict
+    verdict: str
+    bounced: str
 
     @property
     def cells(self) -> tuple[str, ...]:
         pairs = sum(of_task.num_pairs for of_task in self.found.tasks.values())
         amounts = map(words.interval, (self.found.overall.mean, self.found.overall.iqm))
-        return f"{pairs:,}", *amounts, self.verdict, "{:,} of {:,}".format(*self.bounced) if self.bounced else "–"
+        return f"{pairs:,}", *amounts, self.verdict, self.bounced
 
     @property
     def in_words(self) -> str:
         said = f"{words.interval(self.found.overall.mean)} ({self.verdict})"
-        return f"{said}, with a decay after a bounce in {self.cells[-1]} runs" if self.bounced else said
+        return said if self.bounced == "–" else f"{said}, with a decay after a bounce in {self.bounced} runs"
 
 
 def _compared(robust: Results) -> dict[str, list[_Row]]:
@@ -106,16 +100,14 @@ def _rows(runs: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Iterator[_Row
             of_label = runs if label == ALL else runs[runs["label"] == label]
             cells = of_label["task"] + ", " + of_label["label"]
             scores = scores_by_arm(cells, of_label["arm"], of_label["seed"], of_label["score"])
-            if _have_pairs(scores, (arm, other)):
-                decays = of_label.loc[of_label["arm"] == arm, "decays"].str.contains('"bounce"')
-                bounced = (int(decays.sum()), len(decays)) if arm == "abel" else None
-                found = compare(scores, arm, other, np.random.default_rng(SEED))
-                row = _Row(label, f"{arm} − {other}", found, bounced)
-                yield row
-                if label == ALL and row.verdict == SAME:
-                    break
-
-
-def _have_pairs(scores: dict[str, dict[str, dict[int, float]]], arms: Sequence[str]) -> bool:
-    of_arms = [scores.get(arm, {}) for arm in arms]
-    return any(set.intersection(*(set(tasks.get(task, ())) for tasks in of_arms)) for task in of_arms[0])
+            found = difference(scores, arm, other)
+            if not found:
+                continue
+            bounced, of_all = by_bounce(of_label[of_label["arm"] == arm])
+            same = arm == "abel" and not bounced and same_runs(scores, arm, other, found.tasks)
+            verdict = SAME if same else found.overall.verdict
+            yield _Row(
+                label, f"{arm} − {other}", found, verdict, f"{bounced:,} of {of_all:,}" if arm == "abel" else "–"
+            )
+            if same and label == ALL:
+                break  # each setting would say it again

@@ -12,20 +12,11 @@ from benchmarks import launch, study
 from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
+from benchmarks.study_headlines import headlines, in_short, unlearned
+from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, why
 from benchmarks.study_report import PAGE, split, write_page
+from benchmarks.study_scores import decays_by_bounce, single_decays
 from benchmarks.study_settings import over_settings, settings_in_words
-from benchmarks.study_tables import (
-    alignment,
-    candidate,
-    decays_by_bounce,
-    falls_and_rises,
-    headlines,
-    in_short,
-    in_words,
-    single_decays,
-    unlearned,
-    why,
-)
 from benchmarks.synthetic import make_run
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
