@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import cost
+from benchmarks.arguments import positive
 from benchmarks.plan import find_suite
 from benchmarks.suites import SUITES
 
@@ -27,11 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="suites, their runs, the time each will take here")
     listing.add_argument("suite", nargs="*", help="only these: names or .toml files")
-    listing.add_argument("--workers", type=_positive, default=os.cpu_count() or 1)
+    listing.add_argument("--workers", type=positive(int), default=os.cpu_count() or 1)
     run = commands.add_parser("run", help="train what is missing of a suite")
     run.add_argument("suite", help=f"one of {', '.join(SUITES)}, a .toml file, or the run.json of a run to repeat")
     run.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    run.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes on this machine")
+    run.add_argument("--workers", type=positive(int), default=os.cpu_count() or 1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a dask scheduler, in place of this machine")
     run.add_argument("--retry-failed", action="store_true", help="try failed runs again")
     report = commands.add_parser("report", help="tables, figures and a page of what has been run")
@@ -110,13 +111,6 @@ def _show(given: argparse.Namespace) -> int:
     again = shlex.join(["python", "-m", "benchmarks", "run", str(path), "--out", f"{given.out}-again"])
     console.print(f"Repeat it: {again}", soft_wrap=True, markup=False)
     return 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.arguments import positive
 from benchmarks.control_plan import SETTINGS, Run, main_runs, tune, tuning_runs
 from benchmarks.cost import in_words
 from benchmarks.results import write_table
@@ -170,8 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.control", description=__doc__.partition("\n")[0])
     parser.add_argument("command", choices=("plan", "run", "save", "report"))
-    parser.add_argument("--workers", type=int, default=2, help="processes, a thread each (default 2)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these (default: never)")
+    parser.add_argument("--workers", type=positive(int), default=2, help="processes, a thread each (default 2)")
+    parser.add_argument("--minutes", type=positive(float), default=float("inf"), help="stop after so many")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of finished runs (default {OUT})")
     parser.add_argument("--saved", type=Path, default=SAVED, help="folder of the saved tables (default docs/results)")
     given = parser.parse_args(arguments)
@@ -182,6 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{missing} runs are missing" if missing else "all runs are there")
     elif given.command == "save":
         print(f"{save(given.out, given.saved)} runs are saved")
+    elif not (given.saved / RUNS).is_file():
+        parser.error(f"there is no {RUNS} in {given.saved}; run and save come first")
     else:
         from benchmarks.control_report import write_report
 

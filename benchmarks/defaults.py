@@ -6,6 +6,7 @@ on the positive control's runs that bounce, and on bounces planted into the reco
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -219,4 +220,6 @@ def _recorded_alone(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.defaults", description=f"Rebuild docs/results/{PAGE}.")
+    parser.parse_args()
     print(write_page(ARCHIVE))

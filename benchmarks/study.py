@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from benchmarks.arguments import positive
 from benchmarks.plan import ARMS, Block, Run
 from benchmarks.report.answers import with_tasks
 from benchmarks.results import FILES, Results, read_parquet, read_results, write_parquet
@@ -216,8 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description="The study of docs/results.")
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="train what is missing")
-    running.add_argument("--workers", type=int, default=2)
-    running.add_argument("--minutes", type=float, help="stop after so many; the same command goes on from there")
+    running.add_argument("--workers", type=positive(int), default=2)
+    running.add_argument("--minutes", type=positive(float), help="stop after so many; started again, it goes on")
     saving = commands.add_parser("save", help="put what is finished into docs/results")
     for command in (running, saving):
         command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")

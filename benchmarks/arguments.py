@@ -1,0 +1,22 @@
+"""Numbers given on a command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
+    """Return a type for argparse: a number of this kind above zero; any other is a usage error."""
+
+    def number(text: str) -> Number:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+        return value
+
+    number.__name__ = kind.__name__  # argparse names the type in "invalid int value"
+    return number

@@ -1,0 +1,24 @@
+import pytest
+
+from benchmarks import __main__, control, study
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        (__main__, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
+        (__main__, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
+        (study, ["run", "--workers", "-1"], "--workers: must be above 0, got -1"),
+        (study, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
+        (study, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
+        (control, ["run", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
+        (control, ["report", "--saved", "here"], "there is no control_runs.parquet in here; run and save come first"),
+    ],
+)
+def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        command.main(arguments)
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
