@@ -11,7 +11,7 @@ from benchmarks.report.answers import Answers, answer, sensitivity
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
-from benchmarks.study import choose, progress, stages
+from benchmarks.study import MULTIPLIERS, Choice, choose, progress, stages
 from benchmarks.study_headlines import headlines, in_short, unlearned
 from benchmarks.study_norms import candidate, falls_and_rises, in_words, layers, why
 from benchmarks.study_scores import beside, decays_by_bounce, single_decays
@@ -158,11 +158,25 @@ def _limits(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "alone was tried. Algorithm 1 was not trained with weight decay. Intervals are not corrected for how many "
         "there are."
     )
+    yield from _at_the_edge(choose(results.runs))
     yield (
         "A bounce is what the rule “trend” takes for one. Its recall on slow bounces under strong noise is below 1, "
         "and it does not see a fall of fewer than 10 measurements, a tenth of a run (the total of SAC with weight "
         "decay falls so)."
     )
+
+
+def _at_the_edge(choice: Choice) -> Iterator[str]:
+    chosen: dict[str, list[float]] = {}
+    for (env_id, _), multiplier in choice.items():
+        chosen.setdefault(env_id, []).append(multiplier)
+    largest = {env_id: sum(m == max(MULTIPLIERS) for m in of_env) for env_id, of_env in chosen.items()}
+    where = [f"{n} of {len(chosen[env_id])} arms on {env_id}" for env_id, n in largest.items() if n]
+    if where:
+        yield (
+            f"The largest base rate that was tried, {max(MULTIPLIERS):g} times the preset's, is the one chosen for "
+            f"{', '.join(where)}: there a still larger one may be better."
+        )
 
 
 def _progress(results: Results) -> Table:
