@@ -112,7 +112,7 @@ def _differences(answers: Answers) -> Picture:
     margin = next((c.margin for pair in answers.sufficiency.values() for c in pair.values()), 0.05)
     axes.axvspan(-margin, margin, color="#cfe8cf", label=f"margin ±{margin:g}", lw=0)
     axes.axvline(0, color="#888888", lw=0.8)
-    widest = [abs(end) for _, v in rows for end in v.mean if np.isfinite(end)]
+    widest = [abs(end) for _, v in rows for end in (*v.mean, *v.iqm) if np.isfinite(end)]
     limit = max([3 * margin, *widest]) * 1.1
     for y, (_, verdict) in enumerate(reversed(rows)):
         for offset, value, marker, color in (
