@@ -20,8 +20,11 @@ the task, for the task's verdict). The lower end is the percentile of "arm minus
 makes the best look better than it is, in the runs and again in the resamples, so this end errs to
 the low side and 'equivalent' is not declared falsely; with eight truly equal arms it costs about
 twice the seeds. That same bias would call equal arms different in a third of all cases, so the
-upper end is the largest deviation among all arms, as if all of them were equally good: Hsu's
-multiple comparison with the best (Annals of Statistics 9, 1981).
+upper end is the smallest of the upper bounds of all "arm minus other", which hold together: Hsu's
+multiple comparison with the best (Annals of Statistics 9, 1981). Each is a percentile of its own
+differences, at the level at which all hold in 97.5 % of the samples (balanced simultaneous
+intervals: Beran, Journal of the American Statistical Association 83, 1988), so that an arm that
+is far behind and erratic does not widen it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ import numpy.typing as npt
 
 from benchmarks.statistics import (
     RESAMPLES,
+    TAILS,
     TRIM,
     Array,
     Interval,
@@ -195,17 +199,15 @@ def _judge(tasks: Sequence[_Differences], others: Sequence[str], margin: float, 
     """Judge the mean over the tasks: one of them, or all."""
     pairs = [task.num_pairs for task in tasks]
     # A pair's weight is largest on the task with fewest: what has not been seen may hide there.
-    weight = UNSEEN / (len(tasks) * min(pairs)) * unseen
+    weight = UNSEEN / (len(tasks) * min(pairs)) * unseen[:, None]
     intervals, best = {}, {}
     for name in TRIM:
         estimates = np.mean([task.estimates[name] for task in tasks], axis=0)
-        deviations = widened([task.deviations[name] for task in tasks], pairs)
-        worst = int(estimates.argmin())  # the smallest difference is the one to the best arm
-        best[name] = others[worst]
-        lows, highs = (estimates + deviations).min(axis=1), estimates[worst] + deviations.max(axis=1)
-        intervals[name] = _ends(estimates[worst], lows, highs)
+        deviations = [task.deviations[name] for task in tasks]
+        best[name] = others[int(estimates.argmin())]  # the smallest difference is the one to the best arm
+        intervals[name] = _to_the_best(estimates, deviations, pairs)
         if name == "mean":
-            intervals["unseen"] = _ends(estimates[worst], lows - weight, highs + weight)
+            intervals["unseen"] = _to_the_best(estimates, deviations, pairs, weight)
     forecast = np.arange(min(pairs), max(MAX_SEEDS, min(pairs)) + 1)
     verdicts = verdicts_at(intervals, min(pairs), forecast, margin)
     return Verdict(
@@ -218,8 +220,18 @@ def _judge(tasks: Sequence[_Differences], others: Sequence[str], margin: float, 
     )
 
 
-def _ends(estimate: float, lows: Array, highs: Array) -> Interval:
-    return Interval(float(estimate), float(quantiles(lows)[0]), float(quantiles(highs)[1]))
+def _to_the_best(
+    estimates: Array, deviations: Sequence[Array], pairs: Sequence[int], unseen: Array | float = 0.0
+) -> Interval:
+    """Interval of the smallest difference: estimates (num_others,), deviations (resamples, num_others) a task."""
+    apart = widened(deviations, pairs)
+    low = quantiles((estimates + apart - unseen).min(axis=1))[0]
+    ordered = np.sort(apart + unseen, axis=0)
+    ranks = [np.searchsorted(*of_arm) for of_arm in zip(ordered.T, (apart + unseen).T)]
+    level = np.quantile(np.max(ranks, axis=0), TAILS[1], method="inverted_cdf")
+    # Few runs make the far tail, from which this level is taken, longer still.
+    far = np.sort(widened(deviations, pairs, (level + 0.5) / len(apart)) + unseen, axis=0)
+    return Interval(float(estimates.min()), float(low), float((estimates + far[level]).min()))
 
 
 def verdicts_at(

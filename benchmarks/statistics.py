@@ -236,11 +236,12 @@ def trimmed_mean(scores: Array, trim: float) -> float:
     return float(resampled_trimmed_mean(scores, np.ones((1, len(scores))), trim)[0])
 
 
-def widened(deviations: Sequence[Array], num_runs: Sequence[int]) -> Array:
+def widened(deviations: Sequence[Array], num_runs: Sequence[int], level: float = TAILS[1]) -> Array:
     """Mean over tasks of bootstrap deviations, widened for few runs.
 
     :param deviations: a task each, (resamples, ...): bootstrap values minus the estimate
     :param num_runs: a task each
+    :param level: of the quantile that they are for
     :return: (resamples, ...), half of them -inf and half inf if a task has a single run
     """
     if min(num_runs) < 2:
@@ -252,7 +253,7 @@ def widened(deviations: Sequence[Array], num_runs: Sequence[int]) -> Array:
     freedom = np.array(num_runs, dtype=float).reshape(-1, *[1] * (variances.ndim - 1)) - 1
     squares = (variances**2 / freedom).sum(axis=0)
     total = np.divide(variances.sum(axis=0) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
-    factor = special.stdtrit(total, TAILS[1]) / special.ndtri(TAILS[1])
+    factor = special.stdtrit(total, level) / special.ndtri(level)
     result: Array = np.mean(unbiased, axis=0) * factor
     return result
 

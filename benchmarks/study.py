@@ -29,6 +29,7 @@ OUT = Path("results/study")
 
 TUNING_SEEDS = (1000, 1001)
 MULTIPLIERS = (0.3, 1.0, 3.0)
+LARGER = (max(MULTIPLIERS), 6.0, 10.0)
 TIE = 0.01
 """Scores closer than this are a tie, which the multiplier nearest to 1 wins."""
 
@@ -65,7 +66,8 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
     A stage that follows a tuning has no runs of an arm whose multiplier is not chosen yet.
     """
     classic = _classic(choice, QUICK, TEN, ARMS)
-    shared = set(classic)
+    lander = _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL)
+    shared = {*classic, *lander}
     return {
         "tuning": _tuning(QUICK),
         "classic": classic,
@@ -91,11 +93,17 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
             for (agent, env_id), timesteps in OFF_POLICY.items()
         ),
         "lander, tuning": _tuning(LANDER),
-        "lander": _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL),
+        "lander": lander,
         "offpolicy, less weight decay": _by_seed(
             Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,))
             for (agent, env_id), timesteps in OFF_POLICY.items()
         ),
+        "lander, larger rates": [
+            _evaluated_once(run, unless=shared)
+            for run in _by_seed(
+                _block(env_id, timesteps, CENTRAL, TEN, rate_multiplier=LARGER) for env_id, timesteps in LANDER.items()
+            )
+        ],
     }
 
 

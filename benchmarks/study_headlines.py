@@ -114,7 +114,7 @@ def _share(found: Sequence[Prevalence]) -> str:
 def _judged(comparison: Comparison | None) -> str:
     if comparison is None or comparison.overall.num_pairs < MIN_SEEDS:
         return "–"
-    return f"{comparison.overall.verdict}, {words.interval(comparison.overall.mean)}"
+    return f"{words.judged_as(comparison.overall)}, {words.interval(comparison.overall.mean)}"
 
 
 def _best(answers: Answers, below: float) -> dict[str, float]:

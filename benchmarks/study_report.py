@@ -12,6 +12,7 @@ from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
 from benchmarks.study import MULTIPLIERS, Choice, choose, progress, stages
+from benchmarks.study_edge import edge_in_words, over_rates
 from benchmarks.study_headlines import headlines, in_short, unlearned
 from benchmarks.study_norms import candidate, falls_and_rises, in_words, layers, why
 from benchmarks.study_scores import beside, decays_by_bounce, single_decays
@@ -19,14 +20,19 @@ from benchmarks.study_settings import over_settings, settings_in_words
 
 PAGE = "study.md"
 CHAPTERS = {
-    "PPO on classic control": (("classic", "classic, more seeds", "lander", "decay"), ("robust",)),
+    "PPO on classic control": (
+        ("classic", "classic, more seeds", "lander", "decay"),
+        ("robust",),
+        ("lander, larger rates",),
+    ),
     "DQN, SAC and CrossQ": (
         ("offpolicy, constant", "offpolicy, other arms", "offpolicy, weight decay", "offpolicy, less weight decay"),
         (),
+        (),
     ),
-    "PPO on MinAtar": (("games",), ()),
+    "PPO on MinAtar": (("games",), (), ()),
 }
-"""Chapter -> the stages that answer its questions, and those for the sensitivity."""
+"""Chapter -> the stages that answer its questions, those for the sensitivity, and those beyond the tuning's rates."""
 
 COMMANDS = """
 ```
@@ -46,13 +52,14 @@ class Chapter:
     answers: Answers
     movement: list[str]
     settings: list[str]
+    edge: list[str]
     pictures: list[Picture]
     tables: list[Table]
 
 
 def write_page(results: Results, folder: Path) -> Path:
     """Write page and figures of the study into ``folder``, and return the page's path."""
-    chapters = [_chapter(number, title, *pair) for number, (title, pair) in enumerate(split(results).items())]
+    chapters = [_chapter(number, title, *parts) for number, (title, parts) in enumerate(split(results).items())]
     for chapter in chapters:
         for picture in chapter.pictures:
             (folder / f"{picture.name}.png").write_bytes(picture.png)
@@ -60,18 +67,18 @@ def write_page(results: Results, folder: Path) -> Path:
     return folder / PAGE
 
 
-def split(results: Results) -> dict[str, tuple[Results, Results]]:
-    """Return, by chapter, the runs that answer the questions, and those of the stage "robust".
+def split(results: Results) -> dict[str, tuple[Results, Results, Results]]:
+    """Return, by chapter, the runs that answer the questions, and those of either kind of other rates.
 
     In the first a multiplier of 1 is the one that was chosen for the arm.
     """
     by_stage = {name: {run.run_id for run in runs} for name, runs in stages(choose(results.runs)).items()}
     chapters = {}
-    for title, (names, robust) in CHAPTERS.items():
-        main = _only(results, set().union(*(by_stage[name] for name in names)))
+    for title, of_chapter in CHAPTERS.items():
+        main, robust, edge = (_only(results, set().union(*(by_stage[name] for name in names))) for names in of_chapter)
         main = Results(main.runs.assign(rate_multiplier=1.0), main.evaluations, main.traces)
         if len(main.runs):
-            chapters[title] = main, _only(results, set().union(*(by_stage[name] for name in robust)))
+            chapters[title] = main, robust, edge
     return chapters
 
 
@@ -80,7 +87,7 @@ def _only(results: Results, run_ids: set[str]) -> Results:
     return Results(*(table.reset_index(drop=True) for table in kept))
 
 
-def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter:
+def _chapter(number: int, title: str, main: Results, robust: Results, edge: Results) -> Chapter:
     answers, varied = answer(main), sensitivity(robust.runs)
     drawn = [replace(picture, name=f"study_{number}_{picture.name}") for picture in pictures(main, answers, varied)]
     made = [
@@ -91,11 +98,12 @@ def _chapter(number: int, title: str, main: Results, robust: Results) -> Chapter
         single_decays(answers),
         decays_by_bounce(main, answers),
         over_settings(robust),
+        over_rates(edge),
         beside(main),
     ]
     made = [replace(table, title=f"{title}: {table.title}") for table in made]
     movement = [*in_words(main), *candidate(main, answers)]
-    return Chapter(title, answers, movement, [*settings_in_words(robust)], drawn, made)
+    return Chapter(title, answers, movement, [*settings_in_words(robust)], [*edge_in_words(main, edge)], drawn, made)
 
 
 def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
@@ -110,14 +118,15 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "total, policy or value norm; abel-paper does so by the paper's Algorithm 1, on the total.\n"
     )
     by_title = {chapter.title: chapter.answers for chapter in chapters}
-    yield from (f"- {words.escaped(said)}" for said in headlines(by_title))
+    for said in (*headlines(by_title), *(said for chapter in chapters for said in chapter.edge)):
+        yield f"- {words.escaped(said)}"
     yield ""
     short = in_short(by_title)
     if short.rows:
         yield markdown(short)
     for question, sentences in (
         (QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
-        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.settings)),
+        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.edge, *chapter.settings)),
     ):
         yield f"## {question}\n"
         if not chapters:

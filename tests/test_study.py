@@ -12,6 +12,7 @@ from benchmarks import launch, study
 from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
+from benchmarks.study_edge import edge_in_words, over_rates
 from benchmarks.study_headlines import headlines, in_short, unlearned
 from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, why
 from benchmarks.study_report import PAGE, split, write_page
@@ -264,9 +265,9 @@ def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_pat
         "Without regularization the total weight norm bounced in 0 of 12 runs, on tasks that some schedule learns in "
         "0 of 6 (policy network: 0 of 6; value network: 0 of 6)."
     )
-    assert "Made up, without regularization: different, 0.05 [0.05, 0.05]" in suffices
+    assert "Made up, without regularization: different: better, 0.05 [0.05, 0.05]" in suffices
     assert brings == (
-        "What the one final decay brings, minus a constant rate: Made up, without regularization: different, "
+        "What the one final decay brings, minus a constant rate: Made up, without regularization: different: better, "
         "0.15 [0.15, 0.15] (different by itself on PPO A-v1 0.30 [0.30, 0.30])."
     )
     assert [row[:2] for row in in_short({"Made up": answers}).rows] == [
@@ -293,8 +294,8 @@ def test_both_answers_in_short(tmp_path):
     ((title, *bounced, linear, best),) = in_short({"Made up": answers}).rows
     assert (title, bounced) == ("Made up, without regularization", ["0 of 6: 0 % [0, 46]"] * 3)
     judged = answers.sufficiency["without regularization"]
-    assert linear.startswith(f"{judged['linear'].overall.verdict}, ")
-    assert best.startswith(f"{judged['best'].overall.verdict}, ")
+    assert linear.startswith(judged["linear"].overall.verdict)
+    assert best.startswith(judged["best"].overall.verdict)
 
 
 def test_tasks_that_no_arm_learns_are_named(tmp_path):
@@ -362,6 +363,31 @@ def test_over_settings(tmp_path):
     assert said.endswith(", with a decay after a bounce in 1 of 10 runs.")
 
 
+def test_beyond_the_rates_of_the_tuning(tmp_path):
+    # At 3 times the rate linear decay is 0.3 behind constant + final decay, at 6 times as good, at 10 worse.
+    scored(tmp_path / "main", "A-v1", {"linear": 0.5, "constant+final": 0.6})
+    for multiplier, score in ((3.0, 0.4), (6.0, 0.7), (10.0, 0.6)):
+        scored(tmp_path / f"{multiplier:g}", "LunarLander-v3", {"linear": score, "constant+final": 0.7})
+        for path in (tmp_path / f"{multiplier:g}").glob("*/run.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"rate_multiplier": multiplier}))
+    runs = pd.concat([read_results(tmp_path / name).runs for name in ("3", "6", "10")], ignore_index=True)
+    edge = Results(runs, pd.DataFrame(), pd.DataFrame())
+    assert [(*row[:3], row[3].split()[0]) for row in over_rates(edge).rows] == [
+        ("constant+final", "× 3", "6", "0.72"),
+        ("constant+final", "× 6", "6", "0.72"),
+        ("constant+final", "× 10", "6", "0.72"),
+        ("linear", "× 3", "6", "0.42"),
+        ("linear", "× 6", "6", "0.72"),
+        ("linear", "× 10", "6", "0.62"),
+    ]
+    (said,) = edge_in_words(read_results(tmp_path / "main"), edge)
+    assert "is 0.30 [0.30, 0.30] (different: better) with that at × 3 too" in said
+    assert "and 0.00 [0.00, 0.00] (undecided) with the best of × 3, × 6, × 10" in said
+    assert said.endswith("Over the other tasks (1) it is 0.10 [0.10, 0.10] (different: better).")
+    only_largest = edge.runs[edge.runs["rate_multiplier"] == 3]
+    assert not [*edge_in_words(edge, Results(only_largest, edge.evaluations, edge.traces))]
+
+
 def test_before_there_is_an_answer_the_page_says_so(made_up, tmp_path):
     text = write_page(read_results(made_up / "out"), tmp_path).read_text()
     assert text.count("Not answered yet") == 2
@@ -381,9 +407,9 @@ def test_the_page_says_what_the_files_say(tmp_path):
 
 @published
 def test_runs_of_the_tuning_are_in_no_answer():
-    for main, robust in split(read_parquet(DOCS)).values():
-        assert main.runs["run_id"].is_unique
-        for part in (main, robust):
+    for parts in split(read_parquet(DOCS)).values():
+        assert parts[0].runs["run_id"].is_unique
+        for part in parts:
             assert not set(part.runs["seed"]) & set(study.TUNING_SEEDS)
 
 

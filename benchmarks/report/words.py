@@ -105,13 +105,19 @@ def verdict(comparison: Comparison) -> str:
     """Return what an overall verdict says."""
     judged = comparison.overall
     amount = f"difference of the mean score {interval(judged.mean)}, of the IQM {interval(judged.iqm)}"
+    said = judged_as(judged)
     if judged.verdict == "equivalent":
-        said = f"equivalent within ±{comparison.margin:g}"
-    elif judged.verdict == "different":
-        said = "different: " + ("better" if judged.mean.estimate > 0 else "worse")
-    else:
-        said = f"undecided; {_needed(judged)}"
+        said += f" within ±{comparison.margin:g}"
+    elif judged.verdict == "undecided":
+        said += f"; {_needed(judged)}"
     return f"{said} ({amount}; {_extent(comparison)})."
+
+
+def judged_as(judged: Verdict) -> str:
+    """Return the verdict in a word, and of a difference to which side."""
+    if judged.verdict != "different":
+        return judged.verdict
+    return "different: " + ("better" if judged.mean.estimate > 0 else "worse")
 
 
 def _extent(comparison: Comparison) -> str:
