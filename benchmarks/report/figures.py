@@ -178,7 +178,8 @@ def _task(
     figure.suptitle(task, fontweight="bold")
     _legend(figure, panels.ravel())
     caption = (
-        f"{task}: mean return with its 95 % band, learning rate, and weight norms of single runs (constant and abel)."
+        f"{task}: mean return with its 95 % band, learning rate (both at the evaluations, joined by lines), and weight "
+        "norms of single runs (constant and abel)."
     )
     return _picture(name, caption, figure)
 
@@ -202,7 +203,9 @@ def _curve(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
 def _rates(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
     rows = min(len(table) for table in evaluations)
     rates = np.median([table["learning_rate"].to_numpy()[:rows] for table in evaluations], axis=0)
-    axes.plot(evaluations[0]["timesteps"].to_numpy()[:rows], rates, color=_color(arm), ls=_style(arm), lw=1.2)
+    axes.plot(
+        evaluations[0]["timesteps"].to_numpy()[:rows], rates, ".", color=_color(arm), ls=_style(arm), lw=1.2, ms=3
+    )
 
 
 def _norms(axes: Axes, runs: pd.DataFrame, traces: Mapping[str, pd.DataFrame], part: str, arm: str) -> None:
