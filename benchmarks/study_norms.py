@@ -48,7 +48,8 @@ def candidate(main: Results, answers: Answers) -> Iterator[str]:
     runs = with_tasks(main.runs)
     for task, traces in undisturbed(main, runs[runs["regularized"] & (runs["agent"] == "CrossQ")]).items():
         parts = [
-            f"|w|² of the {part} bounced in {found.num_bounced} of {found.num_runs} runs (at the end "
+            f"|w|² of the {part} bounced in {found.num_bounced} of {found.num_runs} runs (lowest at "
+            f"{_range(_lowest_at(traces, part), '{:.0f}')} % of the run, at the end "
             f"{_range(_growth(traces, part), '{:.2f}')} times that at the start)"
             for part, found in answers.prevalence[task].items()
         ]
@@ -131,6 +132,10 @@ def falls_and_rises(main: Results) -> Table:
 
 def _growth(traces: Sequence[pd.DataFrame], part: str = "total") -> np.ndarray:
     return np.array([trace[part].iloc[-1] / trace[part].iloc[0] for trace in traces])
+
+
+def _lowest_at(traces: Sequence[pd.DataFrame], part: str) -> np.ndarray:
+    return np.array([100 * trace[part].to_numpy().argmin() / (len(trace) - 1) for trace in traces])
 
 
 def _range(values: np.ndarray, form: str) -> str:
