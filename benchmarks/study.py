@@ -44,8 +44,9 @@ CLASSIC = QUICK | LANDER
 WITH_DECAY = ("CartPole-v1", "Acrobot-v1")
 OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 4_000, ("CrossQ", "Pendulum-v1"): 4_000}
 GAMES = {"MinAtar/Breakout-v1": 110_000, "MinAtar/SpaceInvaders-v1": 110_000}
+MUJOCO = {"Hopper-v5": 205_000, "HalfCheetah-v5": 205_000}
 
-FEWER_EVALUATIONS = {"LunarLander-v3": 10}
+FEWER_EVALUATIONS = {"LunarLander-v3": 10, "Hopper-v5": 10, "HalfCheetah-v5": 10}
 """Where they take long; they change no training."""
 
 Choice = Mapping[tuple[str, str], float]
@@ -104,6 +105,9 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
                 _block(env_id, timesteps, CENTRAL, TEN, rate_multiplier=LARGER) for env_id, timesteps in LANDER.items()
             )
         ],
+        "fresh seeds, cartpole": _fresh("PPO", "CartPole-v1", QUICK["CartPole-v1"], range(10, 30)),
+        "fresh seeds, sac": _fresh("SAC", "Pendulum-v1", OFF_POLICY["SAC", "Pendulum-v1"], range(5, 20)),
+        "mujoco": _by_seed(_block(env_id, timesteps, MAIN, FIVE) for env_id, timesteps in MUJOCO.items()),
     }
 
 
@@ -129,6 +133,24 @@ def _robust() -> list[Run]:
                 final_decay_at=(0.7, 0.85, 0.95),
             ),
         )
+    )
+
+
+def _fresh(agent: str, env_id: str, timesteps: int, seeds: Sequence[int]) -> list[Run]:
+    """Runs of abel, where it decays after bounces, and of what it differs from by these decays alone."""
+    return _by_seed(
+        [
+            Block(
+                agent,
+                (env_id,),
+                timesteps,
+                ("constant+final", "abel"),
+                tuple(seeds),
+                ("adamw",),
+                (10.0,),
+                evaluations=1,
+            )
+        ]
     )
 
 
