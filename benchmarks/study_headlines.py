@@ -81,7 +81,7 @@ def in_short(chapters: Mapping[str, Answers]) -> Table:
         "In short",
         "Runs at a constant rate whose squared weight norm bounced, by part, with the exact 95 % interval; and "
         "constant + final decay minus the other, the mean score over the tasks with its 95 % interval, from "
-        f"{MIN_SEEDS} pairs of runs a task on.",
+        f"{MIN_SEEDS} pairs of runs a task on. A task is learned where some schedule comes to half of the reference.",
         ("", "total bounced", "policy bounced", "value bounced", "against linear decay", "against the best arm"),
         rows,
     )
@@ -131,6 +131,6 @@ def unlearned(answers: Answers) -> Iterator[str]:
     for task, best in _best(answers, below=FAILED_BELOW).items():
         yield (
             f"On {task} no schedule comes to half of the reference (the best mean score is {words.number(best)}): "
-            "what the norm does there is what it does in agents that do not learn, and schedules that all fail "
-            "look equal."
+            "what the norm does there is what it does in agents that learn little, and schedules that all fall short "
+            "look alike."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.report import QUESTIONS, words
 from benchmarks.report.answers import Answers, answer, sensitivity
@@ -13,26 +14,33 @@ from benchmarks.report.tables import Table, failures, markdown, tables
 from benchmarks.results import Results
 from benchmarks.study import MULTIPLIERS, Choice, choose, progress, stages
 from benchmarks.study_edge import edge_in_words, over_rates
+from benchmarks.study_fresh import decays_on_fresh_seeds, fresh_in_words
 from benchmarks.study_headlines import headlines, in_short, unlearned
 from benchmarks.study_norms import candidate, falls_and_rises, in_words, layers, why
 from benchmarks.study_scores import beside, decays_by_bounce, single_decays
 from benchmarks.study_settings import over_settings, settings_in_words
 
 PAGE = "study.md"
-CHAPTERS = {
-    "PPO on classic control": (
-        ("classic", "classic, more seeds", "lander", "decay"),
-        ("robust",),
-        ("lander, larger rates",),
-    ),
-    "DQN, SAC and CrossQ": (
-        ("offpolicy, constant", "offpolicy, other arms", "offpolicy, weight decay", "offpolicy, less weight decay"),
-        (),
-        (),
-    ),
-    "PPO on MinAtar": (("games",), (), ()),
+CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "PPO on classic control": {
+        "main": ("classic", "classic, more seeds", "lander", "decay"),
+        "robust": ("robust",),
+        "edge": ("lander, larger rates",),
+        "fresh": ("fresh seeds, cartpole",),
+    },
+    "DQN, SAC and CrossQ": {
+        "main": (
+            "offpolicy, constant",
+            "offpolicy, other arms",
+            "offpolicy, weight decay",
+            "offpolicy, less weight decay",
+        ),
+        "fresh": ("fresh seeds, sac",),
+    },
+    "PPO on MinAtar": {"main": ("games",)},
+    "PPO on MuJoCo": {"main": ("mujoco",)},
 }
-"""Chapter -> the stages that answer its questions, those for the sensitivity, and those beyond the tuning's rates."""
+"""Chapter -> part (see :class:`Parts`) -> stages."""
 
 COMMANDS = """
 ```
@@ -44,6 +52,21 @@ make results                                            # this page and its figu
 """
 
 
+class Parts(NamedTuple):
+    """The runs of a chapter.
+
+    :param main: those that answer its questions; here a multiplier of 1 is the one that was chosen for the arm
+    :param robust: those for the sensitivity
+    :param edge: those beyond the tuning's rates
+    :param fresh: those that tell on other seeds what decays by a bounce bring
+    """
+
+    main: Results
+    robust: Results
+    edge: Results
+    fresh: Results
+
+
 @dataclass(frozen=True)
 class Chapter:
     """What belongs together: runs that are compared, and all that is made of them."""
@@ -52,14 +75,14 @@ class Chapter:
     answers: Answers
     movement: list[str]
     settings: list[str]
-    edge: list[str]
+    added: list[str]
     pictures: list[Picture]
     tables: list[Table]
 
 
 def write_page(results: Results, folder: Path) -> Path:
     """Write page and figures of the study into ``folder``, and return the page's path."""
-    chapters = [_chapter(number, title, *parts) for number, (title, parts) in enumerate(split(results).items())]
+    chapters = [_chapter(number, title, parts) for number, (title, parts) in enumerate(split(results).items())]
     for chapter in chapters:
         for picture in chapter.pictures:
             (folder / f"{picture.name}.png").write_bytes(picture.png)
@@ -67,18 +90,16 @@ def write_page(results: Results, folder: Path) -> Path:
     return folder / PAGE
 
 
-def split(results: Results) -> dict[str, tuple[Results, Results, Results]]:
-    """Return, by chapter, the runs that answer the questions, and those of either kind of other rates.
-
-    In the first a multiplier of 1 is the one that was chosen for the arm.
-    """
+def split(results: Results) -> dict[str, Parts]:
+    """Return the runs by chapter, without chapters whose questions no run answers yet."""
     by_stage = {name: {run.run_id for run in runs} for name, runs in stages(choose(results.runs)).items()}
     chapters = {}
     for title, of_chapter in CHAPTERS.items():
-        main, robust, edge = (_only(results, set().union(*(by_stage[name] for name in names))) for names in of_chapter)
-        main = Results(main.runs.assign(rate_multiplier=1.0), main.evaluations, main.traces)
+        names = (of_chapter.get(part, ()) for part in Parts._fields)
+        parts = Parts(*(_only(results, set().union(*(by_stage[name] for name in of_part))) for of_part in names))
+        main = Results(parts.main.runs.assign(rate_multiplier=1.0), parts.main.evaluations, parts.main.traces)
         if len(main.runs):
-            chapters[title] = main, robust, edge
+            chapters[title] = parts._replace(main=main)
     return chapters
 
 
@@ -87,7 +108,8 @@ def _only(results: Results, run_ids: set[str]) -> Results:
     return Results(*(table.reset_index(drop=True) for table in kept))
 
 
-def _chapter(number: int, title: str, main: Results, robust: Results, edge: Results) -> Chapter:
+def _chapter(number: int, title: str, parts: Parts) -> Chapter:
+    main, robust, edge, fresh = parts
     answers, varied = answer(main), sensitivity(robust.runs)
     drawn = [replace(picture, name=f"study_{number}_{picture.name}") for picture in pictures(main, answers, varied)]
     made = [
@@ -97,13 +119,15 @@ def _chapter(number: int, title: str, main: Results, robust: Results, edge: Resu
         why(main),
         single_decays(answers),
         decays_by_bounce(main, answers),
+        decays_on_fresh_seeds(fresh),
         over_settings(robust),
         over_rates(edge),
         beside(main),
     ]
     made = [replace(table, title=f"{title}: {table.title}") for table in made]
     movement = [*in_words(main), *candidate(main, answers)]
-    return Chapter(title, answers, movement, [*settings_in_words(robust)], [*edge_in_words(main, edge)], drawn, made)
+    added = [*edge_in_words(main, edge), *fresh_in_words(fresh)]
+    return Chapter(title, answers, movement, [*settings_in_words(robust)], added, drawn, made)
 
 
 def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
@@ -118,7 +142,7 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         "total, policy or value norm; abel-paper does so by the paper's Algorithm 1, on the total.\n"
     )
     by_title = {chapter.title: chapter.answers for chapter in chapters}
-    for said in (*headlines(by_title), *(said for chapter in chapters for said in chapter.edge)):
+    for said in (*headlines(by_title), *(said for chapter in chapters for said in chapter.added)):
         yield f"- {words.escaped(said)}"
     yield ""
     short = in_short(by_title)
@@ -126,7 +150,7 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         yield markdown(short)
     for question, sentences in (
         (QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
-        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.edge, *chapter.settings)),
+        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.added, *chapter.settings)),
     ):
         yield f"## {question}\n"
         if not chapters:

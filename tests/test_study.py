@@ -13,6 +13,7 @@ from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study_edge import edge_in_words, over_rates
+from benchmarks.study_fresh import decays_on_fresh_seeds, fresh_in_words
 from benchmarks.study_headlines import headlines, in_short, unlearned
 from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, why
 from benchmarks.study_report import PAGE, split, write_page
@@ -331,6 +332,28 @@ def test_what_decays_by_a_bounce_bring(tmp_path):
     assert rows["all, without regularization"][:1] == ("2 of 12",)
     assert rows["all, without regularization"][1].startswith("0.02 ")
     assert rows["PPO B-v1"][-1] == "undecided"
+
+
+def test_decays_by_a_bounce_on_fresh_seeds(tmp_path):
+    # Of six runs abel decays in the last two, which gain 0.3 and 0.6; on B-v1 in none.
+    for env_id in ("A-v1", "B-v1"):
+        scored(tmp_path, env_id, {"constant+final": 0.5, "abel": 0.5})
+    for seed, gain in ((4, 30), (5, 60)):
+        path = tmp_path / f"PPO_A-v1_abel_seed{seed}" / "run.json"
+        record = json.loads(path.read_text())
+        record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
+        path.write_text(json.dumps(record | {"final_return": record["final_return"] + gain}))
+    fresh = read_results(tmp_path)
+    rows = [(*row[:3], row[3].split()[0]) for row in decays_on_fresh_seeds(fresh).rows]
+    assert rows == [
+        ("PPO A-v1", "all", "2 of 6", "0.15"),
+        ("PPO A-v1", "that decayed after a bounce", "2 of 2", "0.45"),
+        ("PPO B-v1", "all", "0 of 6", "0.00"),
+    ]
+    first, second = fresh_in_words(fresh)
+    assert first.startswith("Decays by a bounce on fresh seeds, PPO A-v1: abel decayed after one in 2 of 6 runs; ")
+    assert "abel − constant + final decay 0.15 [" in first
+    assert second.endswith("in 0 of 6 runs; abel − constant + final decay 0.00 [0.00, 0.00] (the same runs).")
 
 
 def test_over_settings(tmp_path):
