@@ -20,47 +20,80 @@ from benchmarks.statistics import FAILED_BELOW, exact_binomial_interval
 from benchmarks.study_scores import difference, scores_of
 
 
-def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
-    """Yield both answers, a sentence each, and what the final decay brings."""
+def bounce_headlines(
+    chapters: Mapping[str, Answers], shapes: Mapping[str, Mapping[str, int]], outward: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield the first answer, a sentence without regularization and one with weight decay.
+
+    :param shapes: by task and part, runs at a constant rate that bounced by shape
+    :param outward: by task, runs at a constant rate whose weights moved outward at first
+    """
     for group, regularized in GROUPS.items():
-        found = [parts for answers in chapters.values() for parts in _of_group(answers, regularized).values()]
-        if found:
-            said = f"{group[0].upper()}{group[1:]} the total weight norm bounced in {_counted(found, 'total')} runs"
-            learned = [
-                parts
-                for answers in chapters.values()
-                for task, parts in _of_group(answers, regularized).items()
-                if task not in _best(answers, below=FAILED_BELOW)
-            ]
-            if learned and len(learned) < len(found):
-                said += f", on tasks that some schedule learns in {_counted(learned, 'total')}"
-                found = learned
-            yield f"{said} (policy network: {_counted(found, 'policy')}; value network: {_counted(found, 'value')})."
-    judged = [
-        f"{_named(title, group, answers)}: {_judged(comparisons['linear'])}"
-        for title, answers in chapters.items()
-        for group, comparisons in answers.sufficiency.items()
-        if "linear" in comparisons and _judged(comparisons["linear"]) != "–"
-    ]
-    if judged:
-        yield (
-            "Constant + final decay minus linear decay, where a random policy scores 0 and the reference 1, and within "
-            f"±0.05 counts as equivalent: {'; '.join(judged)}."
+        found = {task: p for answers in chapters.values() for task, p in _of_group(answers, regularized).items()}
+        if not found:
+            continue
+        hopeless = {task for answers in chapters.values() for task in _best(answers, below=FAILED_BELOW)}
+        learned = {task: parts for task, parts in found.items() if task not in hopeless}
+        said = (
+            f"{group[0].upper()}{group[1:]} the total weight norm bounced by the rule “trend” in "
+            f"{_counted(found, 'total')} runs, by shape in {_by_shape(found, shapes)}"
         )
-    brought = [
-        _brought(_named(title, group, answers), found)
-        for title, answers in chapters.items()
-        for group in GROUPS
-        if (found := difference(scores_of(answers, group), CANDIDATE, UNDISTURBED))
-        and found.overall.num_pairs >= MIN_SEEDS
+        if learned and len(learned) < len(found):
+            said += (
+                f"; on tasks that some schedule learns in {_counted(learned, 'total')}, by shape in "
+                f"{_by_shape(learned, shapes)}"
+            )
+        parts = "; ".join(
+            f"{part} network: {_counted(learned or found, part)}, by shape {_by_shape(learned or found, shapes, part)}"
+            for part in ("policy", "value")
+        )
+        yield (
+            f"{said} ({parts}). Over the first third of a run 2 w·Δw was positive, so that the weights moved outward, "
+            f"in {sum(outward.get(task, 0) for task in found):,} of them all."
+        )
+
+
+def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
+    """Yield the second answer, and what the final decay brings."""
+    for rival, said in (
+        ("linear", "Against linear decay, constant + final decay is"),
+        ("best", "Against the best of the other arms it is"),
+        (UNDISTURBED, "Against a constant rate, that is, by what the one decay brings, it is"),
+    ):
+        verdicts = {
+            _named(title, group, answers): found
+            for title, answers in chapters.items()
+            for group in GROUPS
+            if (found := _against(answers, group, rival)) and found.overall.num_pairs >= MIN_SEEDS
+        }
+        if verdicts:
+            yield f"{said} {'; '.join(_sorted_by_verdict(verdicts))}.{_by_itself(verdicts.values())}"
+
+
+def _against(answers: Answers, group: str, rival: str) -> Comparison | None:
+    if rival == UNDISTURBED:
+        return difference(scores_of(answers, group), CANDIDATE, UNDISTURBED)
+    return answers.sufficiency.get(group, {}).get(rival)
+
+
+def _sorted_by_verdict(verdicts: Mapping[str, Comparison]) -> Iterator[str]:
+    by_verdict: dict[str, list[str]] = {}
+    for named, found in verdicts.items():
+        by_verdict.setdefault(words.judged_as(found.overall), []).append(
+            f"{named} ({words.interval(found.overall.mean)})"
+        )
+    for verdict in sorted(by_verdict, key=lambda verdict: verdict == "undecided"):
+        yield f"{verdict} for {', '.join(by_verdict[verdict])}"
+
+
+def _by_itself(verdicts: Iterable[Comparison]) -> str:
+    different = [
+        f"{task} ({words.interval(judged.mean)})"
+        for found in verdicts
+        for task, judged in found.tasks.items()
+        if judged.verdict == "different"
     ]
-    if brought:
-        yield f"What the one final decay brings, minus a constant rate: {'; '.join(brought)}."
-
-
-def _brought(named: str, found: Comparison) -> str:
-    by_task = [f"{task} {words.interval(of.mean)}" for task, of in found.tasks.items() if of.verdict == "different"]
-    return f"{named}: {_judged(found)}" + (f" (different by itself on {', '.join(by_task)})" if by_task else "")
+    return f" Of single tasks it differs on {', '.join(different)}." if different else ""
 
 
 def in_short(chapters: Mapping[str, Answers]) -> Table:
@@ -69,20 +102,28 @@ def in_short(chapters: Mapping[str, Answers]) -> Table:
     for title, answers in chapters.items():
         for group, regularized in GROUPS.items():
             tasks = _of_group(answers, regularized)
-            verdicts = answers.sufficiency.get(group, {})
             if not tasks:
                 continue
-            judged = (_judged(verdicts.get(rival)) for rival in ("linear", "best"))
+            judged = (_judged(_against(answers, group, rival)) for rival in ("linear", "best", UNDISTURBED))
             rows.append((_named(title, group, answers), *_shares(tasks.values()), *judged))
             learned = {task: parts for task, parts in tasks.items() if task not in _best(answers, below=FAILED_BELOW)}
             if learned and len(learned) < len(tasks):
-                rows.append(("… on tasks that some schedule learns", *_shares(learned.values()), "", ""))
+                rows.append(("… on tasks that some schedule learns", *_shares(learned.values()), "", "", ""))
     return Table(
         "In short",
         "Runs at a constant rate whose squared weight norm bounced, by part, with the exact 95 % interval; and "
         "constant + final decay minus the other, the mean score over the tasks with its 95 % interval, from "
-        f"{MIN_SEEDS} pairs of runs a task on. A task is learned where some schedule comes to half of the reference.",
-        ("", "total bounced", "policy bounced", "value bounced", "against linear decay", "against the best arm"),
+        f"{MIN_SEEDS} pairs of runs a task on: different, equivalent (within ±0.05) or undecided. A task is learned "
+        "where some schedule comes to half of the reference.",
+        (
+            "",
+            "total bounced",
+            "policy bounced",
+            "value bounced",
+            "against linear decay",
+            "against the best arm",
+            "against no decay",
+        ),
         rows,
     )
 
@@ -101,8 +142,12 @@ def _shares(tasks: Iterable[Mapping[str, Prevalence]]) -> Iterator[str]:
     return (_share([parts[part] for parts in tasks if part in parts]) for part in ("total", "policy", "value"))
 
 
-def _counted(tasks: Sequence[Mapping[str, Prevalence]], part: str) -> str:
-    found = [parts[part] for parts in tasks if part in parts]
+def _by_shape(tasks: Iterable[str], shapes: Mapping[str, Mapping[str, int]], part: str = "total") -> str:
+    return f"{sum(shapes.get(task, {}).get(part, 0) for task in tasks):,}"
+
+
+def _counted(tasks: Mapping[str, Mapping[str, Prevalence]], part: str) -> str:
+    found = [parts[part] for parts in tasks.values() if part in parts]
     return f"{sum(of_task.num_bounced for of_task in found):,} of {sum(of_task.num_runs for of_task in found):,}"
 
 

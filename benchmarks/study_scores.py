@@ -113,6 +113,29 @@ def single_decays(answers: Answers) -> Table:
     return Table("What the final decay and the literal rule bring", note, header, rows)
 
 
+def literal_in_training(main: Results) -> Table:
+    """What Algorithm 1 did to the rate where it trained, which its replay on other runs does not tell."""
+    runs = with_tasks(main.runs)
+    runs = runs[(runs["arm"] == LITERAL) & (runs["status"] == "complete")]
+    rows = []
+    for task, of_task in runs.groupby("task"):
+        bounced, of_all = by_bounce(of_task)
+        decays = of_task["decays"].str.count('"bounce"')
+        rates = " ".join(f"{rate:g}" for rate in sorted(of_task["learning_rate"].unique()))
+        counted = f"{decays.median():g} ({decays.min()} to {decays.max()})"
+        factor = f"{of_task['factor'].median():.1g}".replace("e-", "e−")
+        rows.append(
+            (str(task), rates, f"{bounced} of {of_all}", counted, factor, words.number(of_task["score"].mean()))
+        )
+    note = (
+        f"The arm {LITERAL}, at the base rate that its own tuning chose: runs that decayed after a “bounce”, how often "
+        "(median, and range), and the factor of the rate at the end (median), the final decay in it. Where it never "
+        "decayed, it is constant + final decay at that base rate."
+    )
+    header = ("task", "base rate", "runs with a decay by a bounce", "a run", "factor at the end", "mean score")
+    return Table("Algorithm 1 in training", note, header, rows)
+
+
 def beside(main: Results) -> Table:
     """Final returns, in the form of the paper's Table 2."""
     runs = with_tasks(main.runs)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.equivalence import Comparison, scores_by_arm
 from benchmarks.report import words
-from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
+from benchmarks.report.answers import BASELINE, CANDIDATE, STANDARD, UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
 from benchmarks.study_scores import SAME, by_bounce, difference, same_runs
@@ -26,6 +26,28 @@ def settings_in_words(robust: Results) -> Iterator[str]:
     for name, rows in _compared(robust).items():
         said = "; ".join(f"{row.difference} {row.in_words}" for row in rows if row.label == ALL)
         yield f"{name}: {said}."
+
+
+def by_rate_in_words(robust: Results) -> Iterator[str]:
+    """Yield the difference to linear decay at each base rate that was tried, task by task."""
+    runs = with_tasks(robust.runs)
+    runs = runs[runs["score"].notna() & runs["arm"].isin((CANDIDATE, BASELINE))]
+    fixed = [np.isclose(runs[key], STANDARD[key]) for key in ("decay_factor", "final_decay_at")]
+    runs = runs[np.logical_and.reduce(fixed)]
+    said = []
+    for task, of_task in runs.groupby("task"):
+        found = []
+        for multiplier, of_rate in of_task.groupby("rate_multiplier"):
+            scores = scores_by_arm(of_rate["task"], of_rate["arm"], map(int, of_rate["seed"]), of_rate["score"])
+            if judged := difference(scores, CANDIDATE, BASELINE):
+                found.append(f"× {multiplier:g} {words.interval(judged.overall.mean)}")
+        if len(found) > 1:
+            said.append(f"{task}: {', '.join(found)}")
+    if said:
+        yield (
+            "How much constant + final decay differs from linear decay, whose rate is half as large on average, is a "
+            f"matter of the base rate, here as a multiple of the preset's, on few seeds. {'; '.join(said)}."
+        )
 
 
 def over_settings(robust: Results) -> Table:

@@ -14,11 +14,11 @@ from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study_edge import edge_in_words, over_rates
 from benchmarks.study_fresh import decays_on_fresh_seeds, fresh_in_words
-from benchmarks.study_headlines import headlines, in_short, unlearned
-from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, why
+from benchmarks.study_headlines import bounce_headlines, headlines, in_short, unlearned
+from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, shaped, why
 from benchmarks.study_report import PAGE, split, write_page
-from benchmarks.study_scores import decays_by_bounce, single_decays
-from benchmarks.study_settings import over_settings, settings_in_words
+from benchmarks.study_scores import decays_by_bounce, literal_in_training, single_decays
+from benchmarks.study_settings import by_rate_in_words, over_settings, settings_in_words
 from benchmarks.synthetic import make_run
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
@@ -207,7 +207,7 @@ def test_the_candidate_is_crossq_with_weight_decay(tmp_path):
         "The candidate for a bounce, batch renormalisation with weight decay, CrossQ A-v1, adamw 10: "
     )
     assert (
-        "|w|² of the total bounced in 0 of 2 runs (lowest at 0 (0 to 0) % of the run, at the end "
+        "|w|² of the total bounced in 0 of 2 runs, by shape in 0 (lowest at 0 (0 to 0) % of the run, at the end "
         "100.00 (100.00 to 100.00) times that at the start)" in said
     )
 
@@ -234,7 +234,7 @@ def test_falls_and_rises(tmp_path):
         for (_, trace), of_run in zip(results.traces.groupby("run_id"), norms)
     ]
     table = falls_and_rises(Results(results.runs, results.evaluations, pd.concat(traces)))
-    assert table.rows == [("PPO A-v1", "total", "3", "2", "2", "1")]
+    assert table.rows == [("PPO A-v1", "total", "3", "2", "2", "2", "1")]
 
 
 def scored(folder, env_id, scores):
@@ -261,15 +261,22 @@ def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_pat
     scored(tmp_path, "A-v1", {"constant": 0.5, "linear": 0.7, "constant+final": 0.8})
     scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
     answers = answer(read_results(tmp_path))
-    bounce, suffices, brings = headlines({"Made up": answers})
+    (bounce,) = bounce_headlines({"Made up": answers}, {"PPO A-v1": {"total": 2, "policy": 1}}, {"PPO B-v1": 5})
     assert bounce == (
-        "Without regularization the total weight norm bounced in 0 of 12 runs, on tasks that some schedule learns in "
-        "0 of 6 (policy network: 0 of 6; value network: 0 of 6)."
+        "Without regularization the total weight norm bounced by the rule “trend” in 0 of 12 runs, by shape in 2; on "
+        "tasks that some schedule learns in 0 of 6, by shape in 2 (policy network: 0 of 6, by shape 1; value network: "
+        "0 of 6, by shape 0). Over the first third of a run 2 w·Δw was positive, so that the weights moved outward, in "
+        "5 of them all."
     )
-    assert "Made up, without regularization: different: better, 0.05 [0.05, 0.05]" in suffices
+    against_linear, against_best, brings = headlines({"Made up": answers})
+    assert against_linear == (
+        "Against linear decay, constant + final decay is different: better for Made up, without regularization "
+        "(0.05 [0.05, 0.05]). Of single tasks it differs on PPO A-v1 (0.10 [0.10, 0.10])."
+    )
+    assert against_best.startswith("Against the best of the other arms it is different: better for Made up")
     assert brings == (
-        "What the one final decay brings, minus a constant rate: Made up, without regularization: different: better, "
-        "0.15 [0.15, 0.15] (different by itself on PPO A-v1 0.30 [0.30, 0.30])."
+        "Against a constant rate, that is, by what the one decay brings, it is different: better for Made up, without "
+        "regularization (0.15 [0.15, 0.15]). Of single tasks it differs on PPO A-v1 (0.30 [0.30, 0.30])."
     )
     assert [row[:2] for row in in_short({"Made up": answers}).rows] == [
         ("Made up, without regularization", "0 of 12: 0 % [0, 26]"),
@@ -280,7 +287,7 @@ def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_pat
 def test_tasks_of_which_none_is_learned_are_marked(tmp_path):
     scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
     answers = answer(read_results(tmp_path))
-    assert "Made up, without regularization (which no schedule learns): " in " ".join(headlines({"Made up": answers}))
+    assert "Made up, without regularization (which no schedule learns) (" in " ".join(headlines({"Made up": answers}))
     assert [row[0] for row in in_short({"Made up": answers}).rows] == [
         "Made up, without regularization (which no schedule learns)"
     ]
@@ -292,7 +299,7 @@ def test_both_answers_in_short(tmp_path):
         for seed in range(6):
             make_run(tmp_path, "PPO", "A-v1", arm, seed, rng)
     answers = answer(read_results(tmp_path))
-    ((title, *bounced, linear, best),) = in_short({"Made up": answers}).rows
+    ((title, *bounced, linear, best, _),) = in_short({"Made up": answers}).rows
     assert (title, bounced) == ("Made up, without regularization", ["0 of 6: 0 % [0, 46]"] * 3)
     judged = answers.sufficiency["without regularization"]
     assert linear.startswith(judged["linear"].overall.verdict)
@@ -308,6 +315,43 @@ def test_tasks_that_no_arm_learns_are_named(tmp_path):
             path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": final_return}))
     (said,) = unlearned(answer(read_results(tmp_path)))
     assert said.startswith("On PPO A-v1 no schedule comes to half of the reference (the best mean score is 0.30)")
+
+
+@pytest.mark.parametrize(
+    ("norms", "bounced"),
+    [
+        ([10] * 5 + [9] * 5 + [10] * 5, True),
+        ([10] * 5 + [9.6] * 5 + [11] * 5, False),  # falls by 4 %
+        ([10] * 5 + [9] * 5 + [9.4] * 5, False),  # rises by 4 %
+        ([10] * 5 + [20] * 5 + [15] * 5 + [20] * 5, False),  # rises first, and never falls below its start
+        ([10] * 7 + [1] * 2 + [10] * 6, False),  # two measurements are noise
+        ([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], False),
+    ],
+)
+def test_bounces_by_shape(norms, bounced):
+    assert shaped(norms) == bounced
+
+
+def test_algorithm_1_in_training(tmp_path):
+    scored(tmp_path, "A-v1", {"abel-paper": 0.5, "abel": 0.5})
+    for seed, times in ((4, 1), (5, 3)):
+        path = tmp_path / f"PPO_A-v1_abel-paper_seed{seed}" / "run.json"
+        decays = [[40_000, "bounce", 0.1]] * times + [[85_000, "final", 0.1]]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"decays": decays, "factor": 0.001}))
+    ((task, _, bounced, counted, factor, score),) = literal_in_training(read_results(tmp_path)).rows
+    assert (task, bounced, counted, factor) == ("PPO A-v1", "2 of 6", "0 (0 to 3)", "1")
+    assert score == "0.53"  # 0.5 and a hundredth of the seed
+
+
+def test_the_difference_to_linear_decay_by_base_rate(tmp_path):
+    for multiplier, score in ((1.0, 0.4), (3.0, 0.7)):
+        scored(tmp_path / f"{multiplier:g}", "A-v1", {"linear": score, "constant+final": 0.7})
+        for path in (tmp_path / f"{multiplier:g}").glob("*/run.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"rate_multiplier": multiplier}))
+    runs = pd.concat([read_results(tmp_path / name).runs for name in ("1", "3")], ignore_index=True)
+    (said,) = by_rate_in_words(Results(runs, pd.DataFrame(), pd.DataFrame()))
+    assert said.endswith("PPO A-v1: × 1 0.30 [0.30, 0.30], × 3 0.00 [0.00, 0.00].")
+    assert not [*by_rate_in_words(Results(runs[runs["rate_multiplier"] == 1], pd.DataFrame(), pd.DataFrame()))]
 
 
 def test_what_decays_by_a_bounce_bring(tmp_path):

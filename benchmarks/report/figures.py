@@ -105,9 +105,10 @@ def _differences(answers: Answers) -> Picture:
     rows = []
     for group, comparisons in answers.sufficiency.items():
         for kind, comparison in comparisons.items():
-            against = "linear" if kind == "linear" else "the best arm"
             verdicts = [(f"ALL {group}", comparison.overall), *comparison.tasks.items()]
-            rows += [(f"{task}  –  {against}", verdict) for task, verdict in verdicts]
+            for task, verdict in verdicts:
+                against = "linear" if kind == "linear" else f"the best ({verdict.best['mean']})"
+                rows.append((f"{task}  –  {against}", verdict))
     figure, axes = plt.subplots(figsize=(8.5, 1.2 + 0.27 * max(2, len(rows))))
     margin = next((c.margin for pair in answers.sufficiency.values() for c in pair.values()), 0.05)
     axes.axvspan(-margin, margin, color="#cfe8cf", label=f"margin ±{margin:g}", lw=0)
@@ -250,7 +251,10 @@ def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
     figure.suptitle(task, fontweight="bold")
     _legend(figure, panels.ravel())
     return _picture(
-        name, f"{task}: how much the setting matters. Mean scores with 95 % intervals, a color for each arm.", figure
+        name,
+        f"{task}: how much the setting matters. Mean scores with 95 % intervals, a color for each arm. Where no norm "
+        "bounces, abel is constant+final, and lies beside it.",
+        figure,
     )
 
 

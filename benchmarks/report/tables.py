@@ -93,7 +93,8 @@ def _verdicts(answers: Answers) -> Table:
     note = (
         "Differences of the normalised score, constant+final minus the other, with 95 % intervals; equivalent means "
         f"within ±{margin:g} for mean and IQM, with so many pairs that rare failures which happened not to show could "
-        f"not change that ({3.7 / margin:.0f} over all tasks). The best arm is chosen anew in every bootstrap sample, "
+        f"not change that ({3.7 / margin:.0f} over all tasks); different, that both intervals exclude 0 on the same "
+        "side and do not both lie within the margin. The best arm is chosen anew in every bootstrap sample, "
         "and the upper end is the smallest of upper bounds on the differences to each arm, which hold together: "
         "0 where one of them did the same (abel, where nothing bounces). The last column forecasts, if the differences "
         "stayed as they are."
