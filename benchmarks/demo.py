@@ -66,7 +66,9 @@ def picture(path: Path, callback: AbelCallback, base_rate: float) -> None:
     figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, height_ratios=[2, 1], layout="constrained")
     for part in PARTS:
         above.plot(trace["timesteps"], trace[part], label=part, linewidth=2 if part == "total" else 1)
-    above.set(ylabel="squared weight norm |w|²", title=f"PPO on {ENV_ID}: the rate follows the weight norm")
+    bounced = any(decay.cause == "bounce" for decay in callback.decays)
+    what = "the rate decays when the norm has bounced" if bounced else "no bounce, so one decay near the end"
+    above.set(ylabel="squared weight norm |w|²", title=f"PPO on {ENV_ID}: {what}")
     steps, rates = [0], [base_rate]
     for decay in callback.decays:
         steps += [decay.timestep, decay.timestep]

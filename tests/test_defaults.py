@@ -1,12 +1,17 @@
 """Settings of the rule on recorded traces: what counts as a trace, a bounce, and a decay found."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks import defaults
 from benchmarks.calibration import MINIMUM, bounce
+from benchmarks.decaying import decaying
 from benchmarks.defaults import DEFAULT, Material, Setting, controls, measure, planted
+from benchmarks.results import Results, read_results
+from benchmarks.synthetic import make_run
 from rl_abel import find_decays, rule
 
 
@@ -61,3 +66,28 @@ def test_a_row():
     name, *figures = measure(DEFAULT, on)
     assert name == "window 10, z 3.7, strides 1, 2, 3, 4 (default)"
     assert figures == ["0.000", "0 % [0, 84]", "1.00", "1.00", "1.00", "1.00", "0.00", "1.00"]
+
+
+def test_settings_of_the_last_decay_against_the_default(tmp_path):
+    rng = np.random.default_rng(0)
+    # A factor of 0.5 gains 0.1, no decay loses 0.2; a later place does nothing.
+    gains = {("constant+final", 0.1, 0.85): 0, ("constant+final", 0.5, 0.85): 10, ("constant+final", 0.1, 0.95): 0}
+    for number, ((arm, factor, at), gain) in enumerate({**gains, ("constant", 0.1, 0.85): -20}.items()):
+        for seed in range(6):  # the sixth seed is of another stage
+            make_run(tmp_path / str(number), "PPO", "A-v1", arm, seed, rng)
+            path = tmp_path / str(number) / f"PPO_A-v1_{arm}_seed{seed}" / "run.json"
+            changes = {"decay_factor": factor, "final_decay_at": at, "final_return": 50 + gain + seed % 5}
+            path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    runs = pd.concat([read_results(tmp_path / str(number)).runs for number in range(4)], ignore_index=True)
+    table = decaying(Results(runs, pd.DataFrame(), pd.DataFrame()))
+    assert [(*row[:2], row[2].split()[0]) for row in table.rows] == [
+        ("factor 0.1 at 95 %", "5", "0.00"),
+        ("factor 0.5 at 85 %", "5", "0.10"),
+        ("no decay", "5", "−0.20"),
+    ]
+    assert table.note.startswith("PPO A-v1 at the preset's base rate")
+
+
+def test_without_other_settings_there_is_nothing_to_compare(tmp_path):
+    make_run(tmp_path, "PPO", "A-v1", "constant+final", 0, np.random.default_rng(0))
+    assert decaying(read_results(tmp_path)).rows == []
