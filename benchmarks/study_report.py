@@ -165,7 +165,7 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
     yield f"## To read this\n\n{_to_read_this(results)}\n"
     for question, sentences in (
         (QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
-        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.added, *chapter.settings)),
+        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.settings)),
     ):
         yield f"## {question}\n"
         if not chapters:
