@@ -85,7 +85,7 @@ class AbelCallback(BaseCallback):
         self._diagnosis: Diagnosis | None = None
         self._terms: dict[str, float] = {}
         self._norms: dict[str, float] = {}
-        self._started = self._in_rollout = False
+        self._started = self._in_rollout = self._row_due = False
         self._warned_non_finite = False
         self._n_updates_at_start = 0
         self._weight_decay = 0.0
@@ -130,6 +130,9 @@ class AbelCallback(BaseCallback):
         if not self._watched(parts := ["total", *measured_parameters(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
+        # Outside of learn() a model has no logger yet.
+        if getattr(self.model, "_logger", None):
+            dashboard.write_layout(self.logger)
 
     def _on_training_start(self) -> None:
         if self.parent is not None:
@@ -146,9 +149,7 @@ class AbelCallback(BaseCallback):
         self._schedule_next()
         self._apply()
         self._record()
-        hparams = dashboard.hparams(self.model, self.rule)
-        hparams.update(watch=self.watch, decay_factor=self.decay_factor, weight_decay=self._weight_decay)
-        dashboard.write(self.logger, hparams)
+        self._row_due = True
         for line in advice.at_start(self.model, self.final_decay_at):
             self._say(line)
         if warning := advice.dropped_optimizer_kwargs(self.model):
@@ -168,6 +169,12 @@ class AbelCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         self._in_rollout = True
         self._record_after_dump()
+        if self._row_due:
+            # By now every other callback has had its training start, and nothing has been dumped.
+            self._row_due = False
+            hparams = dashboard.hparams(self.model, self.rule)
+            hparams.update(watch=self.watch, decay_factor=self.decay_factor, weight_decay=self._weight_decay)
+            dashboard.write_row(self.logger, hparams)
 
     def _on_rollout_end(self) -> None:
         timestep, decays = self.model.num_timesteps, len(self._memory.data["decays"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
 
 from rl_abel.rule import RULES, Rule
 from rl_abel.schedule import unscaled
@@ -43,14 +43,30 @@ def hparams(model: BaseAlgorithm, rule: Rule) -> dict[str, str | float]:
     }
 
 
-def write(logger: Logger, hparams: Mapping[str, str | float]) -> None:
-    """Write layout and hyperparameters once, into every TensorBoard log of the logger."""
-    for output in logger.output_formats:
-        if isinstance(output, TensorBoardOutputFormat):
-            # Not through logger.record, which would hand them to outputs that know nothing of them.
-            from torch.utils.tensorboard.summary import hparams as summaries
+def write_layout(logger: Logger) -> None:
+    """Write the dashboard into every TensorBoard log of the logger.
 
-            output.writer.add_custom_scalars(LAYOUT)
-            for summary in summaries(dict(hparams), dict.fromkeys(METRICS, 0.0)):  # type: ignore[no-untyped-call]
-                output.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
-            output.writer.flush()
+    TensorBoard shows the last layout of a run, so before any other callback may write its own.
+    """
+    for output in _tensorboards(logger):
+        output.writer.add_custom_scalars(LAYOUT)
+
+
+def write_row(logger: Logger, hparams: Mapping[str, str | float]) -> None:
+    """Write the row under HParams into every TensorBoard log of the logger, unless another callback has one.
+
+    TensorBoard shows the first row of a run alone. What others record is in the logger until the first dump.
+    """
+    if any(isinstance(value, HParam) for value in logger.name_to_value.values()):
+        return
+    for output in _tensorboards(logger):
+        # Not through logger.record, which would hand them to outputs that know nothing of them.
+        from torch.utils.tensorboard.summary import hparams as summaries
+
+        for summary in summaries(dict(hparams), dict.fromkeys(METRICS, 0.0)):  # type: ignore[no-untyped-call]
+            output.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        output.writer.flush()
+
+
+def _tensorboards(logger: Logger) -> list[TensorBoardOutputFormat]:
+    return [output for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]

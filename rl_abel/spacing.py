@@ -41,7 +41,7 @@ def too_few_measurements(model: BaseAlgorithm, made: int, needed: int, measure_e
     return (
         f"rl_abel: about {expected} measurements of the weight norm fit into this training, one every "
         f"{spacing} timesteps, and the rule needs {needed} before it can see a bounce. Train longer, use "
-        "shorter rollouts (n_steps) or a smaller measure_every; as it is, only the final decay can happen."
+        "shorter rollouts (n_steps) or a smaller measure_every; as it is, no bounce can decay the rate."
     )
 
 

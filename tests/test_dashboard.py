@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import pytest
 import torch
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 
 from benchmarks.plan import Run
 from benchmarks.train import train
@@ -185,3 +186,29 @@ def test_without_tensorboard_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_model("PPO").learn(60, callback=AbelCallback(measure_every=20, max_decays=0))
     assert not list(tmp_path.iterdir())
+
+
+class OwnPages(BaseCallback):
+    """A user's own row under HParams and own custom scalars, as in SB3's documentation."""
+
+    def _on_training_start(self):
+        own = HParam({"algorithm": "mine", "gamma": 0.5}, {"rollout/ep_len_mean": 0})
+        self.logger.record("hparams", own, exclude=("stdout", "log", "json", "csv"))
+        [output] = [output for output in self.logger.output_formats if isinstance(output, TensorBoardOutputFormat)]
+        output.writer.add_custom_scalars({"mine": {"length": ["Multiline", ["rollout/ep_len_mean"]]}})
+
+    def _on_step(self):
+        return True
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_what_the_user_writes_stays(tmp_path, ours_first):
+    callbacks = [AbelCallback(), OwnPages()] if ours_first else [OwnPages(), AbelCallback()]
+    make_model("SAC", tensorboard_log=str(tmp_path)).learn(250, callback=callbacks, tb_log_name="both", log_interval=1)
+    with tensorboard(tmp_path) as address:
+        wait_for_runs(address, {"both_1"})
+        assert [category["title"] for category in ask(address, "custom_scalars/layout")["category"]] == ["mine"]
+        experiment = ask(address, "hparams/experiment", {"experimentName": "", "hparamsLimit": 100})
+        assert {info["name"] for info in experiment["hparamInfos"]} == {"algorithm", "gamma"}
+        assert [info["name"]["tag"] for info in experiment["metricInfos"]] == ["rollout/ep_len_mean"]
+        assert "abel/factor" in ask(address, "scalars/tags")["both_1"]
