@@ -145,7 +145,7 @@ def movement(norms: npt.ArrayLike) -> Movement:
     """Tell what a trace (num_epochs,) did."""
     trace = [float(norm) for norm in np.asarray(norms, dtype=float)]
     significant = any(
-        state["phase"] == "equilibrium" or decayed for state, decayed in replay(make_rule("trend"), trace)
+        state["phase"] == "equilibrium" or decayed for state, decayed in replay(make_rule("trend", depth=0), trace)
     )
     decays = {rule: tuple(index + 1 for index in find_decays(trace, rule=rule)) for rule in ("trend", "paper")}
     return Movement(tuple(trace), significant, **decays)

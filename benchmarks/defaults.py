@@ -22,6 +22,7 @@ from benchmarks.decaying import decaying
 from benchmarks.report.tables import Table, markdown
 from benchmarks.report.words import percent
 from benchmarks.results import Results, read_parquet
+from benchmarks.shallow import shallow
 from benchmarks.statistics import exact_binomial_interval
 from benchmarks.study import ARCHIVE, TUNING_SEEDS
 from benchmarks.watching import noise, watching
@@ -41,18 +42,19 @@ class Setting:
     window: int = TrendRule.window
     z: float = TrendRule.z
     strides: tuple[int, ...] = rule.STRIDES
+    depth: float = TrendRule.depth
     every: int = 1
 
     def decays(self, norms: np.ndarray) -> list[int]:
         """Return where the rule decays, as indices of the whole trace."""
         with mock.patch.object(rule, "STRIDES", self.strides):
             thinned = norms[self.every - 1 :: self.every]
-            found = find_decays(thinned.tolist(), TrendRule(self.window, self.z))
+            found = find_decays(thinned.tolist(), TrendRule(self.window, self.z, self.depth))
         return [self.every * (index + 1) - 1 for index in found]
 
 
 DEFAULT = Setting()
-BEFORE = Setting(z=3.5, strides=(1, 2, 4))
+BEFORE = Setting(z=3.5, strides=(1, 2, 4), depth=0.0)
 """The first default, which watched the total alone."""
 SETTINGS = tuple(
     dict.fromkeys(
@@ -140,6 +142,7 @@ HEADER = (
 def measure(setting: Setting, on: Material) -> tuple[str, ...]:
     """Return the row of one setting."""
     name = f"window {setting.window}, z {setting.z:g}, strides {', '.join(map(str, setting.strides))}"
+    name += f", depth {setting.depth:g}" if setting.depth != TrendRule.depth else ""
     name += f", 1 measurement in {setting.every}" if setting.every > 1 else ""
     false = np.array([sum(len(setting.decays(norms)) for norms in parts) for parts in on.recorded])
     noisy = [norms for parts in on.recorded for norms in parts]
@@ -198,11 +201,12 @@ def write_page(folder: Path) -> Path:
         f"{', '.join(row[3] for row in rows if row[0] in within)}.\n"
         f"- {_recorded_alone(rows)}\n"
         f"- {_cadence(on, rows)}\n"
-        "- The first default watched the total alone; what that misses is in the second table.\n\n"
+        "- The first default watched the total alone, and took a fall of any depth for one; what that misses is in the "
+        "second table, and what it took for a bounce in the third.\n\n"
         "`.venv/bin/python -m benchmarks.defaults` makes this page.\n"
     )
     results = read_parquet(folder)
-    others = f"{markdown(watching(results))}\n{markdown(decaying(results))}"
+    others = "\n".join(map(markdown, (watching(results), shallow(results, on.control), decaying(results))))
     path = folder / PAGE
     title = "Are the defaults of the rule the right ones?"
     path.write_text(f"# {title}\n\n{summary}\n{markdown(table)}\n{others}", encoding="utf-8")

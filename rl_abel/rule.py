@@ -75,22 +75,28 @@ class TrendRule:
 
     The order is the definition of a bounce, so a norm that only rises can never decay the rate.
     Significance is a t-statistic of the latest ``window`` increments, at strides 1, 2, 3 and 4;
-    the increments of different scale show slow and fast bounces. After a decay the rule starts
-    anew, on measurements from there on.
+    the increments of different scale show slow and fast bounces. Fall and rise must both be by
+    ``depth`` or more: the norm of a PPO agent's value network may dip by 2 % as it grows, which
+    is significant and no bounce. After a decay the rule starts anew, on measurements from there on.
 
     :param window: number of successive increments in a t-statistic, at least 2
     :param z: the t-statistic beyond which the increments are a trend, above 0
+    :param depth: least fall, as a share of the highest norm before it, and least rise, as a share
+        of the lowest; in [0, 1)
     :raises ValueError: if an argument is out of range
     """
 
     window: int = 10
     z: float = 3.7
+    depth: float = 0.03
 
     def __post_init__(self) -> None:
         if not isinstance(self.window, int) or isinstance(self.window, bool) or self.window < 2:
             raise ValueError(f"window must be an integer of at least 2, got {self.window!r}")
         if not isinstance(self.z, (int, float)) or not 0 < self.z < math.inf:
             raise ValueError(f"z must be a finite number above 0, got {self.z!r}")
+        if not isinstance(self.depth, (int, float)) or isinstance(self.depth, bool) or not 0 <= self.depth < 1:
+            raise ValueError(f"depth must be in [0, 1), got {self.depth!r}")
 
     @property
     def min_measurements(self) -> int:
@@ -99,24 +105,32 @@ class TrendRule:
 
     def init(self) -> JsonValue:
         """Return the state before the first measurement."""
-        return {"phase": "fall", "norms": [], "largest_growth": 0.0}
+        return {"phase": "fall", "norms": [], "highest": 0.0, "lowest": 0.0, "largest_growth": 0.0}
 
     def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
         """Return the state after one more measurement of |w|^2, and whether to decay now."""
         norms = [*state["norms"], weight_norm][-(max(STRIDES) * self.window + 1) :]
         phase, largest_growth = state["phase"], state["largest_growth"]
+        highest, lowest = state["highest"], min(state["lowest"], weight_norm)
         if phase == "fall":
             if any(t < -self.z for t in self._trends(norms, -1)):
-                phase = "minimum"
+                phase, highest = "minimum", max(norms)
+                lowest = min(norms[norms.index(highest) :])
         elif phase == "minimum":
             if any(t > self.z for t in self._trends(norms, 1)):
-                phase, largest_growth = "equilibrium", self._growth(norms)
+                if highest - lowest >= self.depth * abs(highest):
+                    phase, largest_growth = "equilibrium", self._growth(norms)
+                else:
+                    phase = "fall"
         else:
             growth = self._growth(norms)
             largest_growth = max(largest_growth, growth)
             if t_statistic(norms, 1, self.window) <= self.z or growth <= EQUILIBRATED * largest_growth:
-                return {**self.init(), "norms": [weight_norm]}, True
-        return {"phase": phase, "norms": norms, "largest_growth": largest_growth}, False
+                if weight_norm - lowest >= self.depth * abs(lowest):
+                    return {**self.init(), "norms": [weight_norm]}, True
+                phase = "minimum"
+        seen = {"phase": phase, "norms": norms, "highest": highest, "lowest": lowest}
+        return {**seen, "largest_growth": largest_growth}, False
 
     def _trends(self, norms: Sequence[float], sign: int) -> Iterable[float]:
         """t-statistics of those strides whose mean increment has the sign."""
@@ -201,7 +215,7 @@ def find_decays(weight_norms: Iterable[float], rule: str | Rule = "trend", **opt
 
     :param weight_norms: |w|^2, one a measurement, oldest first (a list or a 1-d array)
     :param rule: "trend", "paper" (Algorithm 1 of Lewkowycz 2021) or an object of your own
-    :param options: of the named rule: ``window`` and ``z`` of "trend"
+    :param options: of the named rule: ``window``, ``z`` and ``depth`` of "trend"
     :return: 0-based indices of the measurements at which the rule decays; non-finite measurements
         are passed over, as in training
     :raises ValueError: for an unknown rule or option, or a trace that is not a sequence of numbers

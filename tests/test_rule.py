@@ -67,6 +67,9 @@ def test_paper_rule_is_algorithm_1(norms):
         ([5.0] * 100, 0),
         ([0.0] * 100, 0),
         (FALL[:5] + RISE[:5] + [75.0] * 3, 0),  # too short to tell from noise
+        ([800 + norm for norm in FALL + RISE + [100.0] * 10], 1),  # falls by 3.2 %
+        ([1400 + norm for norm in FALL + RISE + [100.0] * 10], 0),  # by 1.9 %: a dent
+        ([800 + norm for norm in FALL + RISE[:20] + [RISE[19]] * 20], 0),  # rises by 2 %
     ],
 )
 def test_trend_rule_by_eye(norms, n_decays):
@@ -83,10 +86,13 @@ def test_trend_rule_by_eye(norms, n_decays):
         ("equilibrium", [10.0 + t for t in range(10)], 20.0, "equilibrium"),
         ("equilibrium", [19.0] * 10, 19.0, "decay"),
         ("equilibrium", [20.0 - t for t in range(10)], 10.0, "decay"),
+        ("minimum", [30.0 + t for t in range(10)], 40.0, "fall"),  # it fell from 30 to 29.5 alone
+        ("equilibrium", [9.2] * 10, 9.2, "minimum"),  # it rose from 9 to 9.2 alone
     ],
 )
 def test_trend_rule_takes_one_step(phase, norms, norm, becomes):
-    state, decayed = TrendRule().observe({"phase": phase, "norms": norms, "largest_growth": 1.0}, norm)
+    seen = {"phase": phase, "norms": norms, "highest": 30.0, "lowest": min(9.0 if norm < 30 else 29.5, *norms)}
+    state, decayed = TrendRule().observe(seen | {"largest_growth": 1.0}, norm)
     assert decayed == (becomes == "decay")
     assert state["phase"] == ("fall" if decayed else becomes)
 
@@ -221,11 +227,16 @@ def test_any_sequence_of_numbers(as_type):
         (lambda: find_decays([1], rule="plateau"), r"rule must be one of \['paper', 'trend'\].*'plateau'"),
         (lambda: find_decays([1], rule=None), "got None"),
         (lambda: find_decays([1], rule=TrendRule), "got <class"),
-        (lambda: find_decays([1], rule="trend", span=3), r"no option span; its options are: \['window', 'z'\]"),
+        (
+            lambda: find_decays([1], rule="trend", span=3),
+            r"no option span; its options are: \['window', 'z', 'depth'\]",
+        ),
         (lambda: find_decays([1], rule="paper", z=3), "no option z; its options are: none"),
         (lambda: find_decays([1], rule=TrendRule(), z=3), r"\['z'\] on the rule object"),
         (lambda: find_decays([1], window=1), "window must be an integer of at least 2, got 1"),
         (lambda: find_decays([1], window=2.5), "window must be an integer of at least 2, got 2.5"),
+        (lambda: find_decays([1], depth=1), r"depth must be in \[0, 1\), got 1"),
+        (lambda: find_decays([1], depth=-0.1), r"depth must be in \[0, 1\), got -0.1"),
         (lambda: find_decays([1], z=0), "z must be a finite number above 0, got 0"),
         (lambda: find_decays([1], z=math.nan), "z must be .* got nan"),
         (lambda: find_decays({"total": [1]}), "weight_norms must be a sequence of numbers, got {'total'"),
