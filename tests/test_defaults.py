@@ -11,6 +11,7 @@ from benchmarks.calibration import MINIMUM, bounce
 from benchmarks.decaying import decaying
 from benchmarks.defaults import DEFAULT, Material, Setting, controls, measure, planted
 from benchmarks.results import Results, read_results
+from benchmarks.shallow import shallow
 from benchmarks.synthetic import make_run
 from rl_abel import find_decays, rule
 
@@ -86,6 +87,29 @@ def test_settings_of_the_last_decay_against_the_default(tmp_path):
         ("no decay", "5", "−0.20"),
     ]
     assert table.note.startswith("PPO A-v1 at the preset's base rate")
+
+
+def test_how_deep_a_fall_has_to_be(tmp_path):
+    # One run dips by 2 % in its policy, one without weight decay and one with it bounce as a whole, one only grows.
+    x = np.arange(100.0)
+    dip, growth = 2_000 + np.where(x < 30, 30 - x, np.minimum(x - 30, 40)), 100 + x
+    norms = [(growth, dip), (bounce(), growth), (growth, growth), (bounce(), growth)]
+    traces = []
+    for seed, (total, policy) in enumerate(norms):
+        make_run(tmp_path, "PPO", "A-v1", "constant", seed, np.random.default_rng(0))
+        path = tmp_path / f"PPO_A-v1_constant_seed{seed}" / "run.json"
+        if seed == 3:
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"regularization": "adamw", "strength": 1.0}))
+        traces.append((total, policy))
+    results = read_results(tmp_path)
+    together = [
+        trace.assign(total=total, policy=policy, value=1.0)
+        for (_, trace), (total, policy) in zip(results.traces.groupby("run_id"), traces)
+    ]
+    table = shallow(Results(results.runs, results.evaluations, pd.concat(together)), [(bounce(), MINIMUM)])
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["0 % (before)"] == ("2 of 3", "1 of 1", "1 of 1")
+    assert rows["3 % (default)"] == ("1 of 3", "1 of 1", "1 of 1")
 
 
 def test_without_other_settings_there_is_nothing_to_compare(tmp_path):
