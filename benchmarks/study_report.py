@@ -30,6 +30,7 @@ from benchmarks.study_norms import (
 )
 from benchmarks.study_scores import beside, decays_by_bounce, literal_in_training, single_decays
 from benchmarks.study_settings import by_rate_in_words, over_settings, settings_in_words
+from rl_abel.rule import TrendRule
 
 PAGE = "study.md"
 CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -201,7 +202,8 @@ def _to_read_this(results: Results) -> str:
             "run (ηλN = 10: rate times coefficient times updates). |w|², the squared norm, is measured about 100 "
             "times a run.".replace("|", "\\|"),
             "- By the rule “trend” a norm bounces that falls, rises, and levels off, each for about 10 measurements or "
-            f"more. By shape it does whose running median over {SMOOTHED} measurements falls by {100 * DEEP:g} % below "
+            f"more, and by {100 * TrendRule.depth:g} % or more. By shape it does whose running "
+            f"median over {SMOOTHED} measurements falls by {100 * DEEP:g} % below "
             f"its start and then rises by {100 * DEEP:g} % from its lowest, however fast and late. Only the first is "
             "what decays the rate; the second was added after the results were known.",
             "- Of the [arms](../benchmark.md#arms), constant + final decay is a constant rate, times 0.1 at 85 % of "
