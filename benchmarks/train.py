@@ -101,7 +101,8 @@ def _train(run: Run, folder: Path) -> dict[str, Any]:
     model.set_logger(logger)
     evaluation = Evaluation(run, evaluation_env)
     try:
-        model.learn(run.timesteps, callback=[*arm.others, arm.abel, evaluation])
+        # The evaluation notes the last rate before the callback gives the model its own schedule back.
+        model.learn(run.timesteps, callback=[*arm.others, evaluation, arm.abel])
         returns = final_returns(model, run, env)
         log_return(logger, model.num_timesteps, returns)
     finally:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel import advice, dashboard
-from rl_abel.checks import check_between, check_flag, check_integer, check_number
-from rl_abel.diagnosis import Diagnosis
-from rl_abel.memory import ATTRIBUTE, Decay, Memory
-from rl_abel.norms import measured_parameters, norms_of, weight_norms
-from rl_abel.placement import refuse_to_be_a_child, require_alone
+from rl_abel.checks import check_between, check_flag, check_integer, check_number, check_verbose
+from rl_abel.during import DuringUpdate
+from rl_abel.gauge import Gauge, finite
+from rl_abel.memory import KEPT, MOST_MEASUREMENTS, Decay, Memory
+from rl_abel.norms import parts_of
+from rl_abel.notices import harmless, warn
+from rl_abel.placement import misplaced, refuse_to_be_a_child, require_alone
+from rl_abel.rate import AppliedRate
+from rl_abel.recorder import Recorder
 from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
-from rl_abel.schedule import Scaled, unscaled
-from rl_abel.spacing import default_interval, progress, too_few_measurements
+from rl_abel.spacing import rollout_timesteps, within_update
+from rl_abel.training import clock, recall
 
 WATCHABLE = ("any", "total", "policy", "value")
 
@@ -40,13 +42,14 @@ class AbelCallback(BaseCallback):
         None turns the final decay off
     :param min_learning_rate: floor of the applied rate; never raises the user's own
     :param max_decays: most decays by a bounce; None for any number
-    :param measure_every: timesteps between measurements; None for about 100 a run. Fixed at the
-        first ``learn()`` and kept when training goes on
+    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100
+        a training, within an update too (at ends of epochs) where rollouts are few
     :param verbose: 1 prints what was decided and why
     :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
         ``abel/alignment_<part>``, whose sum is its change since the last measurement, and
         ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
     :raises ValueError: for an argument out of its range, when the callback is made
+    :raises TypeError: when a training begins, for a model without parameters of PyTorch (SBX)
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class AbelCallback(BaseCallback):
         verbose: int = 0,
         diagnose: bool = False,
     ) -> None:
-        super().__init__(verbose=check_integer("verbose", verbose, at_least=0))
+        super().__init__(verbose=check_verbose(verbose))
         self.rule = make_rule(rule)
         if watch is None:
             watch = "any" if isinstance(self.rule, TrendRule) else "total"
@@ -81,19 +84,14 @@ class AbelCallback(BaseCallback):
         )
         self.diagnose = check_flag("diagnose", diagnose)
         self._memory = Memory.empty()
+        self._gauge = Gauge(diagnose)
+        self._started = False
         self._rule_states: dict[str, JsonValue] = {}
-        self._diagnosis: Diagnosis | None = None
-        self._terms: dict[str, float] = {}
+        self._next_measurement = self._next_look = 0.0
         self._norms: dict[str, float] = {}
-        self._started = self._in_rollout = self._row_due = False
-        self._warned_non_finite = False
-        self._n_updates_at_start = 0
-        self._weight_decay = 0.0
-        self._measured_policy: Any = None
-        self._parameters: dict[str, Any] = {}
-        # Timesteps from which the next one is due; set at training start.
-        self._next_measurement = 0.0
-        self._next_final_decay = math.inf
+        self._terms: dict[str, float] = {}
+        self._during = DuringUpdate(self._measure_within)
+        self._said: set[str] = set()
 
     @property
     def factor(self) -> float:
@@ -121,199 +119,293 @@ class AbelCallback(BaseCallback):
 
         The terms are NaN at the first one. They are not saved with the model.
         """
-        return self._diagnosis.history if self._diagnosis else {}
+        return self._gauge.diagnosis.history if self._gauge.diagnosis else {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy keeps what was measured and decided; a model and its environment cannot always be copied.
+        passing = ("model", "locals", "globals", "parent", "_gauge", "_during", "_rate", "_recorder")
+        return {name: value for name, value in vars(self).items() if name not in passing}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, locals={}, globals={}, parent=None, _started=False)
+        self._gauge, self._during = Gauge(self.diagnose), DuringUpdate(self._measure_within)
+
+    # What SB3 calls
 
     def _init_callback(self) -> None:
-        self._started = self._in_rollout = False
-        if self.parent is not None:
-            refuse_to_be_a_child(self.parent)
-        if not self._watched(parts := ["total", *measured_parameters(self.model)]):
+        self._started = False
+        refuse_to_be_a_child(self, None)
+        if not self._watched(parts := ["total", *parts_of(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
-            dashboard.write_layout(self.logger)
+            with harmless("the dashboard of TensorBoard"):
+                dashboard.write_layout(self.logger)
 
     def _on_training_start(self) -> None:
-        if self.parent is not None:
-            refuse_to_be_a_child(self.parent)
-        require_alone(AbelCallback, self.locals.get("callback"))
+        root = self.locals.get("callback")
+        refuse_to_be_a_child(self, root)
+        require_alone(AbelCallback, root)
+        self._during.disarm()
+        self._rate, self._recorder = AppliedRate(self.model, self.min_learning_rate), Recorder(self.logger)
         self._recall()
-        self._started = True
-        self._measured_policy = None
-        self._warned_non_finite = False
-        self._n_updates_at_start = self.model._n_updates
-        if self.final_decay_at is None or progress(self.model) < self.final_decay_at:
-            self._memory.lift_final_decay()
-        self._weight_decay = advice.weight_decay(self.model)
-        self._schedule_next()
-        self._apply()
+        self._started = self._status_due = self._row_due = True
+        self._updated = self._learned = False
+        # Where the rollout that is under way began, and the updates there were at the end of the last.
+        self._rollout_began, self._n_updates = clock(self.model)
+        # Weights that have moved since the last measurement, in an earlier session, are one to come.
+        moved = clock(self.model).updates != self._memory.data["n_updates"]
+        self._known = self._norms if self._norms or moved else self._gauge.norms()
+        self._rate.hold(self.factor)
         self._record()
-        self._row_due = True
-        for line in advice.at_start(self.model, self.final_decay_at):
-            self._say(line)
-        if warning := advice.dropped_optimizer_kwargs(self.model):
-            warnings.warn(warning, UserWarning, stacklevel=2)
-        if self.max_decays != 0:
-            needed = getattr(self.rule, "min_measurements", 0)
-            made = len(self._memory.data["trace"])
-            if warning := too_few_measurements(self.model, made, needed, self._memory.data["measure_every"]):
-                warnings.warn(warning, UserWarning, stacklevel=2)
-
-    def _on_step(self) -> bool:
-        if not self._in_rollout:
-            refuse_to_be_a_child(self.parent)
-        self._record_after_dump()
-        return True
+        self._advise()
 
     def _on_rollout_start(self) -> None:
-        self._in_rollout = True
-        self._record_after_dump()
+        self._look_back()
         if self._row_due:
             # By now every other callback has had its training start, and nothing has been dumped.
             self._row_due = False
-            hparams = dashboard.hparams(self.model, self.rule)
-            hparams.update(watch=self.watch, decay_factor=self.decay_factor, weight_decay=self._weight_decay)
-            dashboard.write_row(self.logger, hparams)
+            with harmless("the row under HParams of TensorBoard"):
+                dashboard.write_row(self.logger, self._hparams)
+
+    def _on_step(self) -> bool:
+        self._require_start()
+        self._look_back()
+        return True
 
     def _on_rollout_end(self) -> None:
-        timestep, decays = self.model.num_timesteps, len(self._memory.data["decays"])
-        measured = False
-        if timestep >= self._next_measurement and self.model._n_updates != self._memory.data["n_updates"]:
-            measured = self._measure()
-        # A budget that is one rollout would be spent at the decayed rate as a whole.
-        if timestep >= self._next_final_decay and self.model._n_updates != self._n_updates_at_start:
-            self._memory.add_decay(Decay(timestep, "final", self.decay_factor))
-            self._say_decay(f"{self.final_decay_at:.0%} of the budget is used up")
-            self._next_final_decay = math.inf
-        decayed = len(self._memory.data["decays"]) > decays
-        if decayed:
-            self._apply()
-        if measured or decayed:
-            self._record()
+        self._require_start()
+        self._rate.hold(self.factor)
+        began, timestep = self._rollout_began, self.model.num_timesteps
+        self._measure_if_due(timestep)
+        self._decay_at_the_end(began)
+        self._rollout_began, self._n_updates = clock(self.model)
+        self._updated = self._status_due = True
+        self._rate.begin_update()
+        if self._memory.data["auto"] and self._memory.budget.left(timestep) != 0:
+            steps = within_update(self.model, self._memory.data["measure_every"])
+            self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
 
     def _on_training_end(self) -> None:
         if not self._started:
             return
+        self._status_due = True
+        self._look_back()
         self._started = False
-        norms = weight_norms(self.model)
-        if _finite(norms):
-            self._norms = norms
-            if self._diagnosis and self._diagnosis.policy is self.model.policy:
-                self._terms = self._diagnosis.compare(measured_parameters(self.model))
-        self._record()
         if self.locals.get("log_interval", 1) is not None:
-            self._dump_last_update()
+            self._recorder.write_last_update(self.model.num_timesteps)
+        self._rate.release()
+        if warning := advice.at_end(self.model, self._memory, self.rule, self._learned, self.max_decays):
+            self._warn("few measurements", warning)
 
-    def _measure(self) -> bool:
-        """Measure, let the rule decide, and keep both; whether anything was measured."""
-        # Finding the parameters takes as long as measuring them, and they stay the same in a training.
-        if self._measured_policy is not self.model.policy:
-            self._measured_policy, self._parameters = self.model.policy, measured_parameters(self.model)
-        timestep, norms = self.model.num_timesteps, norms_of(self._parameters)
-        self._memory.data["n_updates"] = self.model._n_updates
-        if not _finite(norms):
-            if not self._warned_non_finite:
-                warnings.warn(
-                    f"rl_abel: the weight norm is not finite at timestep {timestep}: {norms}. Such measurements are "
-                    "skipped and the learning rate is left as it is; the training has probably diverged.",
-                    UserWarning,
-                    stacklevel=2,
-                )
-            self._warned_non_finite = True
-            return False
-        self._norms = norms
-        self._memory.add_measurement(timestep, norms)
-        self._next_measurement = timestep + self._memory.data["measure_every"]
+    # Measure
+
+    def _measure_if_due(self, timestep: int) -> None:
+        data = self._memory.data
+        counted, written = clock(self.model).updates != data["n_updates"], self._gauge.touched()
+        self._learned = self._learned or counted or written
+        if timestep < self._next_measurement:
+            return
+        # Not every algorithm counts its updates, nor does torch count what is written into parameter.data.
+        if counted or written or timestep >= self._next_look:
+            self._next_look = timestep + data["measure_every"]
+            self._measure(timestep)
+
+    def _measure_within(self, index: int) -> None:
+        """Measure within the update after a rollout, as if it took as long as the next rollout does."""
+        if self._started and self._rate.in_force:
+            parts = 1 + len(within_update(self.model, self._memory.data["measure_every"]))
+            timestep = self.model.num_timesteps + rollout_timesteps(self.model) * (index + 1) // parts
+            self._measure(timestep)
+
+    def _measure(self, timestep: int) -> None:
+        """Measure, let the rule decide, and keep both; weights that have not moved are no measurement."""
+        memory = self._memory
+        if change := self._gauge.find(self.model):
+            self._begin_trace(change)
+        norms = self._gauge.norms()
+        self._gauge.mark()
+        memory.data["n_updates"] = clock(self.model).updates
+        if not norms or norms == self._known:
+            return
+        if not finite(norms):
+            self._warn(
+                "not finite",
+                f"the weight norm is not finite at timestep {timestep}: {norms}. Such measurements are "
+                "skipped and the learning rate is left as it is; the training has probably diverged.",
+            )
+            return
+        self._learned, self._norms, self._known = True, norms, norms
+        self._terms = self._gauge.terms(timestep)
+        memory.add_measurement(timestep, norms)
+        self._decide(timestep, norms)
+        if memory.data["auto"] and len(memory.data["trace"]) > MOST_MEASUREMENTS:
+            memory.thin()
+            self._keep_rule()
+            self._recorder.rewrite_table(memory, self.diagnose)
+        self._next_measurement = timestep + memory.data["measure_every"]
         if self.diagnose:
-            if self._diagnosis is None or self._diagnosis.policy is not self.model.policy:
-                self._diagnosis = Diagnosis(self.model.policy)
-            self._diagnosis.observe(timestep, self._parameters)
-            self._terms = self._diagnosis.latest
+            self._terms = {**self._terms, "weight_decay": advice.weight_decay(self.model)}
+        self._recorder.record_norms(norms, self._terms)
+        self._recorder.write_measurement(timestep, norms, self._terms, self._status)
+
+    def _begin_trace(self, change: str) -> None:
+        """Measurements of other weights cannot be compared with those before."""
+        kept = len(self._memory.data["trace"])
+        self._memory.begin_trace(self._gauge.sizes)
+        self._rule_states, self._norms = {}, {}
+        if kept:
+            self._warn(
+                "other weights",
+                f"other weights are trained now ({change}), so the trace and the rule begin anew; decays stay",
+            )
+            self._recorder.rewrite_table(self._memory, self.diagnose)
+
+    # Decide
+
+    def _decide(self, timestep: int, norms: dict[str, float]) -> None:
+        """Show the rule a measurement; a bounce decays the rate."""
         # The lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
-        if isinstance(self.rule, TrendRule) and any(decay.cause == "final" for decay in self.decays):
-            return True
+        if isinstance(self.rule, TrendRule) and self._memory.is_final:
+            return
         watched = {part: norms[part] for part in self._watched(norms)}
+        if not watched:
+            self._warn("not trained", f"watch={self.watch!r}: nothing of it is trained now, so no bounce can be seen")
         self._rule_states, bounced = observe_each(self.rule, self._rule_states, watched)
+        self._keep_rule()
         if bounced:
-            self._memory.data["n_bounces"] += 1
+            self._memory.add_bounce(timestep)
             if self.max_decays is None or sum(d.cause == "bounce" for d in self.decays) < self.max_decays:
-                self._memory.add_decay(Decay(timestep, "bounce", self.decay_factor))
-                self._say_decay(f"the {' and '.join(bounced)} weight norm has bounced")
-        return True
+                reason = f"the {' and '.join(bounced)} weight norm has bounced"
+                self._decay(Decay(timestep, "bounce", self.decay_factor), reason)
+
+    def _decay_at_the_end(self, began: int) -> None:
+        """Decay once near the end of the budget; an update belongs to where its rollout began.
+
+        So in a budget of a few rollouts the decay does not take a large part of the updates.
+        """
+        if self.final_decay_at is None or self._memory.is_final or not self._learned:
+            return
+        if self._memory.budget.progress(began) >= self.final_decay_at:
+            self._decay(Decay(began, "final", self.decay_factor), f"{self.final_decay_at:.0%} of the budget is used up")
+            # From here on "trend" sees nothing, while the trace goes on.
+            if self._memory.data["replay"] is None and isinstance(self.rule, TrendRule):
+                self._memory.data["replay"] = len(self._memory.data["trace"])
+
+    def _keep_rule(self) -> None:
+        self._memory.keep_rule(repr(self.rule), self._rule_states)
 
     def _watched(self, parts: Iterable[str]) -> list[str]:
         return [part for part in parts if part == self.watch or (self.watch == "any" and part in WATCHABLE)]
 
-    def _recall(self) -> None:
-        """Take up the memory of the model, or start anew."""
-        model = self.model
-        data = getattr(model, ATTRIBUTE, None)
-        if data is None or model.num_timesteps == 0:
-            parts = list(measured_parameters(model))
-            data = Memory.empty(model._n_updates, self.measure_every or default_interval(model), parts).data
-            setattr(model, ATTRIBUTE, data)
-            self._diagnosis = None
-        self._terms = self._diagnosis.latest if self._diagnosis else {}
-        self._memory = Memory(data)
-        trace = self._memory.trace
-        self._norms = {part: norms[-1] for part, norms in trace.items() if part != "timesteps" and norms}
-        # The trace is all that a rule has seen, so its state need not be kept, nor can it be another rule's.
-        self._rule_states = {}
-        watched = self._watched(trace)
-        for norms in zip(*(trace[part] for part in watched)):
-            self._rule_states, _ = observe_each(self.rule, self._rule_states, dict(zip(watched, norms)))
+    def _decay(self, decay: Decay, reason: str) -> None:
+        self._memory.add_decay(decay)
+        self._rate.hold(self.factor)
+        factors = f"learning rate x {decay.factor:g} (in all x {self.factor:g})"
+        self._say(f"timestep {decay.timestep}: {reason}; {factors}")
 
-    def _schedule_next(self) -> None:
-        last = self._memory.last_timestep
-        self._next_measurement = 0 if last is None else last + self._memory.data["measure_every"]
-        if self.final_decay_at is None or any(decay.cause == "final" for decay in self.decays):
-            self._next_final_decay = math.inf
-        else:
-            self._next_final_decay = self.final_decay_at * self.model._total_timesteps
+    # Record
 
-    def _apply(self) -> None:
-        self.model.lr_schedule = Scaled(unscaled(self.model.lr_schedule), self.factor, self.min_learning_rate)
+    @property
+    def _status(self) -> dict[str, float]:
+        return {"factor": self.factor, "bounces": self.n_bounces, "decays": len(self.decays)}
+
+    def _look_back(self) -> None:
+        """Bring everything up to date at the first event after an update, or after a dump."""
+        now = clock(self.model)
+        self._memory.data["seen"] = list(now)
+        if self._updated and (now.updates != self._n_updates or self._gauge.touched()):
+            self._updated = False
+            self._during.disarm()
+            if self._rate.to_verify() and (warning := self._rate.verify(self._gauge.groups(self.model))):
+                self._warn("does not follow", warning)
+        self._rate.hold(self.factor)
+        # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
+        if self._status_due or self._recorder.emptied:
+            self._status_due = False
+            self._record()
 
     def _record(self) -> None:
-        record, decays = self.logger.record, self.decays
-        for part, norm in self._norms.items():
-            record(f"abel/weight_norm_{part}", norm)
-        record("abel/factor", math.prod(decay.factor for decay in decays))
-        record("abel/bounces", self.n_bounces)
-        record("abel/decays", len(decays))
-        if self.diagnose:
-            record("abel/weight_decay", self._weight_decay)
-        for name, value in self._terms.items():
-            # SB3's table in the terminal cuts long names, and raises where two then are the same.
-            record(f"abel/{name}", value, exclude="stdout" if name.startswith("layer/") else None)
+        # The factor of the latest update, whose rate SB3 logs: not that of the next, which a rollout's end may set.
+        self._recorder.record_status(self._status)
+        self._recorder.record_norms(self._norms, self._terms)
 
-    def _dump_last_update(self) -> None:
-        # SB3 dumps before it trains, so the last update would never be seen.
-        logger = self.logger
-        logger.record("time/total_timesteps", self.model.num_timesteps, exclude="tensorboard")
-        stores: list[Any] = [logger.name_to_value, logger.name_to_count, logger.name_to_excluded]
-        kept = [dict(store) for store in stores]
-        logger.dump(self.model.num_timesteps)
-        # SB3 leaves the last update's values in the logger, where users read them after learn().
-        for store, values in zip(stores, kept):
-            store.update(values)
+    def _hparams(self) -> dict[str, str | float]:
+        return {
+            **dashboard.hparams(self.model, self.rule),
+            "watch": self.watch,
+            "decay_factor": self.decay_factor,
+            "weight_decay": advice.weight_decay(self.model),
+        }
 
-    def _record_after_dump(self) -> None:
-        # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
-        if "abel/factor" not in self.model.logger.name_to_value:
-            self._record()
+    # Remember
+
+    def _recall(self) -> None:
+        """Take up the memory of the model, and what the rule knows."""
+        self._memory, fresh, finer, begins, unreadable = recall(self.model, self.measure_every)
+        memory = self._memory
+        if fresh:
+            self._gauge = Gauge(self.diagnose)
+        if unreadable:
+            self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
+        budget = memory.budget
+        if self.final_decay_at is None or budget.progress(self.model.num_timesteps) < self.final_decay_at:
+            memory.lift_final_decay()
+        self._rule_states, self._norms, self._terms = {}, {}, {}
+        change = self._gauge.find(self.model)
+        self._gauge.mark()
+        if not memory.fits(self._gauge.sizes):
+            self._begin_trace(change or "their number differs from that of the model that was measured before")
+        elif change:
+            self._begin_trace(change)
+        trace = memory.trace
+        if last := memory.last_timestep:
+            self._norms = {part: norms[-1] for part, norms in trace.items() if part != "timesteps"}
+            self._terms = self._gauge.diagnosis.latest if self._gauge.diagnosis else {}
+        self._next_measurement = 0.0 if last is None else last + memory.data["measure_every"]
+        self._next_look = self._next_measurement
+        self._recall_rule(trace, finer)
+        if begins and trace["timesteps"]:
+            # From here on the trace holds more than the rule has seen, or less.
+            memory.data["replay"] = KEPT
+            self._keep_rule()
+        self._recorder.rewrite_table(memory, self.diagnose)
+
+    def _recall_rule(self, trace: dict[str, list[Any]], finer: bool) -> None:
+        """Take up what the rule knows; another rule, or on other parts, catches up with the trace."""
+        watched = self._watched(trace)
+        states = self._memory.rule_states(repr(self.rule), watched)
+        if states is None:
+            states, shown = {}, self._memory.data["replay"]
+            for norms in zip(*(trace[part][: None if shown == KEPT else shown] for part in watched)):
+                states, _ = observe_each(self.rule, states, dict(zip(watched, norms)))
+        # Closer measurements grow by less, which is no end of a growth.
+        self._rule_states = {} if finer else states
+
+    # Say
+
+    def _advise(self) -> None:
+        with harmless("a hint"):
+            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget):
+                if line not in self._memory.data["said"]:
+                    self._memory.data["said"].append(line)
+                    self._say(line)
+            for warning in advice.warnings_at_start(self.model):
+                self._warn(warning, warning)
+            if self.max_decays != 0 and (few := advice.few(self.model, self._memory, self.rule)):
+                self._warn("few measurements", few)
+
+    def _require_start(self) -> None:
+        if not self._started:
+            raise misplaced("another callback" if self.parent is None else type(self.parent).__name__)
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:
             print(f"abel: {line}")
 
-    def _say_decay(self, reason: str) -> None:
-        self._say(
-            f"timestep {self.model.num_timesteps}: {reason}; learning rate x {self.decay_factor:g} "
-            f"(in all x {self.factor:g})"
-        )
-
-
-def _finite(norms: dict[str, float]) -> bool:
-    return all(map(math.isfinite, norms.values()))
+    def _warn(self, key: str, message: str) -> None:
+        """Warn once, whatever numbers the message holds."""
+        if key not in self._said:
+            self._said.add(key)
+            warn(message)

@@ -29,11 +29,16 @@ def check_integer(name: str, value: object, at_least: int) -> int:
     return int(value)
 
 
+def check_verbose(value: object) -> int:
+    """Return SB3's level of verbosity, for which many write True."""
+    return int(value) if isinstance(value, bool) else check_integer("verbose", value, at_least=0)
+
+
 def check_flag(name: str, value: object) -> bool:
     """Return the boolean: a number or a text in its place is a slip."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
         raise ValueError(f"{name} must be True or False, got {value!r}")
-    return value
+    return bool(value)
 
 
 def _number(value: object) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
 
@@ -34,13 +34,22 @@ leaves a column out.
 
 def hparams(model: BaseAlgorithm, rule: Rule) -> dict[str, str | float]:
     """Return what a row under HParams tells of a training, whatever else the callback adds."""
-    env = getattr(model.get_env(), "envs", [None])[0]
     return {
         "rule": next((name for name, kind in RULES.items() if type(rule) is kind), type(rule).__name__),
         "base_rate": float(unscaled(model.lr_schedule)(1.0)),
         "algorithm": type(model).__name__,
-        "environment": getattr(getattr(env, "spec", None), "id", None) or "unknown",
+        "environment": _environment(model) or "unknown",
     }
+
+
+def _environment(model: BaseAlgorithm) -> str | None:
+    """Name of the environment, where it can be asked for: it may run in a process or a simulator of its own."""
+    env: Any = model.get_env()
+    while hasattr(env, "venv"):
+        env = env.venv
+    envs = getattr(env, "envs", None)
+    spec = getattr(envs[0] if isinstance(envs, (list, tuple)) and envs else env, "spec", None)
+    return getattr(spec, "id", None)
 
 
 def write_layout(logger: Logger) -> None:
@@ -48,25 +57,28 @@ def write_layout(logger: Logger) -> None:
 
     TensorBoard shows the last layout of a run, so before any other callback may write its own.
     """
-    for output in _tensorboards(logger):
+    for output in tensorboards(logger):
         output.writer.add_custom_scalars(LAYOUT)
 
 
-def write_row(logger: Logger, hparams: Mapping[str, str | float]) -> None:
+def write_row(logger: Logger, hparams: Callable[[], Mapping[str, str | float]]) -> None:
     """Write the row under HParams into every TensorBoard log of the logger, unless another callback has one.
 
     TensorBoard shows the first row of a run alone. What others record is in the logger until the first dump.
+
+    :param hparams: returns the row; asked for where there is a TensorBoard alone
     """
     if any(isinstance(value, HParam) for value in logger.name_to_value.values()):
         return
-    for output in _tensorboards(logger):
+    for output in tensorboards(logger):
         # Not through logger.record, which would hand them to outputs that know nothing of them.
         from torch.utils.tensorboard.summary import hparams as summaries
 
-        for summary in summaries(dict(hparams), dict.fromkeys(METRICS, 0.0)):  # type: ignore[no-untyped-call]
+        for summary in summaries(dict(hparams()), dict.fromkeys(METRICS, 0.0)):  # type: ignore[no-untyped-call]
             output.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         output.writer.flush()
 
 
-def _tensorboards(logger: Logger) -> list[TensorBoardOutputFormat]:
+def tensorboards(logger: Logger) -> list[TensorBoardOutputFormat]:
+    """TensorBoard logs that a logger writes, none in most trainings."""
     return [output for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]

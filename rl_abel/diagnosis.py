@@ -22,13 +22,11 @@ class Diagnosis:
 
     Over one update displacement is the noise that pushes the norm up. Over the many updates
     between two measurements it also holds coherent motion, which grows with the square of their
-    number. Weight decay and whatever else pulls towards the origin is in the alignment.
-
-    :param policy: whose weights these are; another one needs a diagnosis of its own
+    number. Weight decay and whatever else pulls towards the origin is in the alignment. Weights that
+    are others than before need a diagnosis of their own.
     """
 
-    def __init__(self, policy: torch.nn.Module) -> None:
-        self.policy = policy
+    def __init__(self) -> None:
         self._before: dict[tuple[str, str], torch.Tensor] = {}
         self._timesteps: list[int] = []
         self._rows: list[dict[str, float]] = []
@@ -77,10 +75,15 @@ class Diagnosis:
     def _terms(self, before: torch.Tensor | None, now: torch.Tensor) -> torch.Tensor:
         """|w|^2, |d|^2 and 2 w.d of one tensor, in doubles: the terms are small beside the rounding of |w|^2."""
         accumulator = torch.float32 if now.device.type == "mps" else torch.float64
-        now = now.reshape(-1).to(accumulator)
-        before = now if before is None else before.reshape(-1).to(accumulator)
+        now = _real(now).to(accumulator)
+        before = now if before is None else _real(before).to(accumulator)
         change = now - before
         return torch.stack([torch.dot(now, now), torch.dot(change, change), 2 * torch.dot(before, change)])
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """Flat, a complex weight as two real ones."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
 
 
 def largest_layers(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> list[str]:

@@ -1,20 +1,36 @@
-"""What survives a save: decays and trace, as JSON values in one attribute of the model."""
+"""What survives a save: decays and trace of a training, as JSON values in one attribute of the model."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from rl_abel.budget import Budget, Clock
 from rl_abel.norms import with_total
+from rl_abel.rule import JsonValue
 
 ATTRIBUTE = "abel_state"
 """SB3 saves whatever a model's attributes hold; JSON values load without our package."""
 
+VERSION = 1
+
+KEPT = -1
+
+UNKNOWN = -1
+"""End of a training that was saved before ends were noted: whatever comes next resumes it."""
+
+MOST_MEASUREMENTS = 200
+"""Where nobody has fixed the interval, a trace that outgrows it is thinned to half."""
+
 
 class Decay(NamedTuple):
-    """One decay in force: when, why ("bounce" or "final"), and by what factor."""
+    """One decay in force: when, why ("bounce" or "final"), and by what factor.
+
+    The final one counts from the timestep at which the first rollout begins that is learned from at
+    the lower rate.
+    """
 
     timestep: int
     cause: str
@@ -31,18 +47,52 @@ class Memory:
         self.data = data
 
     @classmethod
-    def empty(cls, n_updates: int = 0, measure_every: int = 1, parts: Sequence[str] = ()) -> Memory:
-        """Return the memory of a run that has measured nothing yet."""
+    def empty(cls, begin: Clock | None = None, end: int | None = None, measure_every: float = 1) -> Memory:
+        """Return the memory of a training that has measured nothing yet."""
+        begin = begin or Clock(0, 0)
         return cls(
             {
+                "version": VERSION,
+                "begin": list(begin),
+                "end": end,
+                # Timesteps and updates when the model was last looked at, and updates at the last measurement.
+                "seen": list(begin),
+                "n_updates": begin.updates,
                 "measure_every": measure_every,
-                "n_updates": n_updates,
+                # Whether that is our default, which may be less than a rollout.
+                "auto": False,
+                # What a trace was thinned to: no later training measures at a smaller distance by default.
+                "least_interval": 1,
+                "bounces": [],
                 "n_bounces": 0,
                 "decays": [],
-                "parts": list(parts),
+                "parts": [],
+                "sizes": [],
                 "trace": [],
+                # What a rule knows is made out from the trace: from all of it, from so many of its first
+                # measurements, or, where that cannot be (KEPT), from what was kept.
+                "replay": None,
+                "rule": "",
+                "rule_states": "",
+                "said": [],
             }
         )
+
+    @classmethod
+    def read(cls, data: Any) -> Memory | None:
+        """Return the memory in a model's attribute, None where there is none that this version can read."""
+        if not isinstance(data, dict) or not isinstance(data.get("trace"), list):
+            return None
+        if data.get("version") == VERSION:
+            return cls(data)
+        if "version" in data or "decays" not in data:
+            return None
+        return cls(_from_version_0(data))
+
+    @property
+    def budget(self) -> Budget:
+        """Where the training began, and where it ends."""
+        return Budget(int(self.data["begin"][0]), self.data["end"])
 
     @property
     def decays(self) -> list[Decay]:
@@ -52,11 +102,21 @@ class Memory:
     @property
     def factor(self) -> float:
         """Product of the decays in force."""
-        return math.prod(decay.factor for decay in self.decays)
+        return math.prod((decay.factor for decay in self.decays), start=1.0)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the final decay is in force."""
+        return any(decay.cause == "final" for decay in self.decays)
 
     def add_decay(self, decay: Decay) -> None:
         """Put one more decay in force."""
         self.data["decays"].append(list(decay))
+
+    def add_bounce(self, timestep: int) -> None:
+        """Note that the rule has seen one."""
+        self.data["bounces"].append(timestep)
+        self.data["n_bounces"] += 1
 
     def lift_final_decay(self) -> None:
         """Let the final decay lapse: training goes on from before it (Lewkowycz 2021, Sec. 2)."""
@@ -75,8 +135,59 @@ class Memory:
         """Timestep of the latest measurement, None before the first."""
         return int(json.loads(self.data["trace"][-1])[0]) if self.data["trace"] else None
 
-    def add_measurement(self, timestep: int, norms: dict[str, float]) -> None:
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Weights in each part of the trace; empty if nobody has noted them."""
+        return dict(zip(self.data["parts"], self.data["sizes"]))
+
+    def fits(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the trace is of parts with so many weights; a trace of before these were noted is."""
+        if list(sizes) == self.data["parts"] and not any(self.data["sizes"]):
+            self.data["sizes"] = list(sizes.values())
+        return self.sizes == dict(sizes)
+
+    def begin_trace(self, sizes: Mapping[str, int]) -> None:
+        """Begin an empty trace of these parts: measurements of other weights cannot be compared."""
+        self.data.update(parts=list(sizes), sizes=list(sizes.values()), trace=[], replay=None, rule="", rule_states="")
+
+    def keep_rule(self, name: str, states: Mapping[str, JsonValue]) -> None:
+        """Keep what a rule knows after the latest measurement, by part, where the trace does not tell it.
+
+        A state that is no JSON is made out anew.
+        """
+        if self.data["replay"] != KEPT:
+            return
+        try:
+            text = json.dumps(states)
+        except TypeError:
+            text = ""
+        # One string, as the rows of the trace.
+        self.data.update(rule=name, rule_states=text)
+
+    def rule_states(self, name: str, parts: Collection[str]) -> dict[str, JsonValue] | None:
+        """Return what was kept of this rule on these parts, None where it has to be made out from the trace."""
+        if self.data["replay"] != KEPT or self.data["rule"] != name or not self.data["rule_states"]:
+            return None
+        states: dict[str, JsonValue] = json.loads(self.data["rule_states"])
+        return states if set(states) == set(parts) else None
+
+    def add_measurement(self, timestep: int, norms: Mapping[str, float]) -> None:
         """Append a measurement to the trace."""
         # A row is one string: SB3 writes JSON with a line for every number, which is twice the size.
         # The text of a list of finite numbers is JSON, at half the price of dumping it.
         self.data["trace"].append(str([int(timestep), *(norms[part] for part in self.data["parts"])]))
+
+    def thin(self) -> None:
+        """Keep every second measurement, the latest among them, and measure half as often from now on."""
+        self.data["trace"] = self.data["trace"][::-1][::2][::-1]
+        self.data["measure_every"] = self.data["least_interval"] = 2 * self.data["measure_every"]
+        self.data["replay"] = KEPT
+
+
+def _from_version_0(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the format of 0.1's first days up to date: it knew no beginning, and no end."""
+    bounces = [timestep for timestep, cause, _ in data["decays"] if cause == "bounce"]
+    sizes = {"sizes": [0] * len(data["parts"])}
+    timestep = int(json.loads(data["trace"][-1])[0]) if data["trace"] else 0
+    seen = {"seen": [timestep, data["n_updates"]], "bounces": bounces}
+    return {**Memory.empty(end=UNKNOWN).data, **data, **sizes, **seen, "version": VERSION}

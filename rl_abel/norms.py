@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+
+from rl_abel.optimizers import groups_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -33,15 +35,15 @@ SMALL = 32 * ROW
 def weight_norms(model: BaseAlgorithm) -> dict[str, float]:
     """Squared L2 norm |w|^2 of each part of the model (Lewkowycz 2021, Sec. 2).
 
-    The parameters that the optimizers own count, each once: no target networks, no running
-    statistics, no entropy coefficient. Where there is no optimizer (ARS) the policy's parameters
-    count. One synchronisation per call on a GPU.
+    The parameters that the optimizers own and that are not frozen count, each once: no target
+    networks, no running statistics, no entropy coefficient. Where there is no optimizer (ARS) the
+    policy's parameters count. One synchronisation per call on a GPU.
 
     :param model: a model of stable-baselines3 or sb3-contrib
     :return: squared norms of those of the parts ``policy``, ``value`` (a Q-network is "value") and
         ``shared`` (in both networks) that the model has; ``total``, their sum; and ``log_std``,
         outside the total, where it is a parameter of its own
-    :raises TypeError: if the model is not one of PyTorch (SBX)
+    :raises TypeError: if the model's policy has no parameters of PyTorch (SBX)
     """
     return norms_of(measured_parameters(model))
 
@@ -69,7 +71,8 @@ def squared_norms(groups: Sequence[Sequence[torch.Tensor]]) -> list[float]:
 
 
 def _sum_of_squares(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    flat = [tensor.reshape(-1) for tensor in tensors]
+    # A complex weight is two real ones.
+    flat = [(torch.view_as_real(t) if t.is_complex() else t).reshape(-1) for t in tensors]
     accumulator = torch.float32 if flat[0].device.type == "mps" else torch.float64
     # Small tensors go together, exactly: what costs is the number of calls.
     small = [tensor for tensor in flat if tensor.numel() < SMALL]
@@ -90,24 +93,62 @@ def _dot(vector: torch.Tensor) -> torch.Tensor:
 
 
 def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
-    """Parameters that count, as part -> name -> parameter, each parameter once.
+    """Parameters that are trained now, as part -> name -> parameter, each parameter once.
 
-    :raises TypeError: if the model is not one of PyTorch (SBX)
+    Those of the policy that an optimizer owns and that are not frozen (``requires_grad``); where no
+    optimizer owns any, those of the policy.
+
+    :raises TypeError: if the model's policy has no parameters of PyTorch
     """
+    parameters = _parameters(model)
+    owned = {id(p) for group in groups_of(model) for p in group["params"]}
+    if owned.isdisjoint(map(id, parameters)):
+        owned = {id(p) for p, aliases in parameters.items() if not is_target(aliases[0])}
+        # Without an optimizer gradients need not be wanted: an evolution strategy wants none.
+        frozen = not any(p.requires_grad for p in parameters)
+    else:
+        frozen = False
+    trained = {p: aliases for p, aliases in parameters.items() if id(p) in owned and (frozen or p.requires_grad)}
+    return by_part(trained, shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
+
+
+def unowned(model: BaseAlgorithm) -> list[str]:
+    """Names of the policy's trainable parameters that belong to no optimizer that was found.
+
+    Target networks apart, by their names.
+    """
+    owned = {id(p) for group in groups_of(model) for p in group["params"]}
+    return [
+        aliases[0]
+        for parameter, aliases in _parameters(model).items()
+        if parameter.requires_grad and id(parameter) not in owned and "target" not in aliases[0].lower()
+    ]
+
+
+def parts_of(model: BaseAlgorithm) -> list[str]:
+    """Names of the parts that the model has, whether or not they are trained now."""
+    return list(by_part({p: aliases for p, aliases in _parameters(model).items() if not is_target(aliases[0])}))
+
+
+def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:
+    """Every parameter of the policy with its names: one that two networks share has a name in each."""
     policy = model.policy
-    if not isinstance(policy, torch.nn.Module):
-        raise TypeError(
-            f"rl_abel works on the PyTorch models of stable-baselines3 and sb3-contrib, got "
-            f"{type(model).__module__}.{type(model).__qualname__} with a policy of type {type(policy).__qualname__}: "
-            "models of SBX keep their parameters in JAX and are not supported"
-        )
-    owned = {id(p) for optimizer in optimizers(model) for group in optimizer.param_groups for p in group["params"]}
-    # A parameter that two networks share has a name in each, so duplicates tell the shared ones.
     names: dict[torch.Tensor, list[str]] = {}
-    for name, parameter in policy.named_parameters(remove_duplicate=False):
-        if id(parameter) in owned or (not owned and not is_target(name)):
-            names.setdefault(parameter, []).append(name)
-    return by_part(names, shared_lstm=bool(getattr(policy, "shared_lstm", False)))
+    if isinstance(policy, torch.nn.Module):
+        for name, parameter in policy.named_parameters(remove_duplicate=False):
+            # A lazy layer has no weights before its first call.
+            if not isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+                names.setdefault(parameter, []).append(name)
+    if not names:
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        why = (
+            "SBX keeps its parameters in JAX, which is not supported" if kind.startswith("sbx") else "of what library?"
+        )
+        raise TypeError(
+            f"rl_abel works on the PyTorch models of stable-baselines3 and sb3-contrib. The policy of {kind}, a "
+            f"{type(policy).__qualname__}, has no parameters of PyTorch, so there is nothing to measure ({why})"
+        )
+    return names
 
 
 def by_part(
@@ -139,9 +180,3 @@ def is_target(name: str) -> bool:
 
 def _network(name: str) -> str | None:
     return next((NETWORKS[component] for component in name.split(".") if component in NETWORKS), None)
-
-
-def optimizers(model: BaseAlgorithm) -> Iterator[torch.optim.Optimizer]:
-    """Optimizers of the policy's networks: not the one of the entropy coefficient."""
-    for module in model.policy.modules():
-        yield from (value for value in vars(module).values() if isinstance(value, torch.optim.Optimizer))

@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NoReturn
 
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
 
 
-def refuse_to_be_a_child(parent: BaseCallback | None) -> NoReturn:
-    """Say what to do instead.
+def refuse_to_be_a_child(callback: BaseCallback, root: object) -> None:
+    """Refuse a place inside a callback that passes on steps and no rollouts: ``EvalCallback``, ``EveryNTimesteps``.
 
-    :param parent: None where a list in a list hides it
-    :raises ValueError: always
+    :param root: what ``learn()`` was given; anything else tells nothing
+    :raises ValueError: if the callback is in such a place; the message says what to do instead
     """
-    where = "another callback" if parent is None else type(parent).__name__
-    raise ValueError(
+    above = callback.parent if isinstance(callback.parent, EventCallback) else None
+    if above is None and isinstance(root, BaseCallback):
+        above = next((event for event in _events(root) if callback in _below(event)), None)
+    if above is not None:
+        raise misplaced(type(above).__name__)
+
+
+def misplaced(where: str) -> ValueError:
+    """Return the error that says where to put the callback instead."""
+    return ValueError(
         f"AbelCallback cannot work inside {where}, which passes on steps but no rollouts. "
         "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
     )
 
 
-def require_alone(kind: type[BaseCallback], root: BaseCallback | None) -> None:
+def require_alone(kind: type[BaseCallback], root: object) -> None:
     """Refuse two callbacks of this kind in the tree of those that ``learn()`` was given.
 
     :raises ValueError: if there is more than one
     """
-    if sum(isinstance(callback, kind) for callback in _flatten(root)) > 1:
+    if isinstance(root, BaseCallback) and sum(isinstance(callback, kind) for callback in {*_below(root), root}) > 1:
         raise ValueError("one AbelCallback a model: two would overwrite each other's learning rate")
 
 
-def _flatten(callback: BaseCallback | None) -> Iterator[BaseCallback]:
+def _events(root: BaseCallback) -> Iterator[EventCallback]:
+    yield from (callback for callback in (root, *_below(root)) if isinstance(callback, EventCallback))
+
+
+def _below(callback: BaseCallback, depth: int = 10) -> list[BaseCallback]:
+    """Callbacks that this one holds, however deep."""
     if isinstance(callback, CallbackList):
-        for child in callback.callbacks:
-            yield from _flatten(child)
-    elif callback is not None:
-        yield callback
+        children = list(callback.callbacks)
+    else:
+        held = {name: value for name, value in vars(callback).items() if name != "parent"}
+        children = [value for value in held.values() if isinstance(value, BaseCallback)]
+    if depth == 0:
+        return children
+    return [*children, *(below for child in children for below in _below(child, depth - 1))]

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
@@ -91,12 +92,18 @@ class TrendRule:
     depth: float = 0.03
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, int) or isinstance(self.window, bool) or self.window < 2:
-            raise ValueError(f"window must be an integer of at least 2, got {self.window!r}")
-        if not isinstance(self.z, (int, float)) or not 0 < self.z < math.inf:
-            raise ValueError(f"z must be a finite number above 0, got {self.z!r}")
-        if not isinstance(self.depth, (int, float)) or isinstance(self.depth, bool) or not 0 <= self.depth < 1:
-            raise ValueError(f"depth must be in [0, 1), got {self.depth!r}")
+        window: Any = self.window
+        z: Any = self.z
+        depth: Any = self.depth
+        if not isinstance(window, Integral) or _is_flag(window) or int(window) < 2:
+            raise ValueError(f"window must be an integer of at least 2, got {window!r}")
+        if not isinstance(z, Real) or _is_flag(z) or not 0 < float(z) < math.inf:
+            raise ValueError(f"z must be a finite number above 0, got {z!r}")
+        if not isinstance(depth, Real) or _is_flag(depth) or not 0 <= float(depth) < 1:
+            raise ValueError(f"depth must be in [0, 1), got {depth!r}")
+        # numpy's numbers are fine; a state made with them would be no JSON.
+        for name, number in (("window", int(window)), ("z", float(z)), ("depth", float(depth))):
+            object.__setattr__(self, name, number)
 
     @property
     def min_measurements(self) -> int:
@@ -141,6 +148,10 @@ class TrendRule:
 
     def _growth(self, norms: Sequence[float]) -> float:
         return (norms[-1] - norms[-1 - self.window]) / self.window
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def t_statistic(norms: Sequence[float], stride: int, window: int) -> float:

@@ -33,10 +33,10 @@ def test_the_wheel_alone_is_enough(tmp_path):
         f"import sys; sys.path.insert(0, {str(wheel)!r}); import rl_abel; assert {str(wheel)!r} in rl_abel.__file__; "
         "from rl_abel import AbelCallback, weight_norms; from stable_baselines3 import PPO; "
         "model = PPO('MlpPolicy', 'CartPole-v1', n_steps=16, batch_size=16, device='cpu'); "
-        "callback = AbelCallback(max_decays=0); model.learn(64, callback=callback); print(callback.decays)"
+        "callback = AbelCallback(max_decays=0); model.learn(160, callback=callback); print(callback.decays)"
     )
     run = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[Decay(timestep=64, cause='final', factor=0.1)]"
+    assert run.stdout.strip() == "[Decay(timestep=144, cause='final', factor=0.1)]"
 
 
 def test_versions_agree():

@@ -74,7 +74,7 @@ class Weights:
 
 @pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
 def test_arms_are_one_training_until_their_rates_differ():
-    seen = {arm: Weights(Run("PPO", "CartPole-v1", 1536, arm, seed=3)) for arm in ARMS}
+    seen = {arm: Weights(Run("PPO", "CartPole-v1", 2048, arm, seed=3)) for arm in ARMS}
     constant = seen["constant"]
     for arm, other in seen.items():
         same = np.equal(constant.rates, other.rates)

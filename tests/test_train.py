@@ -60,7 +60,7 @@ def test_evaluations_and_trace(folder):
     assert len(trace) == 31
     assert find_decays(float(row["total"]) for row in trace) == []
     assert {path.name.partition(".")[0] for path in folder.iterdir()} == {
-        "run", "evaluations", "trace", "progress", "events",
+        "run", "evaluations", "trace", "abel", "progress", "events",
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ CartPole-v1:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_zoo_trains_with_the_callback_from_its_yaml(tmp_path, monkeypatch):
     from rl_zoo3.train import train
@@ -51,5 +52,6 @@ def test_the_zoo_trains_with_the_callback_from_its_yaml(tmp_path, monkeypatch):
     rates = {event.step: event.value for event in scalars.Scalars("train/learning_rate")}
     # The rate that is dumped at a step is the one of the update before it.
     assert rates[2176] == pytest.approx(0.001 * (1 - 2112 / 2560), rel=1e-4)
-    assert rates[2240] == pytest.approx(0.3 * 0.001 * (1 - 2176 / 2560), rel=1e-4)
+    assert rates[2240] == pytest.approx(0.001 * (1 - 2176 / 2560), rel=1e-4), "of a rollout that began before 85 %"
+    assert rates[2304] == pytest.approx(0.3 * 0.001 * (1 - 2240 / 2560), rel=1e-4)
     assert scalars.Scalars("abel/factor")[-1].value == pytest.approx(0.3)

@@ -1,0 +1,31 @@
+"""How users are told: warnings that point to their own line, and decoration that never stops a training."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+BETWEEN = ("rl_abel", "stable_baselines3", "sb3_contrib", "sbx")
+"""Packages between a user's ``learn()`` and us: a warning in their name would be hidden, or blamed on them."""
+
+
+def warn(message: str) -> None:
+    """Warn in the name of the line that has called stable-baselines3."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"rl_abel: {message}", UserWarning, stacklevel=level)
+
+
+@contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """Turn any error into a warning: what is only to be looked at must not end a training."""
+    try:
+        yield
+    except Warning:
+        # Raised where warnings are errors, as the user wants them to be.
+        raise
+    except Exception as error:  # whatever a logger, a file system or a user's schedule raises
+        warn(f"{what} could not be written, the training goes on: {type(error).__name__}: {error}")

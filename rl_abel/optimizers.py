@@ -1,0 +1,74 @@
+"""Where a model keeps its optimizers: on the algorithm, in its policy, in containers and in wrappers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+DEPTH = 4
+"""Containers and wrappers that may lie between a module and its optimizer."""
+
+MOST = 100
+"""Entries of a container that are looked at: a longer one holds data."""
+
+FOREIGN = ("gymnasium", "gym", "numpy", "stable_baselines3", "sb3_contrib", "torch", "collections")
+"""Packages whose objects hold no optimizer of the model: environments, buffers, loggers."""
+
+
+def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
+    """Return whatever steps weights of the model, each once: torch's optimizers, and wrappers of them.
+
+    What has ``param_groups`` is one, as SAM and Lookahead have. The entropy coefficient's is among them.
+    """
+    roots = [model.policy, *(value for value in vars(model).values() if isinstance(value, torch.nn.Module))]
+    holders = [vars(model), *(vars(module) for root in roots if hasattr(root, "modules") for module in root.modules())]
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    for holder in holders:
+        for optimizer in _search(holder, DEPTH, seen):
+            found.setdefault(id(optimizer), optimizer)
+    return list(found.values())
+
+
+def groups_of(model: BaseAlgorithm) -> list[dict[str, Any]]:
+    """Parameter groups of all optimizers of the model; a wrapper shares those of what it wraps."""
+    unique = {id(group): group for optimizer in optimizers(model) for group in optimizer.param_groups}
+    return list(unique.values())
+
+
+def _search(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
+    if depth < 0 or isinstance(value, (torch.nn.Module, torch.Tensor, str, bytes)) or id(value) in seen:
+        return
+    if isinstance(value, torch.optim.Optimizer) or _has_groups(value):
+        yield value
+        return
+    for inner in islice(_inside(value), MOST):
+        # Numbers and strings are most of what there is.
+        if hasattr(inner, "__dict__") or isinstance(inner, (Mapping, list, tuple, set)):
+            yield from _search(inner, depth - 1, seen)
+    seen.add(id(value))
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values()) if len(value) <= MOST else ()
+    if isinstance(value, (list, tuple, set)):
+        return list(value) if len(value) <= MOST else ()
+    if inspect.isroutine(value) or isinstance(value, type):
+        return ()
+    if any(base.__module__.partition(".")[0] in FOREIGN for base in type(value).__mro__):
+        return ()
+    return list(vars(value).values())
+
+
+def _has_groups(value: Any) -> bool:
+    """Whether it can be read as an optimizer, without running code of the user's."""
+    groups = getattr(value, "__dict__", {}).get("param_groups")
+    return isinstance(groups, list) and all(isinstance(group, dict) and "params" in group for group in groups)

@@ -1,0 +1,106 @@
+"""What the callback writes into the user's logs: beside theirs, and never a reason to stop a training.
+
+TensorBoard gets every measurement at its own timestep. ``progress.csv``, the terminal and whatever
+else a logger writes hold the latest at each of SB3's dumps; ``abel.csv`` beside progress.csv holds all.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat, Logger
+
+from rl_abel.dashboard import tensorboards
+from rl_abel.memory import Memory
+from rl_abel.notices import harmless
+
+TABLE = "abel.csv"
+LAYER = "layer/"
+
+STATUS = ("factor", "bounces", "decays")
+"""What is in force: the product of the decays, bounces that the rule has seen, decays."""
+
+
+class Recorder:
+    """Writes measurements and what is in force.
+
+    :param logger: of the model, for one ``learn()``
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self.logger = logger
+        self._columns: list[str] = []
+
+    def record_norms(self, norms: Mapping[str, float], terms: Mapping[str, float]) -> None:
+        """Hand the latest measurement to the next dump, except TensorBoard's, which has it already."""
+        for part, norm in norms.items():
+            self.logger.record(f"abel/weight_norm_{part}", norm, exclude="tensorboard")
+        for term, value in terms.items():
+            # A table of the terminal cuts long names, and fails where two become the same.
+            others = ("stdout", "log") if term.startswith(LAYER) else ()
+            self.logger.record(f"abel/{term}", value, exclude=("tensorboard", *others))
+
+    def record_status(self, status: Mapping[str, float]) -> None:
+        """Hand to the next dump what is in force since the latest update, as ``train/learning_rate`` is."""
+        for name, value in status.items():
+            self.logger.record(f"abel/{name}", value)
+
+    @property
+    def emptied(self) -> bool:
+        """Whether a dump has taken what was recorded."""
+        return "abel/factor" not in self.logger.name_to_value
+
+    def write_measurement(
+        self, timestep: int, norms: Mapping[str, float], terms: Mapping[str, float], status: Mapping[str, float]
+    ) -> None:
+        """Write one measurement into TensorBoard, at its own timestep, and into the table."""
+        with harmless("a measurement in TensorBoard"):
+            for output in tensorboards(self.logger):
+                for name, value in [*((f"weight_norm_{part}", norm) for part, norm in norms.items()), *terms.items()]:
+                    output.writer.add_scalar(f"abel/{name}", value, timestep)
+        with harmless(TABLE):
+            self._write("a", [{"timesteps": timestep, **norms, **status, **terms}])
+
+    def rewrite_table(self, memory: Memory, diagnose: bool) -> None:
+        """Write ``abel.csv`` from its beginning: a row for every measurement of the trace.
+
+        Its columns: ``timesteps``, |w|^2 of each part, ``factor``, ``bounces``, ``decays``, and the terms if wanted.
+        """
+        with harmless(TABLE):
+            trace = memory.trace
+            parts = [part for part in trace if part != "timesteps"]
+            terms = [f"{term}_{part}" for term in ("displacement", "alignment") for part in parts] if diagnose else []
+            self._columns = [*trace, *STATUS, *terms]
+            self._write("w", _rows(memory, trace))
+
+    def write_last_update(self, timestep: int) -> None:
+        """Let TensorBoard have what the last update recorded, which SB3 never dumps.
+
+        No other output gets it: a last row of progress.csv without an episode's reward breaks what is read from it.
+        """
+        with harmless("the last update in TensorBoard"):
+            for output in tensorboards(self.logger):
+                output.write(dict(self.logger.name_to_value), dict(self.logger.name_to_excluded), timestep)
+
+    def _write(self, mode: str, rows: Iterable[Mapping[str, float]]) -> None:
+        for output in self.logger.output_formats:
+            if isinstance(output, (CSVOutputFormat, JSONOutputFormat)) and not output.file.closed:
+                path = Path(output.file.name).with_name(TABLE)
+                with path.open(mode, newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+                    if mode == "w":
+                        writer.writeheader()
+                    writer.writerows(rows)
+                return
+
+
+def _rows(memory: Memory, trace: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, float]]:
+    for values in zip(*trace.values()):
+        row = dict(zip(trace, values))
+        made = [decay.factor for decay in memory.decays if decay.timestep <= row["timesteps"]]
+        bounces = sum(timestep <= row["timesteps"] for timestep in memory.data["bounces"])
+        yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}
