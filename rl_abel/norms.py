@@ -141,12 +141,11 @@ def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:
                 names.setdefault(parameter, []).append(name)
     if not names:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        why = (
-            "SBX keeps its parameters in JAX, which is not supported" if kind.startswith("sbx") else "of what library?"
-        )
+        of_sbx = any(base.__module__.partition(".")[0] == "sbx" for base in type(model).__mro__)
         raise TypeError(
-            f"rl_abel works on the PyTorch models of stable-baselines3 and sb3-contrib. The policy of {kind}, a "
-            f"{type(policy).__qualname__}, has no parameters of PyTorch, so there is nothing to measure ({why})"
+            "rl_abel works on the PyTorch models of stable-baselines3 and sb3-contrib, and there is nothing to measure "
+            f"in {kind}: its policy, a {type(policy).__qualname__}, has no parameters of PyTorch"
+            + (". Models of SBX keep theirs in JAX, which is not supported" if of_sbx else "")
         )
     return names
 

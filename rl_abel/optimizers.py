@@ -21,6 +21,9 @@ MOST = 100
 FOREIGN = ("gymnasium", "gym", "numpy", "stable_baselines3", "sb3_contrib", "torch", "collections")
 """Packages whose objects hold no optimizer of the model: environments, buffers, loggers."""
 
+INTERNALS = frozenset(vars(torch.nn.Module()))
+"""What torch keeps in every module: parameters, hooks and the like."""
+
 
 def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
     """Return whatever steps weights of the model, each once: torch's optimizers, and wrappers of them.
@@ -28,7 +31,9 @@ def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
     What has ``param_groups`` is one, as SAM and Lookahead have. The entropy coefficient's is among them.
     """
     roots = [model.policy, *(value for value in vars(model).values() if isinstance(value, torch.nn.Module))]
-    holders = [vars(model), *(vars(module) for root in roots if hasattr(root, "modules") for module in root.modules())]
+    modules = [module for root in roots if isinstance(root, torch.nn.Module) for module in root.modules()]
+    own = [{name: value for name, value in vars(module).items() if name not in INTERNALS} for module in modules]
+    holders = [vars(model), *own]
     found: dict[int, Any] = {}
     seen: set[int] = set()
     for holder in holders:
