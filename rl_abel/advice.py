@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rl_abel.norms import measured_parameters, unowned
+from rl_abel.norms import measured_parameters, outside, unowned
 from rl_abel.optimizers import groups_of
 from rl_abel.rule import Rule
 from rl_abel.spacing import distance, expected_measurements, too_few_measurements
@@ -55,6 +55,8 @@ def warnings_at_start(model: BaseAlgorithm) -> Iterator[str]:
             f"{len(names)} trainable tensors of the policy belong to no optimizer that was found, and are not measured "
             f"({shown}). An optimizer is looked for on the model and in its policy's modules"
         )
+    if number := outside(model):
+        yield f"{number} tensors that optimizers of {type(model).__name__} own are not in its policy, and not measured"
     if warning := dropped_optimizer_kwargs(model):
         yield warning
 

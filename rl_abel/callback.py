@@ -14,7 +14,7 @@ from rl_abel.during import DuringUpdate
 from rl_abel.gauge import Gauge, finite
 from rl_abel.memory import KEPT, MOST_MEASUREMENTS, Decay, Memory
 from rl_abel.norms import parts_of
-from rl_abel.notices import harmless, warn
+from rl_abel.notices import Harmless, warn
 from rl_abel.placement import misplaced, refuse_to_be_a_child, require_alone
 from rl_abel.rate import AppliedRate
 from rl_abel.recorder import Recorder
@@ -92,6 +92,7 @@ class AbelCallback(BaseCallback):
         self._terms: dict[str, float] = {}
         self._during = DuringUpdate(self._measure_within)
         self._said: set[str] = set()
+        self._harmless = Harmless()
 
     @property
     def factor(self) -> float:
@@ -140,7 +141,7 @@ class AbelCallback(BaseCallback):
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
-            with harmless("the dashboard of TensorBoard"):
+            with self._harmless("the dashboard of TensorBoard"):
                 dashboard.write_layout(self.logger)
 
     def _on_training_start(self) -> None:
@@ -148,7 +149,7 @@ class AbelCallback(BaseCallback):
         refuse_to_be_a_child(self, root)
         require_alone(AbelCallback, root)
         self._during.disarm()
-        self._rate, self._recorder = AppliedRate(self.model, self.min_learning_rate), Recorder(self.logger)
+        self._rate = AppliedRate(self.model, self.min_learning_rate)
         self._recall()
         self._started = self._status_due = self._row_due = True
         self._updated = self._learned = False
@@ -166,7 +167,7 @@ class AbelCallback(BaseCallback):
         if self._row_due:
             # By now every other callback has had its training start, and nothing has been dumped.
             self._row_due = False
-            with harmless("the row under HParams of TensorBoard"):
+            with self._harmless("the row under HParams of TensorBoard"):
                 dashboard.write_row(self.logger, self._hparams)
 
     def _on_step(self) -> bool:
@@ -193,8 +194,7 @@ class AbelCallback(BaseCallback):
         self._status_due = True
         self._look_back()
         self._started = False
-        if self.locals.get("log_interval", 1) is not None:
-            self._recorder.write_last_update(self.model.num_timesteps)
+        self._recorder.write_last_update(self.model.num_timesteps)
         self._rate.release()
         if warning := advice.at_end(self.model, self._memory, self.rule, self._learned, self.max_decays):
             self._warn("few measurements", warning)
@@ -243,7 +243,7 @@ class AbelCallback(BaseCallback):
         if memory.data["auto"] and len(memory.data["trace"]) > MOST_MEASUREMENTS:
             memory.thin()
             self._keep_rule()
-            self._recorder.rewrite_table(memory, self.diagnose)
+            self._recorder.rewrite_table()
         self._next_measurement = timestep + memory.data["measure_every"]
         if self.diagnose:
             self._terms = {**self._terms, "weight_decay": advice.weight_decay(self.model)}
@@ -260,7 +260,7 @@ class AbelCallback(BaseCallback):
                 "other weights",
                 f"other weights are trained now ({change}), so the trace and the rule begin anew; decays stay",
             )
-            self._recorder.rewrite_table(self._memory, self.diagnose)
+            self._recorder.rewrite_table()
 
     # Decide
 
@@ -347,6 +347,8 @@ class AbelCallback(BaseCallback):
         memory = self._memory
         if fresh:
             self._gauge = Gauge(self.diagnose)
+        quiet = self.locals.get("log_interval", 1) is None
+        self._recorder = Recorder(self.model, memory, self.diagnose, quiet)
         if unreadable:
             self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
         budget = memory.budget
@@ -370,7 +372,7 @@ class AbelCallback(BaseCallback):
             # From here on the trace holds more than the rule has seen, or less.
             memory.data["replay"] = KEPT
             self._keep_rule()
-        self._recorder.rewrite_table(memory, self.diagnose)
+        self._recorder.rewrite_table()
 
     def _recall_rule(self, trace: dict[str, list[Any]], finer: bool) -> None:
         """Take up what the rule knows; another rule, or on other parts, catches up with the trace."""
@@ -386,7 +388,7 @@ class AbelCallback(BaseCallback):
     # Say
 
     def _advise(self) -> None:
-        with harmless("a hint"):
+        with self._harmless("a hint"):
             for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget):
                 if line not in self._memory.data["said"]:
                     self._memory.data["said"].append(line)

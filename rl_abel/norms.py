@@ -125,6 +125,16 @@ def unowned(model: BaseAlgorithm) -> list[str]:
     ]
 
 
+def outside(model: BaseAlgorithm) -> int:
+    """Tensors that optimizers of the model own and that are not in its policy, single numbers apart.
+
+    A single number is an entropy coefficient.
+    """
+    inside = set(map(id, _parameters(model)))
+    owned = {id(p): p for group in groups_of(model) for p in group["params"]}
+    return sum(key not in inside and p.numel() > 1 for key, p in owned.items())
+
+
 def parts_of(model: BaseAlgorithm) -> list[str]:
     """Names of the parts that the model has, whether or not they are trained now."""
     return list(by_part({p: aliases for p, aliases in _parameters(model).items() if not is_target(aliases[0])}))

@@ -19,13 +19,24 @@ def warn(message: str) -> None:
     warnings.warn(f"rl_abel: {message}", UserWarning, stacklevel=level)
 
 
-@contextmanager
-def harmless(what: str) -> Iterator[None]:
-    """Turn any error into a warning: what is only to be looked at must not end a training."""
-    try:
-        yield
-    except Warning:
-        # Raised where warnings are errors, as the user wants them to be.
-        raise
-    except Exception as error:  # whatever a logger, a file system or a user's schedule raises
-        warn(f"{what} could not be written, the training goes on: {type(error).__name__}: {error}")
+class Harmless:
+    """Turns any error into a warning, once: what is only to be looked at must not end a training."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Guard a block that writes something.
+
+        :param what: it writes, for the warning
+        """
+        try:
+            yield
+        except Warning:
+            # Raised where warnings are errors, as the user wants them to be.
+            raise
+        except Exception as error:  # whatever a logger, a file system or a user's schedule raises
+            if what not in self._said:
+                self._said.add(what)
+                warn(f"{what} could not be written, the training goes on: {type(error).__name__}: {error}")

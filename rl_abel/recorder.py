@@ -10,13 +10,16 @@ import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat, Logger
 
 from rl_abel.dashboard import tensorboards
 from rl_abel.memory import Memory
-from rl_abel.notices import harmless
+from rl_abel.notices import Harmless
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
 TABLE = "abel.csv"
 LAYER = "layer/"
@@ -28,12 +31,22 @@ STATUS = ("factor", "bounces", "decays")
 class Recorder:
     """Writes measurements and what is in force.
 
-    :param logger: of the model, for one ``learn()``
+    :param model: whose logger it is, which may be replaced at any time
+    :param memory: what ``abel.csv`` holds
+    :param diagnose: whether it holds the terms too
+    :param quiet: where the user has turned logging off: only what a dump of another's would take is recorded
     """
 
-    def __init__(self, logger: Logger) -> None:
-        self.logger = logger
+    def __init__(self, model: BaseAlgorithm, memory: Memory, diagnose: bool, quiet: bool) -> None:
+        self._model, self._memory, self._diagnose, self._quiet = model, memory, diagnose, quiet
+        self._harmless = Harmless()
         self._columns: list[str] = []
+        self._table: Path | None = None
+
+    @property
+    def logger(self) -> Logger:
+        """The model's, as it is now."""
+        return self._model.logger
 
     def record_norms(self, norms: Mapping[str, float], terms: Mapping[str, float]) -> None:
         """Hand the latest measurement to the next dump, except TensorBoard's, which has it already."""
@@ -58,44 +71,55 @@ class Recorder:
         self, timestep: int, norms: Mapping[str, float], terms: Mapping[str, float], status: Mapping[str, float]
     ) -> None:
         """Write one measurement into TensorBoard, at its own timestep, and into the table."""
-        with harmless("a measurement in TensorBoard"):
+        if self._quiet:
+            return
+        with self._harmless("a measurement in TensorBoard"):
             for output in tensorboards(self.logger):
                 for name, value in [*((f"weight_norm_{part}", norm) for part, norm in norms.items()), *terms.items()]:
                     output.writer.add_scalar(f"abel/{name}", value, timestep)
-        with harmless(TABLE):
-            self._write("a", [{"timesteps": timestep, **norms, **status, **terms}])
+        with self._harmless(TABLE):
+            if self._place() != self._table:
+                self.rewrite_table()
+            elif self._table:
+                self._write("a", [{"timesteps": timestep, **norms, **status, **terms}])
 
-    def rewrite_table(self, memory: Memory, diagnose: bool) -> None:
+    def rewrite_table(self) -> None:
         """Write ``abel.csv`` from its beginning: a row for every measurement of the trace.
 
         Its columns: ``timesteps``, |w|^2 of each part, ``factor``, ``bounces``, ``decays``, and the terms if wanted.
         """
-        with harmless(TABLE):
-            trace = memory.trace
+        with self._harmless(TABLE):
+            self._table = self._place()
+            trace = self._memory.trace
             parts = [part for part in trace if part != "timesteps"]
-            terms = [f"{term}_{part}" for term in ("displacement", "alignment") for part in parts] if diagnose else []
-            self._columns = [*trace, *STATUS, *terms]
-            self._write("w", _rows(memory, trace))
+            terms = [f"{term}_{part}" for term in ("displacement", "alignment") for part in parts]
+            self._columns = [*trace, *STATUS, *(terms if self._diagnose else [])]
+            self._write("w", _rows(self._memory, trace))
 
     def write_last_update(self, timestep: int) -> None:
         """Let TensorBoard have what the last update recorded, which SB3 never dumps.
 
         No other output gets it: a last row of progress.csv without an episode's reward breaks what is read from it.
         """
-        with harmless("the last update in TensorBoard"):
+        if self._quiet:
+            return
+        with self._harmless("the last update in TensorBoard"):
             for output in tensorboards(self.logger):
                 output.write(dict(self.logger.name_to_value), dict(self.logger.name_to_excluded), timestep)
 
-    def _write(self, mode: str, rows: Iterable[Mapping[str, float]]) -> None:
-        for output in self.logger.output_formats:
+    def _place(self) -> Path | None:
+        for output in self.logger.output_formats if not self._quiet else []:
             if isinstance(output, (CSVOutputFormat, JSONOutputFormat)) and not output.file.closed:
-                path = Path(output.file.name).with_name(TABLE)
-                with path.open(mode, newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
-                    if mode == "w":
-                        writer.writeheader()
-                    writer.writerows(rows)
-                return
+                return Path(output.file.name).with_name(TABLE)
+        return None
+
+    def _write(self, mode: str, rows: Iterable[Mapping[str, float]]) -> None:
+        if self._table:
+            with self._table.open(mode, newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+                if mode == "w":
+                    writer.writeheader()
+                writer.writerows(rows)
 
 
 def _rows(memory: Memory, trace: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, float]]:

@@ -1,6 +1,7 @@
 """Faults from the field: state of one training taken for another's, set up once and never compared, silence."""
 
 import copy
+import csv
 import math
 import pickle
 import re
@@ -13,7 +14,7 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.envs import IdentityEnv
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
@@ -407,6 +408,15 @@ def test_no_optimizer_at_all_is_said():
     assert len(abel.trace["total"]) == 4
 
 
+def test_weights_outside_of_the_policy_are_said():
+    """An encoder on the algorithm, trained by an optimizer of its own."""
+    model = make_model("SAC")
+    model.encoder = torch.nn.Linear(3, 3)
+    model.encoder_optimizer = torch.optim.Adam(model.encoder.parameters())
+    [message] = said_by(lambda: model.learn(60, callback=AbelCallback()))
+    assert "2 tensors that optimizers of SAC own are not in its policy" in message
+
+
 def test_all_frozen_is_said_and_nothing_breaks():
     model = make_model("PPO")
     for parameter in model.policy.parameters():
@@ -671,6 +681,50 @@ def test_a_training_that_others_stop_early_says_so():
         UserWarning, match=r"1 measurements .* every 10,000,000 timesteps; it stopped at .* of 1,000,000"
     ):
         model.learn(1e9, [AbelCallback(), stop])
+
+
+# Logs
+
+
+def test_a_logger_that_is_replaced(tmp_path):
+    model, abel = make_model("PPO"), AbelCallback(measure_every=20)
+
+    def replace(model):
+        if model.num_timesteps == 100:
+            loggers.append(configure(str(tmp_path / "b"), ["csv", "tensorboard"]))
+            model.set_logger(loggers[-1])
+
+    loggers = [configure(str(tmp_path / "a"), ["csv"])]
+    model.set_logger(loggers[0])
+    model.learn(200, callback=[Do(rollout_start=replace), abel])
+    for logger in loggers:
+        logger.close()
+    with open(tmp_path / "b" / "abel.csv") as file:
+        assert [int(row["timesteps"]) for row in csv.DictReader(file)] == abel.trace["timesteps"]
+
+
+def test_nothing_is_written_where_logging_is_off(tmp_path):
+    model = make_model("PPO")
+    logger = configure(str(tmp_path), ["csv"])
+    model.set_logger(logger)
+    model.learn(200, callback=AbelCallback(), log_interval=None)
+    logger.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.csv"]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
+    model, abel = make_model("PPO"), AbelCallback(measure_every=20)
+    logger = configure(str(tmp_path / "log"), ["csv"])
+    model.set_logger(logger)
+    messages = said_by(
+        lambda: model.learn(
+            200, callback=[abel, Do(training_start=lambda _: (tmp_path / "log").rename(tmp_path / "other"))]
+        )
+    )
+    logger.close()
+    assert len(messages) == 1
+    assert "abel.csv could not be written" in messages[0]
+    assert len(abel.trace["total"]) == 9
 
 
 # Small things
