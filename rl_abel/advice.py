@@ -10,7 +10,7 @@ import torch
 from rl_abel.norms import measured_parameters, outside, unowned
 from rl_abel.optimizers import groups_of
 from rl_abel.rule import Rule
-from rl_abel.spacing import distance, expected_measurements, too_few_measurements
+from rl_abel.spacing import TRIAL, Few, distance, expected_measurements, too_few_measurements
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -61,11 +61,11 @@ def warnings_at_start(model: BaseAlgorithm) -> Iterator[str]:
         yield warning
 
 
-def few(model: BaseAlgorithm, memory: Memory, rule: Rule) -> str | None:
-    """Return a warning where fewer measurements fit into a training than the rule needs."""
+def few(model: BaseAlgorithm, memory: Memory, rule: Rule) -> Few | None:
+    """Return what to say where fewer measurements fit into a training than the rule needs."""
     every = distance(model, memory.data["measure_every"], within=memory.data["auto"])
     expected = expected_measurements(model, memory.budget, len(memory.data["trace"]), every)
-    return None if expected is None else too_few_measurements(model, expected, rule, every)
+    return None if expected is None else too_few_measurements(model, expected, rule, every, weight_decay(model))
 
 
 def at_end(model: BaseAlgorithm, memory: Memory, rule: Rule, learned: bool, max_decays: int | None) -> str | None:
@@ -74,6 +74,8 @@ def at_end(model: BaseAlgorithm, memory: Memory, rule: Rule, learned: bool, max_
     if max_decays == 0 or made >= needed or not learned:
         return None
     end, timestep = memory.budget.end, model.num_timesteps
+    if end is not None and end - memory.budget.begin < TRIAL:
+        return None
     stopped = f"; it stopped at timestep {timestep:,} of {end:,}" if end is not None and timestep < end else ""
     return (
         f"{made} measurements of the weight norm were made in this training, one every "

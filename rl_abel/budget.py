@@ -5,6 +5,7 @@ SB3 counts timesteps and updates over a model's whole life, over any number of `
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,6 +37,15 @@ class Budget:
         if self.end is None or self.end <= self.begin:
             return 0.0
         return (timestep - self.begin) / (self.end - self.begin)
+
+    def in_rollouts(self, rollout: int) -> Budget:
+        """The budget as it will be used: SB3 trains in whole rollouts, the last of which may overshoot the end.
+
+        :param rollout: timesteps of a rollout
+        """
+        if self.end is None:
+            return self
+        return Budget(self.begin, self.begin + math.ceil((self.end - self.begin) / rollout) * rollout)
 
     def left(self, timestep: int) -> int | None:
         """Timesteps to come, None where no budget is known."""

@@ -85,7 +85,7 @@ class AbelCallback(BaseCallback):
         self.diagnose = check_flag("diagnose", diagnose)
         self._memory = Memory.empty()
         self._gauge = Gauge(diagnose)
-        self._started = False
+        self._started = self._in_rollouts = False
         self._rule_states: dict[str, JsonValue] = {}
         self._next_measurement = self._next_look = 0.0
         self._norms: dict[str, float] = {}
@@ -134,7 +134,7 @@ class AbelCallback(BaseCallback):
     # What SB3 calls
 
     def _init_callback(self) -> None:
-        self._started = False
+        self._started = self._in_rollouts = False
         refuse_to_be_a_child(self, None)
         if not self._watched(parts := ["total", *parts_of(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
@@ -163,6 +163,9 @@ class AbelCallback(BaseCallback):
         self._advise()
 
     def _on_rollout_start(self) -> None:
+        self._in_rollouts = True
+        if not self._started:
+            return
         self._look_back()
         if self._row_due:
             # By now every other callback has had its training start, and nothing has been dumped.
@@ -171,12 +174,16 @@ class AbelCallback(BaseCallback):
                 dashboard.write_row(self.logger, self._hparams)
 
     def _on_step(self) -> bool:
-        self._require_start()
-        self._look_back()
+        if self._started:
+            self._look_back()
+        elif not self._in_rollouts:
+            raise misplaced("another callback" if self.parent is None else type(self.parent).__name__)
         return True
 
     def _on_rollout_end(self) -> None:
-        self._require_start()
+        if not self._started:
+            # Rollouts are collected outside of learn().
+            return
         self._rate.hold(self.factor)
         began, timestep = self._rollout_began, self.model.num_timesteps
         self._measure_if_due(timestep)
@@ -287,7 +294,8 @@ class AbelCallback(BaseCallback):
         """
         if self.final_decay_at is None or self._memory.is_final or not self._learned:
             return
-        if self._memory.budget.progress(began) >= self.final_decay_at:
+        budget = self._memory.budget.in_rollouts(rollout_timesteps(self.model))
+        if budget.progress(began) >= self.final_decay_at:
             self._decay(Decay(began, "final", self.decay_factor), f"{self.final_decay_at:.0%} of the budget is used up")
             # From here on "trend" sees nothing, while the trace goes on.
             if self._memory.data["replay"] is None and isinstance(self.rule, TrendRule):
@@ -390,21 +398,24 @@ class AbelCallback(BaseCallback):
     def _advise(self) -> None:
         with self._harmless("a hint"):
             for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget):
-                if line not in self._memory.data["said"]:
-                    self._memory.data["said"].append(line)
-                    self._say(line)
+                self._say_once(line)
             for warning in advice.warnings_at_start(self.model):
                 self._warn(warning, warning)
             if self.max_decays != 0 and (few := advice.few(self.model, self._memory, self.rule)):
-                self._warn("few measurements", few)
-
-    def _require_start(self) -> None:
-        if not self._started:
-            raise misplaced("another callback" if self.parent is None else type(self.parent).__name__)
+                if few.warn:
+                    self._warn("few measurements", few.message)
+                else:
+                    self._say_once(few.message)
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:
             print(f"abel: {line}")
+
+    def _say_once(self, line: str) -> None:
+        """Say it once in the life of a model."""
+        if line not in self._memory.data["said"]:
+            self._memory.data["said"].append(line)
+            self._say(line)
 
     def _warn(self, key: str, message: str) -> None:
         """Warn once, whatever numbers the message holds."""

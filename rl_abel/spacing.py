@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -68,14 +68,32 @@ def expected_measurements(model: BaseAlgorithm, budget: Budget, made: int, every
     return None if left is None else made + int(left / every)
 
 
-def too_few_measurements(model: BaseAlgorithm, expected: int, rule: Rule, every: float) -> str | None:
-    """Return a warning where the rule can never decide, or will miss most bounces; None where it is at home.
+TRIAL = 1000
+"""Timesteps; who trains for fewer wants to see that it runs."""
+
+
+class Few(NamedTuple):
+    """What fewer measurements mean.
+
+    :param warn: whether it is worth a warning: the rule can never decide, or will miss bounces that can be expected
+    :param message: in words, and what to do
+    """
+
+    warn: bool
+    message: str
+
+
+def too_few_measurements(
+    model: BaseAlgorithm, expected: int, rule: Rule, every: float, weight_decay: float
+) -> Few | None:
+    """Tell where the rule can never decide, or will miss most bounces; None where it is at home.
 
     :param expected: measurements that fit into the training
     :param every: timesteps from one measurement to the next
+    :param weight_decay: without any no bounce is expected
     """
     needed, calibrated = getattr(rule, "min_measurements", 0), isinstance(rule, TrendRule)
-    if expected >= needed and (expected >= FEW or not calibrated):
+    if expected * every < TRIAL or (expected >= needed and (expected >= FEW or not calibrated)):
         return None
     rollout = rollout_timesteps(model)
     if every > rollout:
@@ -91,9 +109,10 @@ def too_few_measurements(model: BaseAlgorithm, expected: int, rule: Rule, every:
             f"the rule is calibrated on {MEASUREMENTS}: with fewer it misses many bounces (at 49 it finds a third of "
             "them), so a norm that it does not see bounce may have bounced"
         )
-    return (
+    return Few(
+        expected < needed or weight_decay > 0,
         f"about {expected} measurements of the weight norm fit into this training, one every {every:.0f} timesteps, "
-        f"and {means}. {mend}, or set max_decays=0 if you want the final decay alone."
+        f"and {means}. {mend}, or set max_decays=0 if you want the final decay alone.",
     )
 
 

@@ -536,6 +536,8 @@ def test_the_last_values_can_be_read_from_the_logger():
 
 # What it says
 
+LONG = {"n_steps": 250, "batch_size": 250}
+
 
 def test_without_weight_decay_one_line_says_what_to_expect(capsys):
     make_model("PPO").learn(200, callback=AbelCallback(verbose=1))
@@ -584,15 +586,26 @@ def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes", "arguments", "timesteps", "said"),
     [
-        ("PPO", {}, {}, 100, "about 10 measurements .* one every 10 timesteps.* needs 21"),
-        ("PPO", {}, {"measure_every": 1}, 100, "about 5 measurements .* one every 20 timesteps.* needs 21"),
-        ("PPO", {}, {"measure_every": 50}, 600, "about 10 measurements .* one every 60 .* Set a smaller measure_every"),
-        ("PPO", {"n_epochs": 1}, {}, 900, "about 45 measurements .* calibrated on 100.* Use shorter rollouts"),
-        ("PPO", {"n_epochs": 1}, {"rule": "paper"}, 900, None),
-        ("SAC", {"learning_starts": 235}, {"measure_every": 1}, 240, "about 5 measurements .* Train longer"),
-        ("SAC", {"train_freq": 10}, {}, 300, "about 28 measurements .* one every 10 timesteps"),
-        ("PPO", {}, {}, 820, None),
-        ("PPO", {}, {"max_decays": 0}, 100, None),
+        ("PPO", LONG, {}, 1250, "about 10 measurements .* one every 125 timesteps.* needs 21"),
+        ("PPO", LONG, {"measure_every": 1}, 1250, "about 5 measurements .* one every 250 timesteps.* needs 21"),
+        (
+            "PPO",
+            {},
+            {"measure_every": 90},
+            1200,
+            "about 12 meas.* one every 100 .* Set a smaller measure_every",
+        ),
+        ("PPO", {"n_epochs": 1}, {"rule": "paper"}, 1200, None),
+        (
+            "SAC",
+            {"learning_starts": 20, "train_freq": 100},
+            {},
+            1500,
+            "about 14 meas.* one every 100 timesteps",
+        ),
+        ("PPO", {}, {}, 1000, None),
+        ("PPO", LONG, {"max_decays": 0}, 1250, None),
+        ("PPO", {}, {}, 100, None),  # a trial that it runs
     ],
 )
 def test_a_warning_when_too_few_measurements_fit(name, changes, arguments, timesteps, said, recwarn):
@@ -604,6 +617,19 @@ def test_a_warning_when_too_few_measurements_fit(name, changes, arguments, times
     for warning in caught:
         assert re.search(said, str(warning.message))
         assert warning.filename == __file__, "the line that called learn() is to be changed, not one of SB3"
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_where_the_rule_misses_bounces_that_can_be_expected(weight_decay, capsys):
+    """A line for who asks; a warning where a bounce can be expected."""
+    kwargs = {"net_arch": [8], "optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": weight_decay}}
+    model = make_model("PPO", policy_kwargs=kwargs, n_epochs=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(1200, callback=AbelCallback(verbose=1))
+    said = "about 60 measurements of the weight norm fit into this training, one every 20 timesteps, and the rule is "
+    assert [said in str(warning.message) for warning in caught] == [True] * (weight_decay > 0)
+    assert (said in capsys.readouterr().out) == (weight_decay == 0)
 
 
 def test_a_warning_where_a_training_ended_long_before_its_budget():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, StopTrainingOnMaxEpisodes
-from stable_baselines3.common.envs import IdentityEnv
+from stable_baselines3.common.envs import IdentityEnv, IdentityEnvMultiBinary, IdentityEnvMultiDiscrete
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -211,20 +211,28 @@ def test_a_memory_that_cannot_be_read_is_said(state):
 
 
 @pytest.mark.parametrize(("rollouts", "decayed"), [(1, 0), (2, 0), (3, 0), (6, 0), (7, 1), (10, 1), (20, 3), (100, 15)])
-def test_an_update_belongs_to_where_its_rollout_began(rollouts, decayed):
+@pytest.mark.parametrize("overshot", [0, 1, 13, 19])
+def test_an_update_belongs_to_where_its_rollout_began(rollouts, decayed, overshot):
     model = make_model("PPO")
     seen = rates_of(model)
-    model.learn(20 * rollouts, callback=AbelCallback(max_decays=0))
+    model.learn(20 * rollouts - overshot, callback=AbelCallback(max_decays=0))
     assert sum(rate != 1e-3 for _, rate in seen) == 2 * decayed
 
 
-@pytest.mark.parametrize("name", ["PPO", "A2C"])
-def test_a_peers_own_test_of_learning(name):
-    """tests/test_identity.py::test_discrete of stable-baselines3."""
-    env = DummyVecEnv([lambda: IdentityEnv(10)])
-    model = ALGORITHMS[name][0]("MlpPolicy", env, gamma=0.4, seed=3, policy_kwargs={"net_arch": [64]}, device="cpu")
-    model.learn(3000, callback=AbelCallback())
-    assert evaluate_policy(model, env, n_eval_episodes=20, warn=False)[0] > 90
+@pytest.mark.parametrize("env", [IdentityEnv(4), IdentityEnvMultiDiscrete(4), IdentityEnvMultiBinary(4)])
+def test_a_peers_own_test_of_learning(env):
+    """tests/test_identity.py::test_discrete of stable-baselines3: five rollouts, the last of which overshoots."""
+    vec_env = DummyVecEnv([lambda: env])
+    model = PPO("MlpPolicy", vec_env, gamma=0.4, learning_rate=0.002, seed=3, n_epochs=4, n_steps=256, device="cpu")
+    model.learn(1200, callback=AbelCallback())
+    evaluate_policy(model, vec_env, n_eval_episodes=20, reward_threshold=90, warn=False)
+
+
+def test_rollouts_outside_of_a_training():
+    """As a test of stable-baselines3 collects them."""
+    model = make_model("PPO")
+    _, callback = model._setup_learn(100, AbelCallback())
+    assert model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=20)
 
 
 def test_no_budget_no_final_decay(capsys):
