@@ -142,7 +142,7 @@ class AbelCallback(BaseCallback):
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
             with self._harmless("the dashboard of TensorBoard"):
-                dashboard.write_layout(self.logger)
+                dashboard.write_layout(self.logger, parts, self.diagnose)
 
     def _on_training_start(self) -> None:
         root = self.locals.get("callback")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
@@ -13,23 +13,53 @@ from rl_abel.schedule import unscaled
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-# Tags are regular expressions, unanchored unless said.
-LAYOUT = {
-    "ABEL": {
-        "weight norm |w|²": ["Multiline", ["^abel/weight_norm_"]],
-        "factor": ["Multiline", ["^abel/factor$"]],
-        "learning rate": ["Multiline", ["^train/learning_rate$"]],
-        "episode reward": ["Multiline", ["^rollout/ep_rew_mean$", "^eval/mean_reward$"]],
-        "decays and bounces": ["Multiline", ["^abel/decays$", "^abel/bounces$"]],
-    }
-}
+# A chart a part: of one run all lines of a chart have one colour, and the largest part flattens the others.
+PARTS = ("total", "policy", "value", "shared", "log_std")
 
-METRICS = ("rollout/ep_rew_mean", "eval/mean_reward", "abel/bounces")
+METRICS = (
+    "eval/mean_reward",
+    "rollout/ep_rew_mean",
+    "train/learning_rate",
+    "abel/decays",
+    "abel/timesteps",
+)
 """Columns of HParams, each the last value of its scalar; empty where a run has no such scalar.
 
-``eval/mean_reward`` is what SB3's EvalCallback logs. Every run names all of them, or TensorBoard
-leaves a column out.
+TensorBoard shows five without a click. The outcome comes first. ``eval/mean_reward`` is what SB3's
+EvalCallback logs. Every run names all of them, or TensorBoard leaves a column out.
 """
+
+
+def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any]]]:
+    """Return the dashboard: a category of charts, each with the tags that it draws.
+
+    :param parts: that the model has, "total" among them
+    :param diagnose: whether the terms are recorded
+    """
+    charts: dict[str, list[Any]] = {
+        f"|w|² of the {part}, over its start": _line(f"abel/over_start_{part}") for part in PARTS if part in set(parts)
+    }
+    charts["episode reward"] = _line("rollout/ep_rew_mean", "eval/mean_reward")
+    charts |= {
+        "factor": _steps("abel/factor"),
+        "learning rate": _line("train/learning_rate"),
+        "decays": _steps("abel/decays"),
+        "bounces": _steps("abel/bounces"),
+    }
+    if diagnose:
+        for part in (part for part in PARTS if part in set(parts)):
+            charts[f"why: terms of the {part}"] = _line(f"abel/displacement_{part}", f"abel/alignment_{part}")
+    return {"ABEL": charts}
+
+
+def _line(*tags: str) -> list[Any]:
+    """A chart of lines. Tags are regular expressions there, unanchored unless said."""
+    return ["Multiline", [f"^{tag}$" for tag in tags]]
+
+
+def _steps(tag: str) -> list[Any]:
+    """A chart that TensorBoard does not smooth: one with a margin, which here has no width."""
+    return ["Margin", [tag, tag, tag]]
 
 
 def hparams(model: BaseAlgorithm, rule: Rule) -> dict[str, str | float]:
@@ -52,13 +82,13 @@ def _environment(model: BaseAlgorithm) -> str | None:
     return getattr(spec, "id", None)
 
 
-def write_layout(logger: Logger) -> None:
+def write_layout(logger: Logger, parts: Iterable[str], diagnose: bool) -> None:
     """Write the dashboard into every TensorBoard log of the logger.
 
     TensorBoard shows the last layout of a run, so before any other callback may write its own.
     """
     for output in tensorboards(logger):
-        output.writer.add_custom_scalars(LAYOUT)
+        output.writer.add_custom_scalars(layout(parts, diagnose))
 
 
 def write_row(logger: Logger, hparams: Callable[[], Mapping[str, str | float]]) -> None:

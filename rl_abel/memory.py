@@ -69,6 +69,8 @@ class Memory:
                 "parts": [],
                 "sizes": [],
                 "trace": [],
+                # |w|^2 of each part at the first measurement of the trace.
+                "starts": {},
                 # What a rule knows is made out from the trace: from all of it, from so many of its first
                 # measurements, or, where that cannot be (KEPT), from what was kept.
                 "replay": None,
@@ -175,6 +177,8 @@ class Memory:
         """Append a measurement to the trace."""
         # A row is one string: SB3 writes JSON with a line for every number, which is twice the size.
         # The text of a list of finite numbers is JSON, at half the price of dumping it.
+        if not self.data["trace"]:
+            self.data["starts"] = dict(norms)
         self.data["trace"].append(str([int(timestep), *(norms[part] for part in self.data["parts"])]))
 
     def thin(self) -> None:
@@ -190,4 +194,5 @@ def _from_version_0(data: Mapping[str, Any]) -> dict[str, Any]:
     sizes = {"sizes": [0] * len(data["parts"])}
     timestep = int(json.loads(data["trace"][-1])[0]) if data["trace"] else 0
     seen = {"seen": [timestep, data["n_updates"]], "bounces": bounces}
-    return {**Memory.empty(end=UNKNOWN).data, **data, **sizes, **seen, "version": VERSION}
+    starts = {part: norms[0] for part, norms in Memory(dict(data)).trace.items() if part != "timesteps" and norms}
+    return {**Memory.empty(end=UNKNOWN).data, **data, **sizes, **seen, "starts": starts, "version": VERSION}

@@ -74,8 +74,11 @@ class Recorder:
         if self._quiet:
             return
         with self._harmless("a measurement in TensorBoard"):
+            starts = self._memory.data["starts"]
+            scalars = {f"weight_norm_{part}": norm for part, norm in norms.items()}
+            scalars |= {f"over_start_{part}": norm / starts[part] for part, norm in norms.items() if starts.get(part)}
             for output in tensorboards(self.logger):
-                for name, value in [*((f"weight_norm_{part}", norm) for part, norm in norms.items()), *terms.items()]:
+                for name, value in {**scalars, **terms, "timesteps": timestep}.items():
                     output.writer.add_scalar(f"abel/{name}", value, timestep)
         with self._harmless(TABLE):
             if self._place() != self._table:
