@@ -219,12 +219,10 @@ class AbelCallback(BaseCallback):
             self._next_look = timestep + data["measure_every"]
             self._measure(timestep)
 
-    def _measure_within(self, index: int) -> None:
+    def _measure_within(self, share: float) -> None:
         """Measure within the update after a rollout, as if it took as long as the next rollout does."""
         if self._started and self._rate.in_force:
-            parts = 1 + len(within_update(self.model, self._memory.data["measure_every"]))
-            timestep = self.model.num_timesteps + rollout_timesteps(self.model) * (index + 1) // parts
-            self._measure(timestep)
+            self._measure(self.model.num_timesteps + int(share * rollout_timesteps(self.model)))
 
     def _measure(self, timestep: int) -> None:
         """Measure, let the rule decide, and keep both; weights that have not moved are no measurement."""

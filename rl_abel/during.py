@@ -11,10 +11,10 @@ import torch
 class DuringUpdate:
     """A hook of torch's on an optimizer, there for one update alone.
 
-    :param call: called with the index of the step in ``at`` that was just made
+    :param call: called with the share of the update that is done, as if its steps in ``at`` cut it into equal parts
     """
 
-    def __init__(self, call: Callable[[int], None]) -> None:
+    def __init__(self, call: Callable[[float], None]) -> None:
         self._call = call
         self._handle: Any = None
         self._at: list[int] = []
@@ -36,4 +36,4 @@ class DuringUpdate:
     def _step(self, *_: Any) -> None:
         self._steps += 1
         if self._steps in self._at:
-            self._call(self._at.index(self._steps))
+            self._call((1 + self._at.index(self._steps)) / (1 + len(self._at)))

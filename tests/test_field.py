@@ -664,6 +664,16 @@ def test_within_an_update_weights_are_measured_at_ends_of_epochs():
 
 
 @pytest.mark.parametrize("name", ["PPO", "MaskablePPO", "RecurrentPPO"])
+def test_a_trace_that_thins_itself_within_an_update_goes_on_in_order(name):
+    """Half the measurements from there on, each later than the one before."""
+    model = make_model(name, n_epochs=20)
+    for _ in range(30):
+        model.learn(100, callback=(abel := AbelCallback()), reset_num_timesteps=False)
+        timesteps = abel.trace["timesteps"]
+        assert timesteps == sorted(set(timesteps))
+
+
+@pytest.mark.parametrize("name", ["PPO", "MaskablePPO", "RecurrentPPO"])
 def test_hooks_end_with_the_training(name):
     model = make_model(name)
     model.learn(400, callback=AbelCallback())
