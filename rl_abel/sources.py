@@ -1,0 +1,348 @@
+"""Folders and files -> traces: what holds weight norms, told by content, each training once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rl_abel import events
+from rl_abel.clocks import Block, join
+from rl_abel.saved import Saved, read_saved, runs_of
+from rl_abel.tables import NORM, PREFIX, Row, Table, decoded, read_table, tag
+from rl_abel.traces import Trace, make_trace, overlap, state_record, state_rows
+
+EVENTS = "tfevents"
+TABLES = ("progress.csv", "abel.csv", "trace.csv")
+"""Tables that stand for their folder, and are read whatever their beginning looks like."""
+
+AGREEMENT = 0.5
+"""Share of common norms at which two sources tell of one training."""
+
+HEAD = 65536
+"""Bytes of a file that tell what it is."""
+
+ROUTE = (
+    "it holds no weight norms. If you have checkpoints (any zips that SB3 saved), give their folder: "
+    "the norms are computed from the weights"
+)
+NO_RUN = "not a run: give a progress.csv, TensorBoard events, an SB3 zip, or a folder of them"
+NOTHING = "no run in it: no TensorBoard events, no CSV with weight norms, no zip of stable-baselines3"
+
+
+class Skipped(NamedTuple):
+    """A file or folder that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+Result = Trace | Skipped
+
+
+def read_path(path: Path) -> list[Result]:
+    """Return the trace of every run at or below a path, and what could not be read."""
+    return read_paths([path])
+
+
+def read_paths(paths: Iterable[Path]) -> list[Result]:
+    """Return the traces of all runs at or below the paths, each once, and what could not be read.
+
+    Files given by name that are in one folder are read together: a series of checkpoints is one run.
+    """
+    results: list[Result] = []
+    seen: set[tuple[int, int]] = set()
+    named: dict[Path, list[str]] = {}
+    for path in paths:
+        if path.is_dir():
+            results += _read_below(path, seen)
+        elif path.exists():
+            named.setdefault(path.parent, []).append(path.name)
+        else:
+            results.append(Skipped(str(path), "no such file or folder"))
+    for folder, names in named.items():
+        results += _read_named(folder, names, seen)
+    return results
+
+
+def _read_below(top: Path, seen: set[tuple[int, int]]) -> list[Result]:
+    results: list[Result] = []
+    saved: list[Saved] = []
+    by_folder: dict[str, list[Trace]] = {}
+    failures: list[OSError] = []
+    known = bool(seen)
+    for folder, subfolders, files in os.walk(top, followlinks=True, onerror=failures.append):
+        subfolders[:] = [name for name in sorted(subfolders) if _first_time(Path(folder, name), seen)]
+        names = [name for name in sorted(files) if _kind_by_name(name) and _first_time(Path(folder, name), seen)]
+        traces, zips, skipped = _read_folder(Path(folder), {name: _kind_by_name(name) for name in names})
+        by_folder[folder] = traces
+        saved += zips
+        results += skipped
+    results += [Skipped(str(error.filename), str(error.strerror)) for error in failures]
+    results += _finish(by_folder, saved)
+    return results or ([] if known else [Skipped(str(top), NOTHING)])
+
+
+def _read_named(folder: Path, names: Sequence[str], seen: set[tuple[int, int]]) -> list[Result]:
+    kinds = {name: _kind_by_content(folder / name) for name in names if _first_time(folder / name, seen)}
+    results: list[Result] = [Skipped(str(folder / name), NO_RUN) for name, kind in kinds.items() if not kind]
+    traces, zips, skipped = _read_folder(folder, {name: kind for name, kind in kinds.items() if kind}, named=True)
+    return [*skipped, *results, *_finish({str(folder): traces}, zips)]
+
+
+def _first_time(path: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a file or folder was not met before, by this name or through a link."""
+    try:
+        status = path.stat()
+    except OSError:
+        # It is for whoever opens it to say what is wrong.
+        return not path.is_symlink()
+    key = (status.st_dev, status.st_ino)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
+
+
+def _kind_by_name(name: str) -> str:
+    lower = name.lower()
+    if EVENTS in lower:
+        return "events"
+    return next((kind for kind in ("zip", "csv") if lower.endswith(f".{kind}")), "")
+
+
+def _kind_by_content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return _kind_by_name(path.name) or "csv"
+    if head.startswith(b"PK") or path.suffix.lower() == ".zip":
+        return "zip"
+    if events.VERSION in head[:64] or EVENTS in path.name.lower():
+        return "events"
+    return "csv" if path.suffix.lower() == ".csv" or read_table(decoded(head)).has_clock else ""
+
+
+def _read_folder(
+    folder: Path, kinds: dict[str, str], named: bool = False
+) -> tuple[list[Trace], list[Saved], list[Skipped]]:
+    """Read the files of one folder: traces of its logs, its models, and what could not be read."""
+    sources: list[list[Trace]] = []
+    saved: list[Saved] = []
+    skipped: list[Skipped] = []
+    without: list[str] = []
+    of_kind = {wanted: [name for name, kind in kinds.items() if kind == wanted] for wanted in ("csv", "events", "zip")}
+    for name in sorted(of_kind["csv"], key=lambda name: (name not in TABLES[1:], name)):
+        try:
+            source = _csv_traces(folder / name, folder / name if named or name not in TABLES else folder)
+        except (OSError, ValueError) as error:
+            skipped.append(Skipped(str(folder / name), " ".join(str(error).split())[:200]))
+            continue
+        sources.append(source or [])
+        if source == [] or (source is None and named):
+            without.append(name)
+    if of_kind["events"]:
+        paths = [folder / name for name in of_kind["events"]]
+        source, lost = _event_traces(paths, paths[0] if named and len(paths) == 1 else folder)
+        sources.append(source)
+        without += of_kind["events"] if not source else []
+        skipped += lost
+    for name in of_kind["zip"]:
+        try:
+            saved.append(read_saved(folder / name))
+        except ValueError as error:
+            skipped.append(Skipped(str(folder / name), str(error)))
+    traces = merge(sources)
+    if without and not traces and not saved:
+        skipped.append(Skipped(str(folder / without[0] if named else folder), ROUTE))
+    return traces, saved, skipped
+
+
+def _csv_traces(path: Path, where: Path) -> list[Trace] | None:
+    """Return the traces of a table, none if it is a log without norms; None if it is no log."""
+    with path.open("rb") as file:
+        data = file.read(HEAD)
+        if path.name not in TABLES and not read_table(decoded(data)).has_norms:
+            return None
+        table = read_table(decoded(data + file.read()))
+    if not table.has_norms:
+        return [] if table.has_clock else None
+    source, record = "csv", _run_json(path)
+    if record is not None:
+        source = "run"
+    traces = _traces(str(where), source, table)
+    if table.lost:
+        traces[0].skipped[str(path)] = "; ".join(table.lost)
+    if record and len(traces) == 1:
+        weight_decay = record.get("weight_decay")
+        traces[0] = replace(
+            traces[0],
+            weight_decay=float(weight_decay) if isinstance(weight_decay, (int, float)) else traces[0].weight_decay,
+            record=state_record(record) or traces[0].record,
+        )
+    return traces
+
+
+def _run_json(path: Path) -> dict[str, Any] | None:
+    """Return what the benchmark's run.json beside its trace.csv holds; others write files of that name too."""
+    if path.name != "trace.csv":
+        return None
+    try:
+        record = json.loads(path.with_name("run.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "run_id" in record else None
+
+
+def _traces(path: str, source: str, table: Table) -> list[Trace]:
+    traces = []
+    for run in join(Block(rows) for rows in table.blocks):
+        try:
+            trace = make_trace(path, source, run.rows, table.every_row_new, exact=table.every_row_new)
+        except ValueError:
+            continue
+        if run.overtaken:
+            n = run.overtaken
+            trace.notes.append(
+                f"{n} row{'s' * (n > 1)} logged before a resume from an earlier timestep {'are' if n > 1 else 'is'} "
+                "left out"
+            )
+        traces.append(trace)
+    if not traces:
+        raise ValueError("it holds no measurement")
+    return traces
+
+
+def _event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], list[Skipped]]:
+    """Return the traces of the event files of one folder, in the order in which they were begun."""
+    begun: list[tuple[float, Path]] = []
+    skipped: list[Skipped] = []
+    lost: dict[str, str] = {}
+    for path in paths:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            skipped.append(Skipped(str(path), str(error)))
+            continue
+        time = events.begun(data)
+        begun.append((0.0 if time is None else time, path))
+        if left := events.left_over(data):
+            lost[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
+    table = Table(has_norms=True)
+    for _, path in sorted(begun):
+        table.blocks += event_blocks(events.scalars(path, PREFIX))
+    try:
+        traces = _traces(str(where), "tensorboard", table)
+    except ValueError:
+        return [], skipped
+    traces[0].skipped.update(lost)
+    return traces, skipped
+
+
+def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
+    """Make rows of (step, tag, value), a new block where the clock of any tag goes back.
+
+    Tags may be written at timesteps of their own, in any order of tags. A tag that comes twice at one
+    timestep makes two rows: the last update has the timestep of the last rollout.
+    """
+    blocks: list[dict[tuple[int, int], dict[str, float]]] = []
+    last: dict[str, tuple[int, int]] = {}
+    for step, name, value in scalars:
+        if (bare := tag(name)) is None:
+            continue
+        before, times = last.get(bare, (-1, 0))
+        if not blocks or step < before:
+            blocks.append({})
+            last, times = {}, 0
+        times = times + 1 if step == before else 0
+        last[bare] = (step, times)
+        blocks[-1].setdefault((step, times), {})[bare] = value
+    return [[(step, rows[step, times]) for step, times in sorted(rows)] for rows in blocks]
+
+
+def merge(sources: Iterable[Sequence[Trace]]) -> list[Trace]:
+    """Return each training once: of several sources that tell of it the one with most measurements."""
+    kept: list[Trace] = []
+    for source in sources:
+        others = range(len(kept))
+        for trace in source:
+            twin = max(others, key=lambda index: overlap(kept[index], trace), default=None)
+            if twin is not None and overlap(kept[twin], trace) >= AGREEMENT:
+                kept[twin] = _both(kept[twin], trace)
+            else:
+                kept.append(trace)
+    return kept
+
+
+def _both(one: Trace, other: Trace) -> Trace:
+    best, rest = (other, one) if len(other.timesteps) > len(one.timesteps) else (one, other)
+    records = sorted(filter(None, (best.record, rest.record)), key=lambda record: not record.exact)
+    return replace(
+        best,
+        path=one.path,
+        weight_decay=rest.weight_decay if best.weight_decay is None else best.weight_decay,
+        skipped=rest.skipped | best.skipped,
+        record=records[0] if records else None,
+    )
+
+
+def _finish(by_folder: dict[str, list[Trace]], saved: Sequence[Saved]) -> list[Result]:
+    """Add the traces of saved models to those of logs, and number the runs of each path."""
+    skipped: list[Skipped] = []
+    models: dict[str, list[Trace]] = {}
+    for run in runs_of(saved):
+        found = _model_trace(run)
+        if isinstance(found, list):
+            skipped += found
+            continue
+        home = str(Path(found.path).parent if len(run) == 1 else found.path)
+        # The logs of a training are beside its models, or above.
+        where = next((folder for folder in (home, os.path.dirname(home)) if by_folder.get(folder)), None)
+        models.setdefault(where if where is not None and found.source == "model" else home, []).append(found)
+    folders = sorted(by_folder.keys() | models.keys())
+    traces = [trace for folder in folders for trace in merge([by_folder.get(folder, []), models.get(folder, [])])]
+    return [*skipped, *_numbered(traces)]
+
+
+def _numbered(traces: Sequence[Trace]) -> Iterator[Trace]:
+    count: dict[str, int] = {}
+    paths = [trace.path for trace in traces]
+    for trace in traces:
+        count[trace.path] = count.get(trace.path, 0) + 1
+        yield replace(trace, of=(count[trace.path], paths.count(trace.path)))
+
+
+def _model_trace(run: Sequence[Saved]) -> Trace | list[Skipped]:
+    """Return the trace of one training from its saved models: as the callback kept it, else from the weights."""
+    parents = [str(saved.path.parent) for saved in run]
+    where = str(run[0].path) if len(run) == 1 else os.path.commonpath(parents)
+    state = next((saved.state for saved in reversed(run) if saved.state), None)
+    record = state_record(state) if state else None
+    rows, bad = state_rows(state) if state else ([], 0)
+    if state and rows and _covers(rows, run):
+        trace = make_trace(where, "model", rows, every_row_new=True)
+        if bad:
+            trace.skipped[where] = f"{bad} measurement{'s' * (bad > 1)} of the callback could not be read"
+        return replace(trace, record=record)
+    # torch takes seconds to load, and only this needs it.
+    from rl_abel.checkpoints import series_norms
+
+    norms, skipped, doubts = series_norms(run)
+    if not norms:
+        return [Skipped(path, reason) for path, reason in skipped.items()]
+    weights = [(timestep, {NORM + part: norm for part, norm in named.items()}) for timestep, named in norms]
+    trace = make_trace(where, "checkpoints", weights, every_row_new=True)
+    trace.notes.extend(doubts)
+    return replace(trace, record=record, skipped=skipped)
+
+
+def _covers(rows: Sequence[Row], run: Sequence[Saved]) -> bool:
+    """Whether the callback has seen as much of a training as its saved models show."""
+    first, last = rows[0][0], rows[-1][0]
+    gap = 2 * (last - first) / max(1, len(rows) - 1)
+    outside = sum(not first - gap <= saved.timestep <= last + gap for saved in run)
+    return len(rows) >= len(run) and outside <= 1
