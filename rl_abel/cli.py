@@ -55,6 +55,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     inspect.add_argument("--z", type=float, help="of the rule trend: the t-statistic that is a trend")
     inspect.add_argument("--depth", type=float, help="of the rule trend: least fall and rise, as a share")
     inspect.add_argument("--details", action="store_true", help="a page on every run, not a line")
+    inspect.add_argument("--version", action="version", version=f"rl-abel {__version__}")
     inspect.add_argument("--json", action="store_true", help="print a list of objects, one a run")
     inspect.add_argument("--plot", type=Path, metavar="FILE", help="draw the traces into a picture")
     return parser, inspect
@@ -95,11 +96,11 @@ def _inspect(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 def _text(findings: Sequence[Finding], given: argparse.Namespace) -> str:
     width = shutil.get_terminal_size().columns
     if len(findings) == 1 or given.details:
-        parts = [page(finding, given.rule, width) for finding in findings]
+        parts = [page(finding, width) for finding in findings]
     else:
         parts = [table(findings, given.rule, width)] if findings else []
     if len(findings) > 1:
-        parts.append(summary(findings) + ("" if given.details else " More of each: --details."))
+        parts.append(summary(findings, width, legend=not given.details))
     return "\n".join(parts)
 
 

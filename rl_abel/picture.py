@@ -28,11 +28,11 @@ def plot(findings: Sequence[Finding], rule: str, path: Path) -> None:
     rows = math.ceil(len(shown) / columns)
     size = (8.0, 4.5) if len(shown) == 1 else (4.6 * columns, 3.2 * rows)
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     handles: dict[str, Any] = {}
     for panel, finding in zip(axes, shown):
         _draw(panel, finding, rule, handles)
-    for panel in list(axes)[len(shown) :]:
+    for panel in axes[len(shown) :]:
         panel.axis("off")
     figure.supxlabel("timesteps", fontsize=10)
     figure.supylabel("|w|² over its start", fontsize=10)

@@ -25,6 +25,9 @@ SOURCES = {
     "model": "kept by the callback in the saved model",
     "checkpoints": "computed from the weights of checkpoints",
 }
+BY_BOUNCE = "trend"
+"""The rule whose decays are bounces."""
+
 LISTED = 5
 """Timesteps of a long list that are shown, and files that were skipped for one reason."""
 
@@ -38,10 +41,9 @@ def has_signs(encoding: str | None) -> bool:
     return True
 
 
-def page(finding: Finding, rule: str, width: int) -> str:
+def page(finding: Finding, width: int) -> str:
     """Return what there is to say of one run.
 
-    :param rule: the one whose decays are listed
     :param width: columns of the terminal
     """
     trace = finding.trace
@@ -50,7 +52,8 @@ def page(finding: Finding, rule: str, width: int) -> str:
     span = f"timestep {trace.timesteps[0]:,}" + (f" to {trace.timesteps[-1]:,}" if n > 1 else "")
     lines = [f"{trace.path}{of}", f"  {count(n, 'measurement')}, {span}; {SOURCES[trace.source]}", ""]
     lines += [f"  {line}" for line in _norms(finding, width - 2)]
-    facts = [("in training", _training(trace.record)), (f"rule {rule}", _decays(finding.decays[rule]))]
+    facts = [("in training", _training(trace.record))]
+    facts += [(f"rule {rule}", _decays(decays, rule)) for rule, decays in sorted(finding.decays.items(), reverse=True)]
     lines += ["", *(line for name, text in facts for line in _wrapped(text, width, f"  {name:<13}"))]
     lines += ["", *_wrapped(finding.verdict, width, "  ")]
     if finding.explanation:
@@ -87,13 +90,14 @@ def _training(record: Record | None) -> str:
     return f"{bounces if record.n_bounces else 'no bounce'}; {decays}; learning rate ×{record.factor:.3g} at the end"
 
 
-def _decays(decays: Sequence[Bounce]) -> str:
+def _decays(decays: Sequence[Bounce], rule: str) -> str:
     if not decays:
         return "would not have decayed"
     parts = [f"{decay.timestep:,} ({' and '.join(decay.parts)})" for decay in decays]
     if all(decay.parts == ("total",) for decay in decays):
         parts = [f"{decay.timestep:,}" for decay in decays]
-    return f"would have decayed {count(len(decays), 'time')}{_listed(parts, 'at')}"
+    remark = "" if rule == BY_BOUNCE else "; it takes noise for bounces"
+    return f"would have decayed {count(len(decays), 'time')}{_listed(parts, 'at')}{remark}"
 
 
 def _listed(texts: Sequence[str], word: str) -> str:
@@ -150,7 +154,7 @@ def _short_path(finding: Finding, folder: str) -> str:
 def _short_training(record: Record | None) -> str:
     if record is None:
         return "not recorded"
-    return f"{count(record.n_bounces, 'bounce') if record.n_bounces else 'none'}, ×{record.factor:.3g}"
+    return f"{count(record.n_bounces, 'bounce') if record.n_bounces else 'no bounce'}, ×{record.factor:.3g}"
 
 
 def _short_rule(finding: Finding, rule: str) -> str:
@@ -162,28 +166,26 @@ def _short_rule(finding: Finding, rule: str) -> str:
     return "none seen" + (" (few)" if finding.measured < FEW else "")
 
 
-def summary(findings: Sequence[Finding]) -> str:
-    """Return how many runs bounced: in training, and by the rule."""
-    n = len(findings)
+def summary(findings: Sequence[Finding], width: int, legend: bool) -> str:
+    """Return how many runs bounced, in training and by the rule, and what the table's signs mean."""
     trained = sum(finding.bounced_in_training for finding in findings)
-    replayed = sum(bool(finding.bounces) and not finding.bounced_in_training for finding in findings)
-    bounced = sum(finding.bounced for finding in findings)
-    told = {
-        "in training": trained,
-        "by the rule trend on the trace alone": replayed,
-    }
-    how = [f"{number} {text}" for text, number in told.items() if number]
-    sentences = [f"{bounced} of {n} runs bounced" + (f": {', '.join(how)}." if how else ".")]
+    alone = sum(finding.bounced and not finding.bounced_in_training for finding in findings)
+    told = {"in training": trained, f"by the rule {BY_BOUNCE} on the trace alone": alone}
+    how = [f"{number} {where}" for where, number in told.items() if number]
+    sentences = [f"{trained + alone} of {len(findings)} runs bounced" + (f": {', '.join(how)}." if how else ".")]
     parts = {part: sum(any(part in b.parts for b in finding.bounces) for finding in findings) for part in WATCHABLE}
     if any(parts.values()):
-        listed = ", ".join(f"{part} in {number}" for part, number in parts.items() if number)
-        sentences.append(f"By the rule, of the norm of: {listed}.")
-    few = sum(not finding.bounced and not finding.diverged and finding.measured < FEW for finding in findings)
-    if few:
-        sentences.append(f"{few} of the others {'has' if few == 1 else 'have'} fewer than {FEW} measurements (few).")
+        listed = ", ".join(f"the {part} in {number}" for part, number in parts.items() if number)
+        sentences.append(f"The rule sees it in the norm of {listed}.")
+    if few := sum(not finding.bounced and not finding.diverged and finding.measured < FEW for finding in findings):
+        sentences.append(f"{few} of the rest {'has' if few == 1 else 'have'} few measurements.")
     if diverged := sum(finding.diverged for finding in findings):
         sentences.append(f"{count(diverged, 'run')} diverged.")
-    return " ".join(sentences)
+    lines = _wrapped(" ".join(sentences), width, "")
+    if legend:
+        text = f"(few): under {FEW} measurements, on which the rule misses bounces. ×: what the learning rate was"
+        lines += _wrapped(f"{text} multiplied by at the end of the training. --details: a page on each run.", width, "")
+    return "\n".join(lines)
 
 
 def complaints(skipped: Iterable[Skipped]) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from rl_abel import events
 from rl_abel.clocks import Block, join
 from rl_abel.saved import Saved, read_saved, runs_of
 from rl_abel.tables import NORM, PREFIX, Row, Table, decoded, read_table, tag
-from rl_abel.traces import Trace, make_trace, overlap, state_record, state_rows
+from rl_abel.traces import Trace, fingerprint, make_trace, overlap, state_record, state_rows
 
 EVENTS = "tfevents"
 TABLES = ("progress.csv", "abel.csv", "trace.csv")
@@ -21,6 +22,9 @@ TABLES = ("progress.csv", "abel.csv", "trace.csv")
 
 AGREEMENT = 0.5
 """Share of common norms at which two sources tell of one training."""
+
+COMMON = 3
+"""Fewest common norms of a log and a saved model of one training."""
 
 HEAD = 65536
 """Bytes of a file that tell what it is."""
@@ -71,18 +75,18 @@ def read_paths(paths: Iterable[Path]) -> list[Result]:
 def _read_below(top: Path, seen: set[tuple[int, int]]) -> list[Result]:
     results: list[Result] = []
     saved: list[Saved] = []
-    by_folder: dict[str, list[Trace]] = {}
+    logs: dict[str, list[Trace]] = {}
     failures: list[OSError] = []
     known = bool(seen)
     for folder, subfolders, files in os.walk(top, followlinks=True, onerror=failures.append):
         subfolders[:] = [name for name in sorted(subfolders) if _first_time(Path(folder, name), seen)]
         names = [name for name in sorted(files) if _kind_by_name(name) and _first_time(Path(folder, name), seen)]
         traces, zips, skipped = _read_folder(Path(folder), {name: _kind_by_name(name) for name in names})
-        by_folder[folder] = traces
+        logs[folder] = traces
         saved += zips
         results += skipped
     results += [Skipped(str(error.filename), str(error.strerror)) for error in failures]
-    results += _finish(by_folder, saved)
+    results += _finish(logs, saved)
     return results or ([] if known else [Skipped(str(top), NOTHING)])
 
 
@@ -268,10 +272,12 @@ def merge(sources: Iterable[Sequence[Trace]]) -> list[Trace]:
     """Return each training once: of several sources that tell of it the one with most measurements."""
     kept: list[Trace] = []
     for source in sources:
-        others = range(len(kept))
+        prints = [fingerprint(trace) for trace in kept]
         for trace in source:
-            twin = max(others, key=lambda index: overlap(kept[index], trace), default=None)
-            if twin is not None and overlap(kept[twin], trace) >= AGREEMENT:
+            mine = fingerprint(trace)
+            shares = [overlap(mine, other) for other in prints]
+            if shares and max(shares) >= AGREEMENT:
+                twin = shares.index(max(shares))
                 kept[twin] = _both(kept[twin], trace)
             else:
                 kept.append(trace)
@@ -290,22 +296,34 @@ def _both(one: Trace, other: Trace) -> Trace:
     )
 
 
-def _finish(by_folder: dict[str, list[Trace]], saved: Sequence[Saved]) -> list[Result]:
-    """Add the traces of saved models to those of logs, and number the runs of each path."""
+def _finish(logs: dict[str, list[Trace]], saved: Sequence[Saved]) -> list[Result]:
+    """Add the traces of saved models to those of logs, wherever these are, and number the runs of each path."""
     skipped: list[Skipped] = []
-    models: dict[str, list[Trace]] = {}
+    traces = [trace for folder in sorted(logs) for trace in logs[folder]]
+    prints = [fingerprint(trace) for trace in traces]
+    holders: dict[str, list[int]] = {}
+    for index, norms in enumerate(prints):
+        for norm in norms:
+            holders.setdefault(norm, []).append(index)
     for run in runs_of(saved):
         found = _model_trace(run)
         if isinstance(found, list):
             skipped += found
             continue
-        home = str(Path(found.path).parent if len(run) == 1 else found.path)
-        # The logs of a training are beside its models, or above.
-        where = next((folder for folder in (home, os.path.dirname(home)) if by_folder.get(folder)), None)
-        models.setdefault(where if where is not None and found.source == "model" else home, []).append(found)
-    folders = sorted(by_folder.keys() | models.keys())
-    traces = [trace for folder in folders for trace in merge([by_folder.get(folder, []), models.get(folder, [])])]
-    return [*skipped, *_numbered(traces)]
+        mine = fingerprint(found)
+        common = Counter(index for norm in mine for index in holders.get(norm, ()))
+        # Of few norms some may agree by chance: equal networks begin with equal norms.
+        twins = [i for i, n in common.items() if n >= COMMON and overlap(mine, prints[i]) >= AGREEMENT]
+        if twins and found.source == "model":
+            twin = max(sorted(twins), key=lambda index: _shared_folders(traces[index].path, found.path))
+            traces[twin] = _both(traces[twin], found)
+        else:
+            traces.append(found)
+    return [*skipped, *_numbered(sorted(traces, key=lambda trace: trace.path))]
+
+
+def _shared_folders(one: str, other: str) -> int:
+    return len(os.path.commonprefix([Path(one).parts, Path(other).parts]))
 
 
 def _numbered(traces: Sequence[Trace]) -> Iterator[Trace]:

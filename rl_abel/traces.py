@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rl_abel.tables import NORM, STATUS, TERMS, TOTAL, Row
+from rl_abel.tables import NORM, PARTS, STATUS, TERMS, TOTAL, Row
 
 OUTSIDE_TOTAL = ("log_std",)
 """Parts that do not count as weights, as in :mod:`rl_abel.norms`, which needs torch."""
@@ -99,7 +99,9 @@ def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool 
         kept.append((timestep, norms | terms))
     if not kept:
         raise ValueError("it holds no measurement")
-    names = dict.fromkeys(name for _, values in kept for name in values)
+    first = [NORM + part for part in PARTS]
+    names = sorted({name for _, values in kept for name in values})
+    names.sort(key=lambda name: first.index(name) if name in first else len(first))
     columns = {name: [values.get(name, math.nan) for _, values in kept] for name in names}
     return Trace(
         path,
@@ -166,7 +168,11 @@ def state_record(state: Mapping[str, Any]) -> Record | None:
     return Record(max(n_bounces, len(bounces)), bounces, decays, math.prod(decay.factor for decay in decays), True)
 
 
-def overlap(one: Trace, other: Trace) -> float:
-    """Share of the norms of the shorter trace that are in the longer: two sources of one training agree."""
-    first, second = ({f"{norm:.{DIGITS}g}" for norm in trace.norms["total"]} for trace in (one, other))
-    return len(first & second) / min(len(first), len(second))
+def fingerprint(trace: Trace) -> frozenset[str]:
+    """Return the norms of a trace as texts that two sources of one training have in common."""
+    return frozenset(f"{norm:.{DIGITS}g}" for norm in trace.norms["total"])
+
+
+def overlap(one: frozenset[str], other: frozenset[str]) -> float:
+    """Share of the norms of the shorter trace that are in the longer."""
+    return len(one & other) / min(len(one), len(other))
