@@ -124,7 +124,9 @@ def match(
         return [[next(names) for _ in group] for group in groups], whole[1]
     found, left, certain = [], list(candidates), True
     for group in groups:
-        result = _subsequence(group, left)
+        # Groups that go by dimensions, matrices and the rest, are so for weights without a state too.
+        kinds = {len(shape) >= 2 for shapes, _ in group for shape in shapes}
+        result = _subsequence(group, [item for item in left if len(kinds) != 1 or (len(item[1]) >= 2) in kinds])
         if result is None:
             break
         certain &= result[1]
@@ -145,7 +147,7 @@ def _subsequence(
 ) -> tuple[list[str], bool] | None:
     """Return the likeliest tensors that have these shapes in this order, and whether none other is as likely."""
     n, m = len(weights), len(candidates)
-    costs = [_cost(name) for name, _ in candidates]
+    costs = [_cost(name) + place for (name, _), place in zip(candidates, _places(candidates))]
     # least[i][j] and ways[i][j]: of matching the weights from i on with the candidates from j on.
     least = [[math.inf] * (m + 1) for _ in range(n)] + [[0.0] * (m + 1)]
     ways = [[0] * (m + 1) for _ in range(n)] + [[1] * (m + 1)]
@@ -169,10 +171,16 @@ def _subsequence(
     return names, ways[0][0] == 1
 
 
+def _places(candidates: Sequence[tuple[str, Shape]]) -> list[int]:
+    """Return how many tensors of its module stand before each: a module has its parameters before its buffers."""
+    modules = [name.rpartition(".")[0] for name, _ in candidates]
+    return [modules[:index].count(module) for index, module in enumerate(modules)]
+
+
 def _cost(name: str) -> int:
     """How unlikely a tensor of this name is to be among an optimizer's weights, from the outset."""
     last = name.rpartition(".")[2]
     if last in STATISTICS:
-        return 1_000_000
+        return 10**12
     # SAC's critic leaves a features extractor that it shares to the actor.
-    return 1_000 * (not last.startswith(USUAL)) + ("features_extractor" in name)
+    return 10**8 * (not last.startswith(USUAL)) + 10**4 * ("features_extractor" in name)

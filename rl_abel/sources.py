@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -323,7 +324,7 @@ def _finish(logs: dict[str, list[Trace]], saved: Sequence[Saved]) -> list[Result
 
 
 def _shared_folders(one: str, other: str) -> int:
-    return len(os.path.commonprefix([Path(one).parts, Path(other).parts]))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(Path(one).parts, Path(other).parts)))
 
 
 def _numbered(traces: Sequence[Trace]) -> Iterator[Trace]:
