@@ -50,7 +50,8 @@ def page(finding: Finding, width: int) -> str:
     n = len(trace.timesteps)
     of = f" (run {trace.of[0]} of {trace.of[1]} in it)" if trace.of[1] > 1 else ""
     span = f"timestep {trace.timesteps[0]:,}" + (f" to {trace.timesteps[-1]:,}" if n > 1 else "")
-    lines = [f"{trace.path}{of}", f"  {count(n, 'measurement')}, {span}; {SOURCES[trace.source]}", ""]
+    lines = [f"{trace.path}{of}"]
+    lines += [*_wrapped(f"{count(n, 'measurement')}, {span}; {SOURCES[trace.source]}", width, "  "), ""]
     lines += [f"  {line}" for line in _norms(finding, width - 2)]
     facts = [("in training", _training(trace.record))]
     facts += [(f"rule {rule}", _decays(decays, rule)) for rule, decays in sorted(finding.decays.items(), reverse=True)]
