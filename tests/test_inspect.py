@@ -303,6 +303,25 @@ def test_a_series_of_checkpoints(tmp_path, capsys):
         assert "agent_80_steps.zip: not a readable zip" in error
 
 
+def test_checkpoints_of_several_trainings_in_one_folder(tmp_path, capsys):
+    """A loop of learn(), each call saved by a number; resumed from its second model; and another over the first."""
+    expected = []
+    for seed, calls in ((0, 4), (1, 2)):
+        model = make_model("PPO", seed=seed)
+        for i in range(1, calls + 1):
+            model.learn(40, reset_num_timesteps=False)
+            model.save(tmp_path / f"{40 * i}")
+            expected.append((seed, 40 * i, weight_norms(model)["total"]))
+    model = type(model).load(tmp_path / "80", env=model.get_env(), device="cpu")
+    model.learn(20, reset_num_timesteps=False)
+    model.save(tmp_path / "best")
+    expected.append((1, 100, weight_norms(model)["total"]))
+    _, found, _ = inspect(capsys, tmp_path)
+    assert [(run["run"], run["runs"], run["timesteps"]) for run in found] == [(1, 2, [120, 160]), (2, 2, [40, 80, 100])]
+    totals = [norm for run in found for norm in run["weight_norms"]["total"]]
+    assert totals == pytest.approx([norm for seed, t, norm in expected if seed == 1 or t > 80])
+
+
 def test_json_has_no_nan(tmp_path, capsys):
     write_log(tmp_path / "progress.csv", {"total": [1.0, math.nan, math.inf], "policy": [1.0, math.nan, 2.0]})
     _, (found,), _ = inspect(capsys, tmp_path)
