@@ -12,7 +12,7 @@ import torch
 
 from rl_abel.norms import by_part, norms_of
 from rl_abel.ownership import NETWORKS, Ownership, owned
-from rl_abel.saved import WEIGHTS, Saved, read_saved
+from rl_abel.saved import UNREADABLE, WEIGHTS, Saved, read_saved
 
 
 def checkpoint_norms(path: Path) -> dict[str, float]:
@@ -70,7 +70,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             loaded = _load(archive, WEIGHTS)
     except KeyError:
         raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3") from None
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a readable zip: {error}") from None
     weights = {
         name: tensor
@@ -105,7 +105,10 @@ def _load(archive: zipfile.ZipFile, member: str) -> Any:
     :raises KeyError: if there is no such member
     :raises ValueError: if it holds anything else
     """
-    data = archive.read(member)
+    try:
+        data = archive.read(member)
+    except UNREADABLE as error:
+        raise ValueError(f"{member} cannot be read: {error}") from None
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its parsers do

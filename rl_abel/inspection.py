@@ -38,6 +38,8 @@ class Finding:
     :param bounces: what the rule "trend" sees on the trace; a decay by another rule is no bounce
     :param decays: rule -> where it would have decayed the rate
     :param every: of how many measurements one was shown to "trend"
+    :param watched: parts that "trend" was shown
+    :param needed: fewest measurements after which it can see a bounce
     :param verdict: what was seen, on what, and what to do
     :param explanation: why the norm did so, a sentence; empty where ``diagnose=True`` was not set
     """
@@ -46,6 +48,8 @@ class Finding:
     bounces: list[Bounce]
     decays: dict[str, list[Bounce]]
     every: int
+    watched: tuple[str, ...]
+    needed: int
     verdict: str
     explanation: str
 
@@ -125,9 +129,10 @@ def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
     }
     bounces = decays["trend"]
     needed = getattr(trend, "min_measurements", 0)
-    verdict = _verdict(trace, bounces, watch, math.ceil(len(trace.timesteps) / every), needed)
+    watched = _watched(trace, watch or "any")
+    verdict = _verdict(trace, bounces, watched, math.ceil(len(trace.timesteps) / every), needed)
     explanation = explain(trace, [bounce.timestep for bounce in bounces if "total" in bounce.parts])
-    return Finding(trace, bounces, decays, every, verdict, explanation)
+    return Finding(trace, bounces, decays, every, watched, needed, verdict, explanation)
 
 
 def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: float = math.inf) -> list[Bounce]:
@@ -138,7 +143,7 @@ def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: 
     :param every: of how many measurements one is shown, the latest first
     :param until: timestep after which the rule decides no more
     """
-    watched = [part for part in WATCHABLE if part in trace.norms and watch in ("any", part)]
+    watched = _watched(trace, watch)
     states: dict[str, JsonValue] = {}
     found = []
     for index in range((len(trace.timesteps) - 1) % every, len(trace.timesteps), every):
@@ -151,6 +156,10 @@ def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: 
         if bounced:
             found.append(Bounce(timestep, tuple(bounced)))
     return found
+
+
+def _watched(trace: Trace, watch: str) -> tuple[str, ...]:
+    return tuple(part for part in WATCHABLE if part in trace.norms and watch in ("any", part))
 
 
 def _final_decay(trace: Trace) -> float:
@@ -167,7 +176,7 @@ def first_not_finite(trace: Trace) -> int | None:
     return next((timestep for timestep, norm in norms if not math.isfinite(norm)), None)
 
 
-def _verdict(trace: Trace, bounces: Sequence[Bounce], watch: str | None, measured: int, needed: int) -> str:
+def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: Sequence[str], measured: int, needed: int) -> str:
     """Say what was seen, on how many measurements, and what to do."""
     record, n = trace.record, _count(measured, "measurement")
     n = f"{n} (of {len(trace.timesteps):,})" if measured < len(trace.timesteps) else n
@@ -187,8 +196,8 @@ def _verdict(trace: Trace, bounces: Sequence[Bounce], watch: str | None, measure
         unseen = " The callback saw none in training: was another part watched, or another setting?" if record else ""
         advice = "a decay after it may be worth a try, over several seeds"
         return f"The rule sees a bounce of {where}{more}, on {n}: {advice}.{unseen}"
-    if watch not in (None, "any", *trace.norms):
-        return f"Nothing to tell: there is no {watch} norm in this run."
+    if not watched:
+        return f"Nothing to tell: this run has no such part, only {', '.join(trace.norms)}."
     if measured < needed:
         return f"Too few measurements to tell: {measured}, and the rule needs {needed}. {_more(trace)}"
     if measured < FEW:

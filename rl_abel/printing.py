@@ -88,6 +88,8 @@ def _training(record: Record | None) -> str:
     bounces = f"{count(record.n_bounces, 'bounce')}{_listed([f'{t:,}' for t in record.bounces], at)}"
     made = [f"×{d.factor:.3g} {at} {d.timestep:,} ({d.cause})" for d in record.decays]
     decays = f"{count(len(made), 'decay')}: {_cut(made)}" if made else "no decay"
+    if not math.isclose(math.prod(decay.factor for decay in record.decays), record.factor, rel_tol=0.01):
+        decays += ", not all in force at the end, as the final one lapses when training goes on"
     return f"{bounces if record.n_bounces else 'no bounce'}; {decays}; learning rate ×{record.factor:.3g} at the end"
 
 
@@ -164,6 +166,10 @@ def _short_rule(finding: Finding, rule: str) -> str:
     if decays := finding.decays[rule]:
         first = f"{'+'.join(decays[0].parts)} at {decays[0].timestep:,}"
         return first + (f" and {len(decays) - 1} more" if len(decays) > 1 else "")
+    if not finding.watched:
+        return "no such part"
+    if finding.measured < finding.needed:
+        return "too few"
     return "none seen" + (" (few)" if finding.measured < FEW else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from rl_abel.clocks import Block, join
 
 DATA, WEIGHTS = "data", "policy.pth"
 STATE = "abel_state"
+UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error)
+"""What a zip raises that is damaged, encrypted or of a kind that Python cannot read."""
+
 SECONDS = 1e12
 """Times below it are in seconds, as SB3 once wrote them; above, in nanoseconds."""
 
@@ -59,7 +63,7 @@ def read_saved(path: Path) -> Saved:
             if WEIGHTS not in archive.namelist():
                 raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3")
             data = _data(archive)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a readable zip: {error}") from None
     timestep = _integer(data.get("num_timesteps"))
     session = _number(data.get("start_time")) or 0.0
@@ -84,7 +88,7 @@ def read_saved(path: Path) -> Saved:
 def _data(archive: zipfile.ZipFile) -> dict[str, Any]:
     try:
         data = json.loads(archive.read(DATA))
-    except (KeyError, ValueError, RecursionError, zipfile.BadZipFile):
+    except (KeyError, ValueError, *UNREADABLE):
         return {}
     return data if isinstance(data, dict) else {}
 

@@ -81,7 +81,8 @@ def _read_below(top: Path, seen: set[tuple[int, int]]) -> list[Result]:
     known = bool(seen)
     for folder, subfolders, files in os.walk(top, followlinks=True, onerror=failures.append):
         subfolders[:] = [name for name in sorted(subfolders) if _first_time(Path(folder, name), seen)]
-        names = [name for name in sorted(files) if _kind_by_name(name) and _first_time(Path(folder, name), seen)]
+        names = [name for name in sorted(files) if _is_candidate(Path(folder, name))]
+        names = [name for name in names if _first_time(Path(folder, name), seen)]
         traces, zips, skipped = _read_folder(Path(folder), {name: _kind_by_name(name) for name in names})
         logs[folder] = traces
         saved += zips
@@ -96,6 +97,11 @@ def _read_named(folder: Path, names: Sequence[str], seen: set[tuple[int, int]]) 
     results: list[Result] = [Skipped(str(folder / name), NO_RUN) for name, kind in kinds.items() if not kind]
     traces, zips, skipped = _read_folder(folder, {name: kind for name, kind in kinds.items() if kind}, named=True)
     return [*skipped, *results, *_finish({str(folder): traces}, zips)]
+
+
+def _is_candidate(path: Path) -> bool:
+    # To open a pipe would wait for whoever writes into it.
+    return bool(_kind_by_name(path.name)) and (path.is_file() or not path.exists())
 
 
 def _first_time(path: Path, seen: set[tuple[int, int]]) -> bool:
@@ -120,6 +126,8 @@ def _kind_by_name(name: str) -> str:
 
 
 def _kind_by_content(path: Path) -> str:
+    if not path.is_file():
+        return ""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

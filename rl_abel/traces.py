@@ -13,6 +13,9 @@ from rl_abel.tables import NORM, PARTS, STATUS, TERMS, TOTAL, Row
 OUTSIDE_TOTAL = ("log_std",)
 """Parts that do not count as weights, as in :mod:`rl_abel.norms`, which needs torch."""
 
+LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}
+"""What a log can hold of these unless it is damaged."""
+
 DIGITS = 5
 """Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
 
@@ -127,7 +130,7 @@ def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
     seen = {"bounces": 0.0, "decays": 0.0, "factor": 1.0}
     told = False
     for timestep, values in rows:
-        now = {name: values[name] for name in STATUS if math.isfinite(values.get(name, math.nan))}
+        now = {name: values[name] for name in STATUS if name in values and 0 <= values[name] <= LIMITS[name]}
         told = told or bool(now)
         n_bounces = max(0, round(now.get("bounces", seen["bounces"]) - seen["bounces"]))
         bounces += [timestep] * n_bounces

@@ -184,7 +184,9 @@ def test_verdicts(trace, said):
 
 
 def test_a_part_that_is_not_there():
-    assert judge(made(DIP), "policy").verdict == "Nothing to tell: there is no policy norm in this run."
+    found = judge(made(DIP), "policy")
+    assert found.verdict == "Nothing to tell: this run has no such part, only total."
+    assert table([found, judge(made([1.0]))], "trend", 100).split("\n")[1].endswith("no such part")
 
 
 def test_a_page():
@@ -228,17 +230,19 @@ def test_a_table_of_many():
         made(both(), BOUNCED, path="out/a"),
         made(RISE[:30], path="out/b"),
         made([*RISE, math.nan], recorded(0, FINAL, 0.1), path="out/c"),
+        made([1.0], path="out/d"),
     ]
     lines = table([judge(run) for run in runs], "trend", 100).splitlines()
     (at,) = [bounce.timestep for bounce in judge(runs[0]).bounces]
     assert lines[0] == "In out:"
-    assert [line.split("  ")[0] for line in lines[2:]] == ["a", "b", "c"]
+    assert [line.split("  ")[0] for line in lines[2:]] == ["a", "b", "c", "d"]
     assert lines[2].endswith(f"1 bounce, ×0.5   policy at {at:,}")
     assert lines[3].endswith("not recorded     none seen (few)")
     assert lines[4].endswith("no bounce, ×0.1  diverged")
+    assert lines[5].endswith("not recorded     too few")
     assert summary([judge(run) for run in runs], 200, legend=False).replace("\n", " ") == (
-        "1 of 3 runs bounced: 1 in training. The rule sees it in the norm of the policy in 1. "
-        "1 of the rest has few measurements. 1 run diverged."
+        "1 of 4 runs bounced: 1 in training. The rule sees it in the norm of the policy in 1. "
+        "2 of the rest have few measurements. 1 run diverged."
     )
 
 

@@ -284,6 +284,42 @@ def test_a_damaged_event_file_is_read_as_far_as_it_goes(logged, tmp_path):
     assert "cut off or damaged" in trace.skipped[str(tmp_path / events.name)]
 
 
+@pytest.mark.parametrize("pattern", ["progress.csv", "events*", "last.zip", "*"])
+def test_no_damage_stops_it(pattern, logged, tmp_path):
+    """Bytes that are changed, lost or doubled anywhere."""
+    rng = np.random.default_rng(0)
+    for path in logged[0].glob(pattern):
+        shutil.copy(path, tmp_path)
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for _ in range(25):
+        for path, data in whole.items():
+            damaged = bytearray(data)
+            for place in rng.integers(len(data), size=20):
+                damaged[place] = rng.integers(256)
+            at = rng.integers(len(data), size=2)
+            path.write_bytes(bytes(damaged[: max(at)] + damaged[min(at) :]))
+        assert read_path(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_are_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "progress.csv")
+    assert read_path(tmp_path) == [Skipped(str(tmp_path), NOTHING)]
+    assert read_path(tmp_path / "progress.csv") == [Skipped(str(tmp_path / "progress.csv"), NO_RUN)]
+
+
+def test_an_encrypted_zip(tmp_path):
+    data = bytearray(FIXTURE.read_bytes())
+    for mark, flag in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = data.find(mark)
+        while place >= 0:
+            data[place + flag] |= 1
+            place = data.find(mark, place + 4)
+    (tmp_path / "model.zip").write_bytes(data)
+    (skipped,) = read_path(tmp_path)
+    assert "encrypted" in skipped.reason
+
+
 # What the callback did
 
 
