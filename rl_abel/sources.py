@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rl_abel import events
-from rl_abel.clocks import Block, join
+from rl_abel.events import VERSION
+from rl_abel.logs import HEAD, TABLES, csv_traces, event_traces
 from rl_abel.saved import Saved, read_saved, runs_of
-from rl_abel.tables import NORM, PREFIX, Row, Table, decoded, read_table, tag
+from rl_abel.tables import NORM, Row, decoded, read_table
 from rl_abel.traces import Trace, fingerprint, make_trace, overlap, state_record, state_rows
 
 EVENTS = "tfevents"
-TABLES = ("progress.csv", "abel.csv", "trace.csv")
-"""Tables that stand for their folder, and are read whatever their beginning looks like."""
-
 AGREEMENT = 0.5
 """Share of common norms at which two sources tell of one training."""
 
 COMMON = 3
 """Fewest common norms of a log and a saved model of one training."""
-
-HEAD = 65536
-"""Bytes of a file that tell what it is."""
 
 ROUTE = (
     "it holds no weight norms. If you have checkpoints (any zips that SB3 saved), give their folder: "
@@ -62,9 +55,9 @@ def read_paths(paths: Iterable[Path]) -> list[Result]:
     seen: set[tuple[int, int]] = set()
     named: dict[Path, list[str]] = {}
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             results += _read_below(path, seen)
-        elif path.exists():
+        elif os.path.exists(path):
             named.setdefault(path.parent, []).append(path.name)
         else:
             results.append(Skipped(str(path), "no such file or folder"))
@@ -101,7 +94,7 @@ def _read_named(folder: Path, names: Sequence[str], seen: set[tuple[int, int]]) 
 
 def _is_candidate(path: Path) -> bool:
     # To open a pipe would wait for whoever writes into it.
-    return bool(_kind_by_name(path.name)) and (path.is_file() or not path.exists())
+    return bool(_kind_by_name(path.name)) and (os.path.isfile(path) or not os.path.exists(path))
 
 
 def _first_time(path: Path, seen: set[tuple[int, int]]) -> bool:
@@ -126,7 +119,7 @@ def _kind_by_name(name: str) -> str:
 
 
 def _kind_by_content(path: Path) -> str:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return ""
     try:
         with path.open("rb") as file:
@@ -135,7 +128,7 @@ def _kind_by_content(path: Path) -> str:
         return _kind_by_name(path.name) or "csv"
     if head.startswith(b"PK") or path.suffix.lower() == ".zip":
         return "zip"
-    if events.VERSION in head[:64] or EVENTS in path.name.lower():
+    if VERSION in head[:64] or EVENTS in path.name.lower():
         return "events"
     return "csv" if path.suffix.lower() == ".csv" or read_table(decoded(head)).has_clock else ""
 
@@ -151,7 +144,7 @@ def _read_folder(
     of_kind = {wanted: [name for name, kind in kinds.items() if kind == wanted] for wanted in ("csv", "events", "zip")}
     for name in sorted(of_kind["csv"], key=lambda name: (name not in TABLES[1:], name)):
         try:
-            source = _csv_traces(folder / name, folder / name if named or name not in TABLES else folder)
+            source = csv_traces(folder / name, folder / name if named or name not in TABLES else folder)
         except (OSError, ValueError) as error:
             skipped.append(Skipped(str(folder / name), " ".join(str(error).split())[:200]))
             continue
@@ -160,10 +153,10 @@ def _read_folder(
             without.append(name)
     if of_kind["events"]:
         paths = [folder / name for name in of_kind["events"]]
-        source, lost = _event_traces(paths, paths[0] if named and len(paths) == 1 else folder)
+        source, lost = event_traces(paths, paths[0] if named and len(paths) == 1 else folder)
         sources.append(source)
         without += of_kind["events"] if not source else []
-        skipped += lost
+        skipped += [Skipped(*item) for item in lost.items()]
     for name in of_kind["zip"]:
         try:
             saved.append(read_saved(folder / name))
@@ -173,108 +166,6 @@ def _read_folder(
     if without and not traces and not saved:
         skipped.append(Skipped(str(folder / without[0] if named else folder), ROUTE))
     return traces, saved, skipped
-
-
-def _csv_traces(path: Path, where: Path) -> list[Trace] | None:
-    """Return the traces of a table, none if it is a log without norms; None if it is no log."""
-    with path.open("rb") as file:
-        data = file.read(HEAD)
-        if path.name not in TABLES and not read_table(decoded(data)).has_norms:
-            return None
-        table = read_table(decoded(data + file.read()))
-    if not table.has_norms:
-        return [] if table.has_clock else None
-    source, record = "csv", _run_json(path)
-    if record is not None:
-        source = "run"
-    traces = _traces(str(where), source, table)
-    if table.lost:
-        traces[0].skipped[str(path)] = "; ".join(table.lost)
-    if record and len(traces) == 1:
-        weight_decay = record.get("weight_decay")
-        traces[0] = replace(
-            traces[0],
-            weight_decay=float(weight_decay) if isinstance(weight_decay, (int, float)) else traces[0].weight_decay,
-            record=state_record(record) or traces[0].record,
-        )
-    return traces
-
-
-def _run_json(path: Path) -> dict[str, Any] | None:
-    """Return what the benchmark's run.json beside its trace.csv holds; others write files of that name too."""
-    if path.name != "trace.csv":
-        return None
-    try:
-        record = json.loads(path.with_name("run.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and "run_id" in record else None
-
-
-def _traces(path: str, source: str, table: Table) -> list[Trace]:
-    traces = []
-    for run in join(Block(rows) for rows in table.blocks):
-        try:
-            trace = make_trace(path, source, run.rows, table.every_row_new, exact=table.every_row_new)
-        except ValueError:
-            continue
-        if run.overtaken:
-            n = run.overtaken
-            trace.notes.append(
-                f"{n} row{'s' * (n > 1)} logged before a resume from an earlier timestep {'are' if n > 1 else 'is'} "
-                "left out"
-            )
-        traces.append(trace)
-    if not traces:
-        raise ValueError("it holds no measurement")
-    return traces
-
-
-def _event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], list[Skipped]]:
-    """Return the traces of the event files of one folder, in the order in which they were begun."""
-    begun: list[tuple[float, Path]] = []
-    skipped: list[Skipped] = []
-    lost: dict[str, str] = {}
-    for path in paths:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            skipped.append(Skipped(str(path), str(error)))
-            continue
-        time = events.begun(data)
-        begun.append((0.0 if time is None else time, path))
-        if left := events.left_over(data):
-            lost[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
-    table = Table(has_norms=True)
-    for _, path in sorted(begun):
-        table.blocks += event_blocks(events.scalars(path, PREFIX))
-    try:
-        traces = _traces(str(where), "tensorboard", table)
-    except ValueError:
-        return [], skipped
-    traces[0].skipped.update(lost)
-    return traces, skipped
-
-
-def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
-    """Make rows of (step, tag, value), a new block where the clock of any tag goes back.
-
-    Tags may be written at timesteps of their own, in any order of tags. A tag that comes twice at one
-    timestep makes two rows: the last update has the timestep of the last rollout.
-    """
-    blocks: list[dict[tuple[int, int], dict[str, float]]] = []
-    last: dict[str, tuple[int, int]] = {}
-    for step, name, value in scalars:
-        if (bare := tag(name)) is None:
-            continue
-        before, times = last.get(bare, (-1, 0))
-        if not blocks or step < before:
-            blocks.append({})
-            last, times = {}, 0
-        times = times + 1 if step == before else 0
-        last[bare] = (step, times)
-        blocks[-1].setdefault((step, times), {})[bare] = value
-    return [[(step, rows[step, times]) for step, times in sorted(rows)] for rows in blocks]
 
 
 def merge(sources: Iterable[Sequence[Trace]]) -> list[Trace]:

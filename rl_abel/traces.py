@@ -87,6 +87,10 @@ def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool 
     parts = {name for _, values in rows for name in values if name.startswith(NORM)} - {TOTAL}
     for timestep, values in rows:
         norms = {name: value for name, value in values.items() if name.startswith(NORM)}
+        terms = {name: values[name] for name in TERMS if name in values}
+        if not norms and kept:
+            # A dump tells the terms of the latest measurement, which may have been written before it.
+            kept[-1] = (kept[-1][0], terms | kept[-1][1])
         if TOTAL not in norms:
             # A sum of some of the parts would look like a fall.
             if not norms or not parts <= norms.keys():
@@ -96,7 +100,6 @@ def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool 
         # As text, for NaN is not equal to itself.
         if not every_row_new and kept and str(norms) == str(before):
             continue
-        terms = {name: values[name] for name in TERMS if name in values}
         if every_row_new and kept and kept[-1][0] == timestep:
             kept.pop()
         kept.append((timestep, norms | terms))

@@ -13,7 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 from benchmarks.synthetic import make_run
 from rl_abel import AbelCallback
 from rl_abel.events import begun, left_over, scalars
-from rl_abel.sources import NO_RUN, NOTHING, ROUTE, Skipped, event_blocks, read_path, read_paths
+from rl_abel.logs import event_blocks
+from rl_abel.sources import NO_RUN, NOTHING, ROUTE, Skipped, read_path, read_paths
 from rl_abel.tables import read_table
 from rl_abel.traces import Decayed, make_trace, state_record, state_rows
 from tests.algorithms import make_model
@@ -193,6 +194,14 @@ def test_each_tag_has_a_clock_of_its_own():
         (200, 9),
     ]
     assert len(event_blocks((step, tags[tag], value) for tag, step, value in [*log, ("n", 40, 5)])) == 2
+
+
+def test_terms_at_a_dump_are_those_of_the_latest_measurement():
+    norms = [(t, {"weight_norm_total": float(t)}) for t in (1, 3, 4)]
+    dumps = [(t, {"displacement_total": 10.0 * t, "alignment_total": -t}) for t in (2, 5, 6)]
+    trace = make_trace("x", "tensorboard", sorted([*norms, *dumps], key=lambda row: row[0]))
+    assert trace.terms["displacement_total"] == pytest.approx([20.0, float("nan"), 50.0], nan_ok=True)
+    assert trace.terms["alignment_total"] == pytest.approx([-2, float("nan"), -5], nan_ok=True)
 
 
 # What was damaged
