@@ -78,28 +78,29 @@ def _traces(path: str, source: str, table: Table) -> list[Trace]:
 def event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], dict[str, str]]:
     """Return the traces of the event files of one folder, in the order in which they were begun.
 
-    :return: the traces, which hold what could not be read; that by itself if there are none
+    :return: the traces, which hold what could not be read; files that could not be opened if there are none
     """
     begun: list[tuple[float, Path]] = []
-    lost: dict[str, str] = {}
+    closed: dict[str, str] = {}
+    cut: dict[str, str] = {}
     for path in paths:
         try:
             data = path.read_bytes()
         except OSError as error:
-            lost[str(path)] = str(error)
+            closed[str(path)] = str(error)
             continue
         time = events.begun(data)
         begun.append((0.0 if time is None else time, path))
         if left := events.left_over(data):
-            lost[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
+            cut[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
     table = Table(has_norms=True)
     for _, path in sorted(begun):
         table.blocks += event_blocks(events.scalars(path, PREFIX))
     try:
         traces = _traces(str(where), "tensorboard", table)
     except ValueError:
-        return [], lost
-    traces[0].skipped.update(lost)
+        return [], closed
+    traces[0].skipped.update(closed | cut)
     return traces, {}
 
 
