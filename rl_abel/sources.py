@@ -14,7 +14,7 @@ from rl_abel.events import VERSION
 from rl_abel.logs import HEAD, TABLES, csv_traces, event_traces
 from rl_abel.saved import Saved, read_saved, runs_of
 from rl_abel.tables import NORM, Row, decoded, read_table
-from rl_abel.traces import Trace, fingerprint, make_trace, overlap, state_record, state_rows
+from rl_abel.traces import Trace, fingerprint, joined, make_trace, overlap
 
 EVENTS = "tfevents"
 AGREEMENT = 0.5
@@ -238,10 +238,8 @@ def _model_trace(run: Sequence[Saved]) -> Trace | list[Skipped]:
     """Return the trace of one training from its saved models: as the callback kept it, else from the weights."""
     parents = [str(saved.path.parent) for saved in run]
     where = str(run[0].path) if len(run) == 1 else os.path.commonpath(parents)
-    state = next((saved.state for saved in reversed(run) if saved.state), None)
-    record = state_record(state) if state else None
-    rows, bad = state_rows(state) if state else ([], 0)
-    if state and rows and _covers(rows, run):
+    rows, record, bad = joined([saved.state for saved in run if saved.state])
+    if rows and _covers(rows, run):
         trace = make_trace(where, "model", rows, every_row_new=True)
         if bad:
             trace.skipped[where] = f"{bad} measurement{'s' * (bad > 1)} of the callback could not be read"

@@ -168,10 +168,35 @@ def state_record(state: Mapping[str, Any]) -> Record | None:
     try:
         decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor in state["decays"]]
         n_bounces = int(state["n_bounces"])
+        bounces = [int(timestep) for timestep in state.get("bounces", ())]
     except (KeyError, TypeError, ValueError):
         return None
-    bounces = [decay.timestep for decay in decays if decay.cause == "bounce"]
+    bounces = bounces or [decay.timestep for decay in decays if decay.cause == "bounce"]
     return Record(max(n_bounces, len(bounces)), bounces, decays, math.prod(decay.factor for decay in decays), True)
+
+
+def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None, int]:
+    """Return what the callback kept in the saved models of one run, oldest first: of each training its last memory.
+
+    A budget that ends elsewhere is another training, with a memory that begins where it does.
+
+    :return: measurements, what happened, and how many measurements are not readable
+    """
+    last = {str(state.get("begin")): state for state in states}
+    rows: list[Row] = []
+    records: list[Record] = []
+    bad = 0
+    for state in last.values():
+        more, lost = state_rows(state)
+        bad += lost
+        rows = [row for row in rows if not more or row[0] < more[0][0]] + more
+        records += filter(None, [state_record(state)])
+    if not records:
+        return rows, None, bad
+    bounces = sorted({timestep for record in records for timestep in record.bounces})
+    decays = sorted({decay for record in records for decay in record.decays})
+    n_bounces = max(len(bounces), *(record.n_bounces for record in records))
+    return rows, Record(n_bounces, bounces, decays, records[-1].factor, True), bad
 
 
 def fingerprint(trace: Trace) -> frozenset[str]:

@@ -16,7 +16,7 @@ from rl_abel.events import begun, left_over, scalars
 from rl_abel.logs import event_blocks
 from rl_abel.sources import NO_RUN, NOTHING, ROUTE, Skipped, read_path, read_paths
 from rl_abel.tables import read_table
-from rl_abel.traces import Decayed, make_trace, state_record, state_rows
+from rl_abel.traces import Decayed, joined, make_trace, state_record, state_rows
 from tests.algorithms import make_model
 
 LOG = "time/total_timesteps,rollout/ep_rew_mean,abel/weight_norm_total,abel/bounces,abel/decays,abel/factor"
@@ -388,6 +388,26 @@ def test_memories_that_are_not_as_expected(state, rows, bad):
     found, lost = state_rows(state)
     assert (len(found), lost) == (rows, bad)
     assert state_record(state) is None
+
+
+def memory(begin, trace, decays=(), **more):
+    rows = [str([t, float(t)]) for t in trace]
+    return {"begin": begin, "parts": ["policy"], "trace": rows, "decays": list(decays), "n_bounces": 0, **more}
+
+
+def test_a_run_of_several_trainings():
+    """A loop of learn(): each call is a training with a memory of its own, and its last memory counts."""
+    states = [
+        memory([0, 0], [1, 2], [[2, "bounce", 0.5]], n_bounces=1, bounces=[2]),
+        memory([0, 0], [1, 2, 3, 4], [[2, "bounce", 0.5], [4, "final", 0.1]], n_bounces=1, bounces=[2]),
+        memory([4, 9], [5, 6], [[2, "bounce", 0.5], [6, "final", 0.1]], n_bounces=1, bounces=[2]),
+        memory([6, 9], [], [[2, "bounce", 0.5]], n_bounces=1, bounces=[2]),
+    ]
+    rows, record, bad = joined(states)
+    assert ([t for t, _ in rows], bad) == ([1, 2, 3, 4, 5, 6], 0)
+    assert (record.n_bounces, record.bounces, record.factor) == (1, [2], 0.5)
+    assert record.decays == [(2, "bounce", 0.5), (4, "final", 0.1), (6, "final", 0.1)]
+    assert joined([]) == ([], None, 0)
 
 
 # What is no run
