@@ -39,7 +39,7 @@ def traces(*paths):
 def logged(tmp_path_factory):
     """A run with logs of both kinds and a zip, and the callback that saw it."""
     folder = tmp_path_factory.mktemp("logged")
-    model, abel = make_model("PPO"), AbelCallback(final_decay_at=0.7)
+    model, abel = make_model("PPO"), AbelCallback(final_decay_at=0.7, max_decays=0)
     model.set_logger(configure(str(folder), ["csv", "tensorboard"]))
     model.learn(30 * 20, callback=abel, log_interval=1)
     model.logger.close()
