@@ -42,7 +42,7 @@ class Run:
 
     :param rows: timestep and values, oldest first
     :param blocks: what it was made of
-    :param overtaken: rows that were dropped, as a resume from before them has written others
+    :param overtaken: measurements that were dropped, as a resume from before them has written others
     """
 
     rows: list[Row]
@@ -64,10 +64,13 @@ def join(blocks: Iterable[Block]) -> list[Run]:
         if run is None:
             runs.append(Run(list(block.rows), [block]))
             continue
+        first, values = block.rows[0]
+        # What is in force is logged again where a training goes on: no measurement takes the place of another.
+        again = block.begin is None and TOTAL not in values
         # A checkpoint saved where a resume began is of both; a row logged there is the later one's.
-        cut = block.rows[0][0] if block.begin is None else min(block.begin + 1, block.rows[0][0])
+        cut = first + again if block.begin is None else min(block.begin + 1, first)
         kept = [row for row in run.rows if row[0] < cut]
-        run.overtaken += len(run.rows) - len(kept)
+        run.overtaken += sum(TOTAL in values for _, values in run.rows) - sum(TOTAL in values for _, values in kept)
         run.rows = kept + list(block.rows)
         run.blocks.append(block)
     return runs

@@ -75,6 +75,13 @@ def test_rows_without_a_norm_tell_the_clock_too():
     assert len(runs) == 2
 
 
+def test_what_is_in_force_is_logged_again_where_a_training_goes_on():
+    again = [(10 * K, {"factor": 0.1}), *rows(range(11 * K, 13 * K, K))]
+    (run,) = join([Block(rows(FIRST)), Block(again)])
+    assert [t for t, values in run.rows if "weight_norm_total" in values] == [*range(K, 13 * K, K)]
+    assert run.overtaken == 0
+
+
 # Checkpoints
 
 
