@@ -64,13 +64,14 @@ def join(blocks: Iterable[Block]) -> list[Run]:
         if run is None:
             runs.append(Run(list(block.rows), [block]))
             continue
-        first, values = block.rows[0]
+        first, told = block.rows[0]
         # What is in force is logged again where a training goes on: no measurement takes the place of another.
-        again = block.begin is None and TOTAL not in values
+        again = block.begin is None and TOTAL not in told
         # A checkpoint saved where a resume began is of both; a row logged there is the later one's.
         cut = first + again if block.begin is None else min(block.begin + 1, first)
         kept = [row for row in run.rows if row[0] < cut]
-        run.overtaken += sum(TOTAL in values for _, values in run.rows) - sum(TOTAL in values for _, values in kept)
+        # The end of one learn() may be written once more at the start of the next.
+        run.overtaken += sum(timestep > first and TOTAL in values for timestep, values in run.rows)
         run.rows = kept + list(block.rows)
         run.blocks.append(block)
     return runs

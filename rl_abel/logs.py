@@ -66,8 +66,8 @@ def _traces(path: str, source: str, table: Table) -> list[Trace]:
         if run.overtaken:
             n = run.overtaken
             trace.notes.append(
-                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep {'are' if n > 1 else 'is'} "
-                "left out"
+                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep "
+                f"{'are' if n > 1 else 'is'} left out"
             )
         traces.append(trace)
     if not traces:
