@@ -3,68 +3,113 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rl_abel.norms import by_part, is_target, norms_of
-
-WEIGHTS = "policy.pth"
-STEPS = re.compile(r"^(?P<run>.*?)_?(?P<steps>\d+)_steps\.zip$")
-"""Names that SB3's CheckpointCallback gives; replay buffers are pickles, VecNormalize's too."""
-
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "ra_mean", "ra_var", "steps")
-"""Last components of the names of running statistics: batch normalisation, and CrossQ's renormalisation."""
-
-
-def series(paths: Iterable[Path]) -> dict[str, list[tuple[int, Path]]]:
-    """Return the checkpoints of each run, by timestep, from file names.
-
-    >>> list(series([Path("rl_model_2000_steps.zip"), Path("rl_model_1000_steps.zip")]))
-    ['rl_model']
-    """
-    runs: dict[str, list[tuple[int, Path]]] = {}
-    for path in paths:
-        if match := STEPS.match(path.name):
-            runs.setdefault(match["run"], []).append((int(match["steps"]), path))
-    return {run: sorted(checkpoints) for run, checkpoints in sorted(runs.items())}
+from rl_abel.norms import by_part, norms_of
+from rl_abel.ownership import NETWORKS, Ownership, owned
+from rl_abel.saved import UNREADABLE, WEIGHTS, Saved, read_saved
 
 
 def checkpoint_norms(path: Path) -> dict[str, float]:
     """Squared weight norms by part of a model that SB3 has saved, as :func:`weight_norms` of the model.
 
-    Targets and running statistics are told apart by name. Weights that were frozen, or that a
-    recurrent policy shares by its LSTM, cannot be told from the file.
-
     :raises ValueError: if the file is not such a zip, or its weights are not plain tensors
+    """
+    saved = read_saved(path)
+    weights = read_weights(path)
+    return norms_in(weights, ownership(saved, weights), saved.shared_lstm)
+
+
+def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]]], dict[str, str], tuple[str, ...]]:
+    """Squared weight norms by part of the checkpoints of one training.
+
+    What counts is told once, by the last of them that can be read: the first may not have trained yet.
+
+    :return: (timestep, norms) of each, what could not be read with the reason, and doubts
+    """
+    rows: list[tuple[int, dict[str, float]]] = []
+    skipped: dict[str, str] = {}
+    counted: Ownership | None = None
+    for saved in reversed(run):
+        try:
+            weights = read_weights(saved.path)
+            if counted is None or not counted.names <= weights.keys():
+                counted = ownership(saved, weights)
+            rows.append((saved.timestep, norms_in(weights, counted, saved.shared_lstm)))
+        except ValueError as error:
+            skipped[str(saved.path)] = str(error)
+    return rows[::-1], skipped, counted.doubts if counted else ()
+
+
+def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
+    """Tell what counts of a saved model."""
+    optimizers: dict[str, Any] = {}
+    with zipfile.ZipFile(saved.path) as archive:
+        for name in NETWORKS:
+            try:
+                optimizers[name] = _load(archive, f"{name}.pth")
+            except KeyError:
+                continue
+            except ValueError:
+                optimizers[name] = None
+    return owned(weights, optimizers, saved.line_search)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return name -> tensor of the policy of a saved model.
+
+    :raises ValueError: if they are not plain tensors
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            data = archive.read(WEIGHTS)
+            loaded = _load(archive, WEIGHTS)
     except KeyError:
         raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3") from None
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a readable zip: {error}") from None
-    try:
-        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its parsers do
-        raise ValueError(f"{WEIGHTS} holds no plain weights: {str(error).splitlines()[0]:.200}") from None
-    if not isinstance(weights, dict) or not weights:
+    weights = {
+        name: tensor
+        for name, tensor in (loaded.items() if isinstance(loaded, dict) else ())
+        if isinstance(tensor, torch.Tensor) and _is_number(tensor) and tensor.numel() > 0
+    }
+    if not weights:
         raise ValueError(f"{WEIGHTS} holds no weights")
+    return weights
+
+
+def norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
+    """Squared norms by part of those weights that count, each once."""
+    # A shared parameter was saved once and has a name in each network.
+    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in weights.items()}
+    first: dict[Any, torch.Tensor] = {}
+    counting = {places[name] for name in counted.names if name in weights}
     names: dict[torch.Tensor, list[str]] = {}
-    seen: dict[Any, torch.Tensor] = {}
     for name, tensor in weights.items():
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.numel() == 0:
-            continue
-        if is_target(name) or name.rpartition(".")[2] in STATISTICS:
-            continue
-        # A shared parameter was saved once and has a name in each network.
-        first = seen.setdefault((tensor.data_ptr(), tensor.shape), tensor)
-        names.setdefault(first, []).append(name)
-    if not names:
-        raise ValueError(f"{WEIGHTS} holds no weights")
-    return norms_of(by_part(names))
+        if places[name] in counting:
+            names.setdefault(first.setdefault(places[name], tensor), []).append(name)
+    return norms_of(by_part(names, shared_lstm))
+
+
+def _is_number(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _load(archive: zipfile.ZipFile, member: str) -> Any:
+    """Unpickle a member of the zip as plain tensors, and nothing else.
+
+    :raises KeyError: if there is no such member
+    :raises ValueError: if it holds anything else
+    """
+    try:
+        data = archive.read(member)
+    except UNREADABLE as error:
+        raise ValueError(f"{member} cannot be read: {error}") from None
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its parsers do
+        raise ValueError(f"{member} holds no plain weights: {str(error).splitlines()[0]:.200}") from None

@@ -1,281 +1,457 @@
-"""``rl-abel inspect``: traces of finished runs, from whatever there is of them."""
+"""``rl-abel inspect``: what it says of finished runs, and how it prints it."""
 
-import io
 import json
-import pickle
-import shutil
+import math
+import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from stable_baselines3.common.callbacks import CheckpointCallback
-from stable_baselines3.common.logger import configure
 
-from benchmarks.synthetic import make_run
-from rl_abel import AbelCallback, find_decays, weight_norms
-from rl_abel.checkpoints import checkpoint_norms, series
+import rl_abel
+from benchmarks.calibration import autoregression
+from rl_abel import find_decays, weight_norms
 from rl_abel.cli import main
-from rl_abel.events import scalars
-from rl_abel.inspection import BLOCKS, judge, spark
-from rl_abel.traces import Trace, read_path
-from tests.algorithms import ALGORITHMS, STEPS, make_model
+from rl_abel.inspection import Bounce, judge, replay
+from rl_abel.printing import ASCII, BLOCKS, complaints, count, has_signs, number, page, spark, summary, table
+from rl_abel.rule import TrendRule
+from rl_abel.sources import Skipped
+from rl_abel.traces import Decayed, Record, Trace
+from tests.algorithms import make_model
 
-KEYS = ["path", "source", "timesteps", "weight_norm_total", "bounces", "decays", "verdict"]
+KEYS = ["path", "run", "runs", "source", "timesteps", "weight_norms", "training", "bounced", "diverged", "bounces"]
+KEYS += ["decays", "every", "verdict", "explanation", "notes", "skipped"]
+
+DIP = [10 - 0.2 * i for i in range(30)] + [4 + 0.2 * i for i in range(30)] + [10.0 + 1e-6 * i for i in range(30)]
+"""Falls, rises and levels off."""
+
+RISE = [1000.0 + 5 * i for i in range(len(DIP))]
+NOISE = (100 + np.random.default_rng(0).standard_normal(100)).tolist()
+FINAL = [Decayed(7600, "final", 0.1)]
 
 
-@pytest.fixture(scope="module")
-def logged(tmp_path_factory):
-    """A run with logs of both kinds, and the callback that saw it."""
-    folder = tmp_path_factory.mktemp("logged")
-    model, abel = make_model("PPO"), AbelCallback()
-    model.set_logger(configure(str(folder), ["csv", "tensorboard"]))
-    model.learn(30 * 20, callback=abel, log_interval=1)
-    model.logger.close()
-    return folder, abel
+def made(norms, record=None, source="tensorboard", path="x", **parts):
+    norms = {"total": norms} if isinstance(norms, list) else norms
+    length = len(norms["total"])
+    return Trace(path, source, [100 * i for i in range(length)], {**norms, **parts}, record=record)
+
+
+def both(policy=DIP, value=RISE):
+    return {"total": [p + v for p, v in zip(policy, value)], "policy": policy, "value": value}
+
+
+def write_log(path, norms):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [",".join(str(norms[part][i]) for part in norms) for i in range(len(norms["total"]))]
+    header = ",".join(f"abel/weight_norm_{part}" for part in norms)
+    lines = [f"time/total_timesteps,{header}", *(f"{100 * i},{row}" for i, row in enumerate(rows))]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
 
 
 @pytest.fixture
 def bouncing(tmp_path):
-    """A progress.csv whose norm falls, rises and levels off."""
-    norms = [10 - 0.2 * i for i in range(30)] + [4 + 0.2 * i for i in range(30)] + [10.0 + 1e-6 * i for i in range(30)]
-    lines = ["time/total_timesteps,abel/weight_norm_total", *(f"{100 * i},{norm}" for i, norm in enumerate(norms))]
-    (tmp_path / "progress.csv").write_text("\n".join(lines))
-    return tmp_path, norms
+    return write_log(tmp_path / "run" / "progress.csv", {"total": DIP}).parent
 
 
 def inspect(capsys, *arguments):
     status = main(["inspect", "--json", *map(str, arguments)])
     captured = capsys.readouterr()
-    return status, json.loads(captured.out), captured.err
+    return (
+        status,
+        json.loads(captured.out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")),
+        captured.err,
+    )
 
 
-# Sources
+# What the rules see
 
 
-@pytest.mark.parametrize("source", ["csv", "tensorboard"])
-def test_logs_hold_what_the_callback_saw(source, logged, tmp_path, capsys):
-    folder, abel = logged
-    pattern = {"csv": "progress.csv", "tensorboard": "events*"}[source]
-    for path in folder.glob(pattern):
-        shutil.copy(path, tmp_path)
-    status, (found,), _ = inspect(capsys, tmp_path)
-    assert (status, found["source"], list(found)) == (0, source, KEYS)
-    # The log also has the last update, and the first dump comes after the second rollout.
-    assert found["weight_norm_total"][:-1] == pytest.approx(abel.trace["total"], rel=1e-6)
+def test_a_bounce(bouncing, capsys):
+    status, (found,), _ = inspect(capsys, bouncing)
+    (at,) = [100 * index for index in find_decays(DIP)]
+    assert (status, list(found)) == (0, KEYS)
+    assert found["bounces"] == found["decays"]["trend"] == [{"timestep": at, "parts": ["total"]}]
+    assert (found["bounced"], found["training"], found["weight_norms"]) == (True, None, {"total": DIP})
+    assert "a decay after it may be worth a try" in found["verdict"]
 
 
-def test_a_benchmark_folder(tmp_path, capsys):
-    make_run(tmp_path, "PPO", "Task-v1", "constant", 0, __import__("numpy").random.default_rng(0))
-    status, (found,), _ = inspect(capsys, tmp_path)
-    assert (status, found["source"], len(found["timesteps"])) == (0, "run", 100)
+def test_a_part_that_the_total_hides(capsys, tmp_path):
+    """The callback watches every part, so this does too: in the text, in the summary and in JSON."""
+    write_log(tmp_path / "progress.csv", both())
+    _, (found,), _ = inspect(capsys, tmp_path)
+    (at,) = [100 * index for index in find_decays(DIP)]
+    assert found["bounces"] == [{"timestep": at, "parts": ["policy"]}]
+    assert f"a bounce of the policy norm at timestep {at:,}" in found["verdict"]
+    _, (total,), _ = inspect(capsys, tmp_path, "--watch", "total")
+    assert (total["bounces"], total["bounced"]) == ([], False)
+    assert inspect(capsys, tmp_path, "--watch", "value")[1][0]["bounces"] == []
+    findings = [judge(made(both())), judge(made(RISE))]
+    assert summary(findings, 200, legend=False) == (
+        "1 of 2 runs bounced: 1 by the rule trend on the trace alone. The rule sees it in the norm of the policy in 1."
+    )
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_checkpoint_norms_are_those_of_the_model(name, tmp_path):
-    model = make_model(name)
-    if name != "ARS":
-        model.learn(STEPS)
-    model.save(tmp_path / "model.zip")
-    assert checkpoint_norms(tmp_path / "model.zip") == pytest.approx(weight_norms(model), rel=1e-12)
+@pytest.mark.parametrize("watch", ["any", "total", "policy", "value"])
+def test_the_replay_is_that_of_the_callback(watch):
+    from rl_abel.rule import observe_each
+
+    rng = np.random.default_rng(1)
+    noise = 0.02 * rng.standard_normal((2, 3 * len(DIP)))
+    norms = both((np.array(DIP * 3) + noise[0]).tolist(), (3 * np.array(DIP * 3) + noise[1]).tolist())
+    watched = ["total", "policy", "value"] if watch == "any" else [watch]
+    states, expected = {}, []
+    for index, row in enumerate(zip(*(norms[part] for part in watched))):
+        states, bounced = observe_each(TrendRule(z=2.0), states, dict(zip(watched, row)))
+        expected += [Bounce(100 * index, tuple(bounced))] if bounced else []
+    assert replay(made(norms), TrendRule(z=2.0), watch) == expected
+    assert expected
+
+
+def test_after_the_final_decay_trend_decides_no_more():
+    late = Record(0, [], [Decayed(3000, "final", 0.1)], 0.1, True)
+    assert judge(made(DIP)).bounces
+    assert judge(made(DIP, record=late)).bounces == []
+
+
+def test_other_settings(bouncing, capsys):
+    _, (strict,), _ = inspect(capsys, bouncing, "--z", "1e9", "--window", "30")
+    assert [b["timestep"] for b in strict["bounces"]] == [100 * i for i in find_decays(DIP, window=30, z=1e9)]
+    _, (deep,), _ = inspect(capsys, bouncing, "--depth", "0.9")
+    assert deep["bounces"] == find_decays(DIP, depth=0.9) == []
+
+
+def test_a_decay_by_the_paper_is_no_bounce():
+    """On noise Algorithm 1 decays all the time; on a norm that only grows nothing bounces."""
+    for norms in (NOISE, [x + i for i, x in enumerate(NOISE)]):
+        found = judge(made(norms))
+        assert len(found.decays["paper"]) == len(find_decays(norms, "paper")) > 0
+        assert (found.bounces, found.bounced) == ([], False)
+        assert "No bounce seen" in found.verdict
+        assert "0 of 1 runs bounced." in summary([found], 80, legend=False)
+
+
+def test_many_measurements_are_thinned():
+    """The rule is calibrated on about a hundred: on five hundred correlated ones it decays wrongly."""
+    rng = np.random.default_rng(5)
+    walks = [np.cumsum(autoregression(rng, 0.5, 500)).tolist() for _ in range(40)]
+    found = [judge(made(walk)) for walk in walks]
+    assert {f.every for f in found} == {5}
+    assert sum(len(f.bounces) for f in found) < 0.1 * sum(len(find_decays(walk)) for walk in walks)
+    assert "one measurement of 5" in page(found[0], 200)
+    assert judge(made(DIP)).every == 1
+
+
+def test_measurements_that_are_not_finite_are_passed_over():
+    holes = [math.nan if i % 7 == 3 else norm for i, norm in enumerate(DIP)]
+    assert [b.timestep for b in judge(made(holes)).bounces] == [100 * i for i in find_decays(holes)]
+
+
+# What it says
+
+
+def recorded(n_bounces=0, decays=(), factor=1.0, exact=True):
+    return Record(n_bounces, [d.timestep for d in decays if d.cause == "bounce"], list(decays), factor, exact)
+
+
+BOUNCED = recorded(1, [Decayed(4400, "bounce", 0.5)], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("trace", "said"),
+    [
+        (made([1.0, 2.0, 3.0]), "Too few measurements to tell: 3, and the rule needs 21. Train longer"),
+        (made([1.0, 2.0], source="checkpoints"), "Save more often"),
+        (made([1.0, 2.0], source="csv"), "read abel.csv or the TensorBoard log"),
+        (made(RISE[:49]), "No bounce seen, but on 49 measurements the rule misses bounces that it would find on 100"),
+        (made(RISE), "No bounce seen on 90 measurements, so there is nothing to decay after"),
+        (made(RISE * 3), "No bounce seen on 90 measurements (of 270)"),
+        (made(DIP), "The rule sees a bounce of the total norm at timestep"),
+        (made(DIP, record=recorded()), "The callback saw none in training"),
+        (made(DIP, record=BOUNCED), "1 bounce in training. On this trace the rule sees one too, of the total norm"),
+        (made(RISE[:49], record=BOUNCED), "1 bounce in training. On the 49 measurements read here the rule does not"),
+        (made([*RISE, math.nan, math.nan]), "The weights are not finite at timestep 9,000: the training has diverged"),
+        (made([math.inf]), "The weights are not finite at timestep 0"),
+    ],
+)
+def test_verdicts(trace, said):
+    verdict = judge(trace).verdict
+    assert said in verdict
+    assert "as well as any" not in verdict
+
+
+def test_a_part_that_is_not_there():
+    found = judge(made(DIP), "policy")
+    assert found.verdict == "Nothing to tell: this run has no such part, only total."
+    assert table([found, judge(made([1.0]))], "trend", 100).split("\n")[1].endswith("no such part")
+
+
+def test_a_page():
+    decays = [Decayed(4400, "bounce", 0.5), *FINAL]
+    trace = made(both(), recorded(1, decays, 0.05), path="runs/PPO_1")
+    (at,) = [bounce.timestep for bounce in judge(trace).bounces]
+    lines = [line.strip() for line in page(judge(trace), 110).splitlines()]
+    assert lines[0] == "runs/PPO_1"
+    assert lines[1] == "90 measurements, timestep 0 to 8,900; TensorBoard"
+    assert [line.split()[0] for line in lines[3:6]] == ["total", "policy", "value"]
+    assert lines[4].endswith("10 → 10, lowest 4")
+    assert lines[7].startswith(
+        "in training  1 bounce, at 4,400; 2 decays: ×0.5 at 4,400 (bounce), ×0.1 at 7,600 (final);"
+    )
+    assert lines[8].endswith("×0.05 at the end")
+    assert lines[9] == f"rule trend   would have decayed 1 time, at {at:,} (policy)"
+    assert lines[10].startswith("rule paper   would")
+    assert lines[12].startswith("1 bounce in training.")
+
+
+def test_what_a_log_tells_of_is_no_later_than_that():
+    text = page(judge(made(RISE, recorded(0, FINAL, 0.1, exact=False))), 200)
+    assert "no bounce; 1 decay: ×0.1 by 7,600 (final); learning rate ×0.1 at the end" in text
+    assert "in training  not recorded" in page(judge(made(RISE)), 200)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_nothing_is_wider_than_the_terminal(width):
+    names = ["runs/" + "a" * n for n in (3, 30, 90)]
+    findings = [judge(made(both(), recorded(2, FINAL, 0.1), path=name)) for name in names]
+    for finding in findings:
+        assert max(map(len, page(finding, width).splitlines()[1:])) <= width
+    lines = table(findings, "trend", width).splitlines()
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= max(width, 66)
+    assert max(map(len, summary(findings, width, legend=True).splitlines())) <= width
+
+
+def test_a_table_of_many():
+    runs = [
+        made(both(), BOUNCED, path="out/a"),
+        made(RISE[:30], path="out/b"),
+        made([*RISE, math.nan], recorded(0, FINAL, 0.1), path="out/c"),
+        made([1.0], path="out/d"),
+    ]
+    lines = table([judge(run) for run in runs], "trend", 100).splitlines()
+    (at,) = [bounce.timestep for bounce in judge(runs[0]).bounces]
+    assert lines[0] == "In out:"
+    assert [line.split("  ")[0] for line in lines[2:]] == ["a", "b", "c", "d"]
+    assert lines[2].endswith(f"1 bounce, ×0.5   policy at {at:,}")
+    assert lines[3].endswith("not recorded     none seen (few)")
+    assert lines[4].endswith("no bounce, ×0.1  diverged")
+    assert lines[5].endswith("not recorded     too few")
+    assert summary([judge(run) for run in runs], 200, legend=False).replace("\n", " ") == (
+        "1 of 4 runs bounced: 1 in training. The rule sees it in the norm of the policy in 1. "
+        "2 of the rest have few measurements. 1 run diverged."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [([0, 7], "▁█"), ([5, 5], "▁▁"), ([1, math.nan, 8], "▁ █"), ([math.nan], ""), (list(range(8)), BLOCKS)],
+)
+def test_spark(values, line):
+    assert spark(values) == line
+
+
+def test_spark_is_no_wider_than_asked_and_keeps_the_ends():
+    line = spark([9, *range(1000)], width=60)
+    assert (len(line), line[-1], spark([999, *[0] * 998, 500], 8)) == (60, "█", "█▁▁▁▁▁▁▅")
+
+
+@pytest.mark.parametrize(("n", "said"), [(0, "0 decays"), (1, "1 decay"), (2, "2 decays"), (1000, "1,000 decays")])
+def test_singular_and_plural(n, said):
+    assert count(n, "decay") == said
+    assert count(1, "measurement") == "1 measurement"
+    assert page(judge(made([5.0])), 80).splitlines()[1] == "  1 measurement, timestep 0; TensorBoard"
+
+
+def test_numbers_have_no_exponent_where_one_can_do_without():
+    assert [number(x) for x in (0.00123, 12.345, 123456.7, 5.2e12, math.nan)] == [
+        "0.00123",
+        "12.35",
+        "123,457",
+        "5.2e+12",
+        "nan",
+    ]
+
+
+def test_many_files_that_were_skipped_for_one_reason():
+    lines = list(complaints([Skipped(f"run{i}", "no norms") for i in range(100)] + [Skipped("x", "closed")]))
+    assert len(lines) == 7
+    assert lines[5:] == ["skipped 95 others: no norms", "skipped x: closed"]
+
+
+# The command
 
 
 def test_a_series_of_checkpoints(tmp_path, capsys):
+    """Of a model that never saw the callback; by the folder, or by the shell's ``*.zip``."""
     model = make_model("PPO")
     norms = []
 
     class Note(CheckpointCallback):
         def _on_step(self):
             if self.n_calls % self.save_freq == 0:
-                norms.append(weight_norms(self.model)["total"])
+                norms.append(weight_norms(self.model))
             return super()._on_step()
 
     model.learn(200, callback=Note(40, str(tmp_path), name_prefix="agent", save_replay_buffer=True))
     (tmp_path / "agent_80_steps.zip").write_bytes(b"PK cut off")
-    status, (found,), error = inspect(capsys, tmp_path)
-    assert (status, found["source"]) == (0, "checkpoints")
-    assert found["timesteps"] == [40, 120, 160, 200]
-    assert found["weight_norm_total"] == pytest.approx([norms[0], *norms[2:]])
-    assert "agent_80_steps.zip: not a readable zip" in error
+    for paths in ([tmp_path], sorted(tmp_path.glob("*.zip"))):
+        status, (found,), error = inspect(capsys, *paths)
+        assert (status, found["source"], found["path"]) == (0, "checkpoints", str(tmp_path))
+        assert found["timesteps"] == [40, 120, 160, 200]
+        for part in norms[0]:
+            assert found["weight_norms"][part] == pytest.approx([row[part] for row in (norms[0], *norms[2:])])
+        assert "agent_80_steps.zip: not a readable zip" in error
 
 
-def test_series_by_name():
-    names = [
-        "b_100_steps.zip",
-        "a_20_steps.zip",
-        "a_3_steps.zip",
-        "a_replay_buffer_3_steps.pkl",
-        "7_steps.zip",
-        "a.zip",
-    ]
-    found = {run: [steps for steps, _ in checkpoints] for run, checkpoints in series(map(Path, names)).items()}
-    assert found == {"": [7], "a": [3, 20], "b": [100]}
+def test_checkpoints_of_several_trainings_in_one_folder(tmp_path, capsys):
+    """A loop of learn(), each call saved by a number; resumed from its second model; and another over the first."""
+    expected = []
+    for seed, calls in ((0, 4), (1, 2)):
+        model = make_model("PPO", seed=seed)
+        for i in range(1, calls + 1):
+            model.learn(40, reset_num_timesteps=False)
+            model.save(tmp_path / f"{40 * i}")
+            expected.append((seed, 40 * i, weight_norms(model)["total"]))
+    model = type(model).load(tmp_path / "80", env=model.get_env(), device="cpu")
+    model.learn(20, reset_num_timesteps=False)
+    model.save(tmp_path / "best")
+    expected.append((1, 100, weight_norms(model)["total"]))
+    _, found, _ = inspect(capsys, tmp_path)
+    assert [(run["run"], run["runs"], run["timesteps"]) for run in found] == [(1, 2, [120, 160]), (2, 2, [40, 80, 100])]
+    totals = [norm for run in found for norm in run["weight_norms"]["total"]]
+    assert totals == pytest.approx([norm for seed, t, norm in expected if seed == 1 or t > 80])
 
 
-class Harmful:
-    """Unpickled, it would write a file."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return open, (str(self.target), "w")
+def test_json_has_no_nan(tmp_path, capsys):
+    write_log(tmp_path / "progress.csv", {"total": [1.0, math.nan, math.inf], "policy": [1.0, math.nan, 2.0]})
+    _, (found,), _ = inspect(capsys, tmp_path)
+    assert found["weight_norms"] == {"total": [1.0, None, None], "policy": [1.0, None, 2.0]}
+    assert found["diverged"]
 
 
-@pytest.mark.parametrize("member", ["data", "policy.pth", "pytorch_variables.pth", "policy.optimizer.pth"])
-def test_nothing_in_a_checkpoint_is_run(member, tmp_path, capsys):
-    target, path = tmp_path / "written", tmp_path / "agent_10_steps.zip"
-    weights = io.BytesIO()
-    torch.save({"action_net.weight": torch.ones(2, 2)}, weights)
-    with zipfile.ZipFile(path, "w") as archive:
-        if member != "policy.pth":
-            archive.writestr("policy.pth", weights.getvalue())
-        archive.writestr(member, pickle.dumps(Harmful(target)))
-    status, found, error = inspect(capsys, tmp_path)
-    assert not target.exists()
-    if member == "policy.pth":
-        assert (status, found) == (1, [])
-        assert "holds no plain weights" in error
-    else:
-        assert (status, found[0]["weight_norm_total"]) == (0, [4.0])
-
-
-def test_torch_is_for_checkpoints_alone(bouncing):
-    folder, _ = bouncing
-    code = "import sys; from rl_abel.cli import main; main(['inspect', sys.argv[1]]); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)
-
-
-# What it says
-
-
-def test_a_bounce(bouncing, capsys):
-    folder, norms = bouncing
-    status, (found,), _ = inspect(capsys, folder)
-    expected = [100 * index for index in find_decays(norms)]
-    assert (status, len(expected)) == (0, 1)
-    assert found["bounces"] == found["decays"]["trend"] == expected
-    assert "bounces: ABEL can help" in found["verdict"]
-    assert main(["inspect", str(folder)]) == 0
+def test_one_run_is_a_page_and_many_are_lines(bouncing, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["inspect", str(bouncing)]) == 0
+    assert "rule trend   would have decayed 1 time" in capsys.readouterr().out
+    write_log(tmp_path / "other" / "progress.csv", {"total": RISE})
+    assert main(["inspect", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert f"trend  1 decay, at {expected[0]:,}" in printed
+    assert [line.split("  ")[0] for line in printed.splitlines()[2:4]] == ["other", "run"]
+    assert "--details: a page on" in printed
+    assert main(["inspect", "--details", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("in training  not recorded") == 2
 
 
-def test_other_settings(bouncing, capsys):
-    folder, norms = bouncing
-    _, (strict,), _ = inspect(capsys, folder, "--z", "1e9", "--window", "30")
-    assert strict["decays"]["trend"] == [100 * i for i in find_decays(norms, window=30, z=1e9)]
-    _, (paper,), _ = inspect(capsys, folder, "--rule", "paper")
-    assert paper["bounces"] == paper["decays"]["paper"] == [100 * i for i in find_decays(norms, rule="paper")]
-
-
-@pytest.mark.parametrize(
-    ("norms", "said"),
-    [([1.0, 2.0, 3.0], "Too few measurements"), ([1.0 + i for i in range(40)], "does not bounce: a constant rate")],
-)
-def test_verdicts(norms, said):
-    assert said in judge(Trace("x", "csv", list(range(len(norms))), {"total": norms})).verdict
-
-
-def test_a_part_that_the_total_hides(bouncing):
-    _, policy = bouncing
-    value = [1000.0 + 5 * i for i in range(len(policy))]
-    total = [p + v for p, v in zip(policy, value)]
-    trace = Trace("x", "csv", list(range(len(total))), {"total": total, "policy": policy, "value": value})
-    found = judge(trace)
-    assert found.bounces == []
-    assert f"that of the policy does, at timestep {find_decays(policy)[0]}" in found.verdict
-    assert found.verdict.endswith("ABEL can help, as it watches the parts too, or one alone with watch='policy'.")
+def test_nothing_to_read(tmp_path, bouncing, capsys):
+    assert inspect(capsys, tmp_path / "missing")[:2] == (1, [])
+    assert main(["inspect", str(tmp_path / "missing")]) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"skipped {tmp_path / 'missing'}: no such file or folder\n")
+    assert inspect(capsys, tmp_path / "missing", bouncing)[0] == 0  # something could be read
 
 
 @pytest.mark.parametrize(
-    ("values", "line"),
-    [([0, 7], "▁█"), ([5, 5], "▁▁"), ([1, float("nan"), 8], "▁ █"), ([float("nan")], ""), (list(range(8)), BLOCKS)],
-)
-def test_spark(values, line):
-    assert spark(values) == line
-
-
-def test_spark_is_no_wider_than_asked():
-    assert len(spark(list(range(1000)), width=60)) == 60
-
-
-def test_a_repeated_measurement_counts_once(tmp_path):
-    lines = ["time/total_timesteps,abel/weight_norm_total", "", "1,", "2,5.0", "3,5.0", "4,6.0", "5"]
-    (tmp_path / "progress.csv").write_text("\n".join(lines))
-    (trace,) = read_path(tmp_path)
-    assert (trace.timesteps, trace.norms) == ([2, 4], {"total": [5.0, 6.0]})
-
-
-def test_a_plot(bouncing, tmp_path):
-    assert main(["inspect", str(bouncing[0]), "--plot", str(tmp_path / "plot.png")]) == 0
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-# Bad input
-
-FOREIGN = {
-    "progress.csv": (
-        "time/total_timesteps,rollout/ep_rew_mean\n1,2\n",
-        "holds no weight norms. If you have checkpoints",
-    ),
-    "events.out.tfevents.1.x": ("no events", "holds no weight norms"),
-    "agent_1_steps.zip": ("no zip", "not a readable zip"),
-    "run.json": ("{}", "trace.csv"),
-}
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_what_cannot_be_read_is_named(name, tmp_path, capsys, bouncing):
-    content, reason = FOREIGN[name]
-    folder = tmp_path / "foreign"
-    folder.mkdir()
-    (folder / name).write_text(content)
-    status, found, error = inspect(capsys, folder)
-    assert (status, found) == (1, [])
-    assert reason in error
-    assert str(folder) in error
-    assert inspect(capsys, folder, bouncing[0] / "progress.csv")[0] == 0  # something could be read
-
-
-@pytest.mark.parametrize("path", ["missing", "empty", "notes.txt"])
-def test_what_is_no_run(path, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("hello")
-    status, _, error = inspect(capsys, tmp_path / path)
-    assert status == 1
-    assert str(tmp_path / path) in error
-
-
-def test_a_truncated_event_file_is_read_as_far_as_it_goes(logged, tmp_path, capsys):
-    (events,) = logged[0].glob("events*")
-    (tmp_path / events.name).write_bytes(events.read_bytes()[:-100])
-    status, (found,), _ = inspect(capsys, tmp_path)
-    assert status == 0
-    assert len(found["timesteps"]) > 10
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--window", "1"], ["--z", "0"], ["--z", "nan"], ["--rule", "x"], ["--plot", "/no/such/folder/a.png"]]
+    "arguments",
+    [
+        ["--window", "1"],
+        ["--z", "0"],
+        ["--z", "nan"],
+        ["--depth", "1"],
+        ["--watch", "x"],
+        ["--rule", "x"],
+        ["--plot", "/no/such/folder/a.png"],
+        ["--plot", "a.unknown"],
+    ],
 )
 def test_wrong_usage(arguments, bouncing):
     with pytest.raises(SystemExit) as stopped:
-        main(["inspect", str(bouncing[0]), *arguments])
+        main(["inspect", str(bouncing), *arguments])
     assert stopped.value.code == 2
 
 
-def test_event_files_are_read_as_tensorboard_reads_them(logged, tmp_path):
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.cli"])
+@pytest.mark.parametrize("arguments", [["--version"], ["inspect", "--version"]])
+def test_the_version(module, arguments):
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout == f"rl-abel {rl_abel.__version__}\n"
 
-    (events,) = logged[0].glob("events*")
-    loaded = [(event.step, v) for event in LegacyEventFileLoader(str(events)).Load() for v in event.summary.value]
-    expected = [(step, v.tag, v.simple_value) for step, v in loaded if v.tag.startswith("abel/")]
-    assert list(scalars(events, "abel/")) == expected
-    data = events.read_bytes()
-    for length in (0, 5, 12, len(data) // 2, len(data) - 1):
-        (tmp_path / "cut").write_bytes(data[:length])
-        read = list(scalars(tmp_path / "cut", "abel/"))
-        assert read == expected[: len(read)]
-        assert bool(read) == (length > 12)
+
+def test_torch_is_for_the_weights_of_checkpoints_alone(bouncing):
+    """Logs, and zips in which the callback has kept what it saw, are read without it."""
+    fixture = Path(__file__).parent / "fixtures" / "state_version_0.zip"
+    code = "import sys; from rl_abel.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    arguments = [sys.executable, "-c", code, "inspect", str(bouncing), str(fixture)]
+    subprocess.run(arguments, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "latin-1", "shift_jis", "utf-8"])
+def test_any_console_can_show_it(encoding, bouncing, tmp_path):
+    strange = bouncing.with_name(os.fsdecode(b"r\xc3\xbcn-\xff"))
+    bouncing.rename(strange)
+    write_log(tmp_path / "other" / "progress.csv", {"total": RISE})
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "80"}
+    for arguments in (["--details", tmp_path], [tmp_path], ["--json", tmp_path], [tmp_path / "missing"]):
+        command = [sys.executable, "-m", "rl_abel", "inspect", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, env=environment)
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (arguments[-1].name == "missing")
+        printed = done.stdout.decode(encoding)
+        assert "?" not in printed
+        if "--details" in arguments:
+            assert ("█" in printed) == (encoding == "utf-8")
+            assert ("#" in printed) == (encoding != "utf-8")
+
+
+def test_signs():
+    assert [has_signs(name) for name in ("utf-8", "utf-16", "ascii", "cp1252", None, "unknown")] == [True, True] + [
+        False
+    ] * 4
+    assert page(judge(made(both(), BOUNCED)), 80).translate(ASCII).isascii()
+
+
+def test_whoever_reads_may_stop_reading(tmp_path):
+    """As head does, with more to come than a pipe holds."""
+    for i in range(100):
+        write_log(tmp_path / f"run{i:03}" / "progress.csv", {"total": RISE})
+    with subprocess.Popen(
+        [sys.executable, "-m", "rl_abel", "inspect", "--json", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout.readline() == b"[\n"
+        running.stdout.close()
+        error = running.stderr.read()
+    assert (running.returncode, error) == (0, b"")
+
+
+def test_a_plot(bouncing, tmp_path, capsys):
+    write_log(tmp_path / "a$b$c_ü" / "progress.csv", {**both(), "total": RISE})
+    assert main(["inspect", str(tmp_path), "--plot", str(tmp_path / "plot.png")]) == 0
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_shows_every_part_and_the_decays_that_were_made(monkeypatch, tmp_path):
+    from matplotlib.figure import Figure
+
+    from rl_abel.picture import plot
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    record = recorded(1, [Decayed(4400, "bounce", 0.5), *FINAL], 0.05)
+    findings = [judge(made(both(), record, path="one")), judge(made([math.nan], path="$two")), judge(made(DIP))]
+    plot(findings, "trend", tmp_path / "plot.png")
+    one, two, _, *rest = figures[0].axes
+    lines = {line.get_label(): line for line in one.lines}
+    assert {"total", "policy", "value"} <= set(lines)
+    np.testing.assert_allclose(lines["policy"].get_ydata(), np.array(DIP) / DIP[0])
+    upright = [line for line in one.lines if len(set(line.get_xdata())) == 1 and line.get_marker() == "None"]
+    assert [line.get_xdata()[0] for line in upright] == [4400, 7600]
+    marks = [line.get_xdata()[0] for line in one.lines if line.get_marker() == "v"]
+    assert marks == [bounce.timestep for bounce in findings[0].bounces]
+    assert (one.get_title(), two.get_title(), rest) == ("one", "$two", [])
+    labels = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert labels == ["total", "policy", "value", "trend would decay", "decayed (bounce)", "decayed (final)"]

@@ -1,0 +1,125 @@
+"""Logs of one folder -> traces: tables, and TensorBoard's event files together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rl_abel import events
+from rl_abel.clocks import Block, join
+from rl_abel.tables import PREFIX, Row, Table, decoded, read_table, tag
+from rl_abel.traces import Trace, make_trace, state_record
+
+TABLES = ("progress.csv", "abel.csv", "trace.csv")
+"""Tables that stand for their folder, and are read whatever their beginning looks like."""
+
+HEAD = 65536
+"""Bytes of a file that tell what it is."""
+
+
+def csv_traces(path: Path, where: Path) -> list[Trace] | None:
+    """Return the traces of a table, none if it is a log without norms; None if it is no log."""
+    with path.open("rb") as file:
+        data = file.read(HEAD)
+        if path.name not in TABLES and not read_table(decoded(data)).has_norms:
+            return None
+        table = read_table(decoded(data + file.read()))
+    if not table.has_norms:
+        return [] if table.has_clock else None
+    source, record = "csv", _run_json(path)
+    if record is not None:
+        source = "run"
+    traces = _traces(str(where), source, table)
+    if table.lost:
+        traces[0].skipped[str(path)] = "; ".join(table.lost)
+    if record and len(traces) == 1:
+        weight_decay = record.get("weight_decay")
+        traces[0] = replace(
+            traces[0],
+            weight_decay=float(weight_decay) if isinstance(weight_decay, (int, float)) else traces[0].weight_decay,
+            record=state_record(record) or traces[0].record,
+        )
+    return traces
+
+
+def _run_json(path: Path) -> dict[str, Any] | None:
+    """Return what the benchmark's run.json beside its trace.csv holds; others write files of that name too."""
+    if path.name != "trace.csv":
+        return None
+    try:
+        record = json.loads(path.with_name("run.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "run_id" in record else None
+
+
+def _traces(path: str, source: str, table: Table) -> list[Trace]:
+    traces = []
+    for run in join(Block(rows) for rows in table.blocks):
+        try:
+            trace = make_trace(path, source, run.rows, table.every_row_new, exact=table.every_row_new)
+        except ValueError:
+            continue
+        if run.overtaken:
+            n = run.overtaken
+            trace.notes.append(
+                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep "
+                f"{'are' if n > 1 else 'is'} left out"
+            )
+        traces.append(trace)
+    if not traces:
+        raise ValueError("it holds no measurement")
+    return traces
+
+
+def event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], dict[str, str]]:
+    """Return the traces of the event files of one folder, in the order in which they were begun.
+
+    :return: the traces, which hold what could not be read; files that could not be opened if there are none
+    """
+    begun: list[tuple[float, Path]] = []
+    closed: dict[str, str] = {}
+    cut: dict[str, str] = {}
+    for path in paths:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            closed[str(path)] = str(error)
+            continue
+        time = events.begun(data)
+        begun.append((0.0 if time is None else time, path))
+        if left := events.left_over(data):
+            cut[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
+    table = Table(has_norms=True)
+    for _, path in sorted(begun):
+        table.blocks += event_blocks(events.scalars(path, PREFIX))
+    try:
+        traces = _traces(str(where), "tensorboard", table)
+    except ValueError:
+        return [], closed
+    traces[0].skipped.update(closed | cut)
+    return traces, {}
+
+
+def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
+    """Make rows of (step, tag, value), a new block where the clock of any tag goes back.
+
+    Tags may be written at timesteps of their own, in any order of tags. A tag that comes twice at one
+    timestep makes two rows: the last update has the timestep of the last rollout.
+    """
+    blocks: list[dict[tuple[int, int], dict[str, float]]] = []
+    last: dict[str, tuple[int, int]] = {}
+    for step, name, value in scalars:
+        if (bare := tag(name)) is None:
+            continue
+        before, times = last.get(bare, (-1, 0))
+        if not blocks or step < before:
+            blocks.append({})
+            last, times = {}, 0
+        times = times + 1 if step == before else 0
+        last[bare] = (step, times)
+        blocks[-1].setdefault((step, times), {})[bare] = value
+    return [[(step, rows[step, times]) for step, times in sorted(rows)] for rows in blocks]
