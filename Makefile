@@ -26,18 +26,18 @@ docs: .venv/docs.installed  ## the pages, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 overhead: .venv/test.installed  ## what the callback costs, as ratios
-	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.measure overhead
 
 throughput: .venv/test.installed  ## how fast the benchmark's engine is, as ratios
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.measure throughput
 
 results: .venv/bench.installed  ## the pages of docs/results again, from the files beside them
 	$(BIN)/python -m benchmarks.study report
 	$(BIN)/python -m benchmarks.control report
-	$(BIN)/python -m benchmarks.defaults
+	$(BIN)/python -m benchmarks.measure defaults
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
-	$(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.measure calibration
 
 .venv/%.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ".[$*]"

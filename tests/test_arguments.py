@@ -1,13 +1,15 @@
 import pytest
 
-from benchmarks import __main__, control, study
+import benchmarks.__main__ as benchmarks
+from benchmarks.control import __main__ as control
+from benchmarks.study import __main__ as study
 
 
 @pytest.mark.parametrize(
     ("command", "arguments", "said"),
     [
-        (__main__, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
-        (__main__, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
+        (benchmarks, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
+        (benchmarks, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
         (study, ["run", "--workers", "-1"], "--workers: must be above 0, got -1"),
         (study, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (study, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),

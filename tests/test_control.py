@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import control, control_plan
-from benchmarks.control_answers import answer, mean_interval, movement, verdict
-from benchmarks.control_plan import Run, first_epoch, main_runs, tune, tuning_runs
-from benchmarks.control_report import PAGE, lines, write_report
-from benchmarks.control_training import Branches, augment, layer_norms, load_digits, make_net, train
-from benchmarks.control_words import pattern
-from benchmarks.statistics import Interval
+from benchmarks.control import __main__ as control
+from benchmarks.control import plan as control_plan
+from benchmarks.control.answers import answer, mean_interval, movement, verdict
+from benchmarks.control.page import PAGE, lines, write_report
+from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
+from benchmarks.control.training import Branches, augment, layer_norms, load_digits, make_net, train
+from benchmarks.control.words import pattern
+from benchmarks.statistics.estimates import Interval
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
 
@@ -90,7 +91,7 @@ def test_norms_are_those_of_all_that_the_optimizer_owns():
 
 
 def test_augment_shifts_by_at_most_a_pixel(monkeypatch):
-    monkeypatch.setattr("benchmarks.control_training.NOISE", 0.0)
+    monkeypatch.setattr("benchmarks.control.training.NOISE", 0.0)
     image = torch.zeros(200, 8, 8)
     image[:, 4, 4] = 1
     _, _, rows, columns = augment(image, torch.Generator().manual_seed(0)).nonzero(as_tuple=True)

@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.logger import configure
 
-from benchmarks.synthetic import make_run
+from benchmarks.measure.synthetic import make_run
 from rl_abel import AbelCallback, find_decays, weight_norms
 from rl_abel.checkpoints import checkpoint_norms, series
 from rl_abel.cli import main

@@ -11,12 +11,13 @@ import pytest
 from rich.console import Console
 
 from benchmarks.__main__ import main
-from benchmarks.report import terminal, words, write_report
+from benchmarks.measure.synthetic import make_run, make_runs
+from benchmarks.report import terminal, words
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
+from benchmarks.report.page import write_report
 from benchmarks.report.tables import markdown, runs_table
 from benchmarks.results import read_parquet, read_results
-from benchmarks.statistics import Interval
-from benchmarks.synthetic import make_run, make_runs
+from benchmarks.statistics.estimates import Interval
 from tests.browser import open_page
 
 HOSTILE = '<img src=x onerror="throw 1"><script>throw 2</script>$\\frac{|`*'

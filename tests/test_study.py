@@ -8,18 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import launch, study
+from benchmarks import launch
+from benchmarks.measure.synthetic import make_run
 from benchmarks.plan import ARMS, Run
 from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
-from benchmarks.study_edge import edge_in_words, over_rates
-from benchmarks.study_fresh import decays_on_fresh_seeds, fresh_in_words
-from benchmarks.study_headlines import bounce_headlines, headlines, in_short, unlearned
-from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, shaped, why
-from benchmarks.study_report import PAGE, split, write_page
-from benchmarks.study_scores import decays_by_bounce, literal_in_training, single_decays
-from benchmarks.study_settings import by_rate_in_words, over_settings, settings_in_words
-from benchmarks.synthetic import make_run
+from benchmarks.study import __main__ as command
+from benchmarks.study import stages as study
+from benchmarks.study.edge import edge_in_words, over_rates
+from benchmarks.study.fresh import decays_on_fresh_seeds, fresh_in_words
+from benchmarks.study.headlines import bounce_headlines, headlines, in_short, unlearned
+from benchmarks.study.norms import alignment, candidate, falls_and_rises, in_words, shaped, why
+from benchmarks.study.page import PAGE, split, write_page
+from benchmarks.study.scores import decays_by_bounce, literal_in_training, single_decays
+from benchmarks.study.settings import by_rate_in_words, over_settings, settings_in_words
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
 
@@ -153,7 +155,7 @@ def test_a_study_interrupted_by_its_clock_goes_on(tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(study, "stages", lambda choice: {"one": runs})
     monkeypatch.setattr(study, "known", lambda out: None)
-    assert study.main(["run", "--out", str(tmp_path / "out"), "--workers", "1", "--minutes", "0.15"]) == 130
+    assert command.main(["run", "--out", str(tmp_path / "out"), "--workers", "1", "--minutes", "0.15"]) == 130
     done = len(read_results(tmp_path / "out").runs) if any((tmp_path / "out").glob("*/run.json")) else 0
     assert done < 200
 

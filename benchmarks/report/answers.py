@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, compare, scores_by_arm
 from benchmarks.results import NUMBERS, Results
-from benchmarks.statistics import (
+from benchmarks.statistics.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.statistics.estimates import (
     CRASHED,
     Interval,
     Summary,

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import PARTS, SEED, UNDISTURBED, Answers, at_standard, with_tasks
 from benchmarks.results import Results, decays_of
-from benchmarks.statistics import draw_counts, performance_profile, quantiles, widened
+from benchmarks.statistics.estimates import draw_counts, performance_profile, quantiles, widened
 
 STYLE = {
     "font.size": 9,

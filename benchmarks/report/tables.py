@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from benchmarks.plan import ARMS, WITH_FACTOR, WITH_FINAL
 from benchmarks.report.answers import Answers, with_tasks
 from benchmarks.report.words import escaped, interval, number, part, percent
 from benchmarks.results import Results
-from benchmarks.statistics import Interval, exact_binomial_interval
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,23 @@ class Table:
     note: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that has been written.
+
+    :param page: the HTML page; figures, Markdown and parquet files lie beside it
+    :param answers: question -> sentences
+    :param tables: those of the page, without the one of every run
+    :param problems: what was left out, a sentence each
+    """
+
+    page: Path
+    counts: str
+    answers: dict[str, list[str]]
+    tables: list[Table]
+    problems: list[str]
 
 
 def tables(answers: Answers, sensitivity: pd.DataFrame) -> Iterator[Table]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping
 
-from benchmarks.equivalence import Comparison, Verdict
 from benchmarks.report.answers import CANDIDATE, GROUPS, PARTS, Answers, Prevalence
-from benchmarks.statistics import Interval, exact_binomial_interval
+from benchmarks.statistics.equivalence import Comparison, Verdict
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval
+
+QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""How fast the engine is, as ratios measured in turn: ``python -m benchmarks.throughput``.
+"""How fast the engine is, as ratios measured in turn: ``python -m benchmarks.measure throughput``.
 
 - two workers against one, on the same runs;
 - one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
@@ -27,7 +27,7 @@ from rich.console import Console
 from agents import find_preset
 from benchmarks.plan import Run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMESTEPS = 20_000
 KINDS = ("workers", "bare", "zoo", "report", "inspect")
 DUMPS, TAGS = 100, 20
@@ -51,7 +51,7 @@ def launch(n: int, workers: int) -> float:
 
 def bare(n: int) -> float:
     """Seconds of a loop of ``model.learn`` and the same evaluations, in one process, nothing written."""
-    return _seconds([sys.executable, "-m", "benchmarks.throughput", "--bare", str(n)])
+    return _seconds([sys.executable, "-m", "benchmarks.measure", "throughput", "--bare", str(n)])
 
 
 def bare_loop(n: int) -> None:
@@ -92,7 +92,9 @@ def zoo(n: int) -> float:
 def report(n: int) -> tuple[float, float]:
     """Seconds and peak gigabytes of ``python -m benchmarks report`` on n made-up runs."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "benchmarks.synthetic", str(n), "--out", folder], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.measure", "synthetic", str(n), "--out", folder], cwd=ROOT, check=True
+        )
         code = (
             "import resource, sys; from benchmarks.__main__ import main; main(['report', sys.argv[1]]); "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
@@ -150,14 +152,18 @@ def ratios(above: Callable[[], float], below: Callable[[], float], repeats: int)
     return [above() / below() for _ in range(repeats)]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print what was asked for, each beside its target."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.measure throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--runs", type=int, default=24, help="runs a launch (default 24)")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of launches (default 3)")
     parser.add_argument("--only", nargs="*", choices=KINDS, help="these (default: all)")
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.bare is not None:
         bare_loop(given.bare)
         return
@@ -186,7 +192,3 @@ def main() -> None:
 def _print(console: Console, label: str, *figures: str) -> None:
     # A line at a time: the whole takes long, and what has been measured shall not be lost.
     console.print(f"{label:<36}" + "".join(f"{figure:>21}" for figure in figures), highlight=False)
-
-
-if __name__ == "__main__":
-    main()

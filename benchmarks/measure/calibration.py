@@ -1,10 +1,10 @@
-"""False decays and recall of the rules on seeded families of traces: ``python -m benchmarks.calibration``."""
+"""False decays and recall of the rules on seeded families of traces: ``python -m benchmarks.measure calibration``."""
 
 from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -65,25 +65,25 @@ def decays_of(rule: Rule, family: str, n_traces: int) -> list[list[int]]:
     return [find_decays(make(rng).tolist(), rule) for rng in rngs]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print mean decays a trace, with its standard error, and recall where there is a bounce."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.measure calibration", description=__doc__)
     parser.add_argument("--traces", type=int, default=1500, help="traces a family (default 1500)")
     parser.add_argument("--window", type=int, help="of the rule 'trend'")
     parser.add_argument("--z", type=float, help="of the rule 'trend'")
-    arguments = parser.parse_args()
-    options = {name: value for name in ("window", "z") if (value := getattr(arguments, name)) is not None}
+    given = parser.parse_args(arguments)
+    options = {name: value for name in ("window", "z") if (value := getattr(given, name)) is not None}
     rules = {"paper": make_rule("paper"), "trend": make_rule("trend", **options)}
     table = Table(
-        title=f"{rules['trend']!r} on {arguments.traces} traces a family: without a bounce, decays are false",
+        title=f"{rules['trend']!r} on {given.traces} traces a family: without a bounce, decays are false",
         caption="found: share of traces with a decay after the minimum; early: before it; twice: more than one decay",
     )
     table.add_column("family")
     for heading in ("Algorithm 1: decays", "trend: decays", "found", "early", "twice"):
         table.add_column(heading, justify="right")
     for family in {**NO_BOUNCE, **BOUNCE}:
-        paper = np.array([len(d) for d in decays_of(rules["paper"], family, arguments.traces)])
-        decays = decays_of(rules["trend"], family, arguments.traces)
+        paper = np.array([len(d) for d in decays_of(rules["paper"], family, given.traces)])
+        decays = decays_of(rules["trend"], family, given.traces)
         counts = np.array([len(d) for d in decays])
         error = counts.std(ddof=1) / np.sqrt(len(counts))
         row = [family, f"{paper.mean():.2f}", f"{counts.mean():.4f} ± {error:.4f}"]
@@ -93,7 +93,3 @@ def main() -> None:
             row += [f"{found:.3f}", f"{early:.3f}", f"{np.mean(counts > 1):.3f}"]
         table.add_row(*row)
     Console(width=max(Console().width, 110)).print(table)
-
-
-if __name__ == "__main__":
-    main()

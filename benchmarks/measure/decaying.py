@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.equivalence import Comparison, scores_by_arm
 from benchmarks.report import words
 from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
-from benchmarks.study import FIVE
-from benchmarks.study_scores import difference
+from benchmarks.statistics.equivalence import Comparison, scores_by_arm
+from benchmarks.study.scores import difference
+from benchmarks.study.stages import FIVE
 
 DEFAULT = (STANDARD["decay_factor"], STANDARD["final_decay_at"])
 

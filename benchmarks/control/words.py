@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.control_answers import COMPLEX, EQUAL, Answers, Movement, mean_interval, verdict
-from benchmarks.control_plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE, Setting
+from benchmarks.control.answers import COMPLEX, EQUAL, Answers, Movement, mean_interval, verdict
+from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE, Setting
 from benchmarks.report.words import number, percent
-from benchmarks.statistics import Interval, exact_binomial_interval
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
 YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", "undecided"
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, compare, scores_by_arm
 from benchmarks.report import words
 from benchmarks.report.answers import BASELINE, CANDIDATE, SEED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
-from benchmarks.statistics import summarise
-from benchmarks.study import LANDER, MULTIPLIERS
-from benchmarks.study_scores import difference
+from benchmarks.statistics.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.statistics.estimates import summarise
+from benchmarks.study.scores import difference
+from benchmarks.study.stages import LANDER, MULTIPLIERS
 
 HEADER = ("arm", "base rate, times the preset's", "runs", "mean score", "IQM")
 

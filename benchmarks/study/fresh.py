@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.equivalence import Verdict, scores_by_arm
 from benchmarks.report import words
 from benchmarks.report.answers import CANDIDATE, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
-from benchmarks.study_scores import SAME, by_bounce, difference, same_runs
+from benchmarks.statistics.equivalence import Verdict, scores_by_arm
+from benchmarks.study.scores import SAME, by_bounce, difference, same_runs
 
 ALL, DECAYED = "all", "that decayed after a bounce"
 

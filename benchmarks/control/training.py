@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.control_plan import (
+from benchmarks.control.plan import (
     BATCH_SIZE,
     CHANNELS,
     EVALUATE_EVERY,

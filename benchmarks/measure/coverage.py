@@ -1,18 +1,18 @@
-"""Simulated coverage of the intervals, and how often verdicts are false: ``python -m benchmarks.coverage``."""
+"""Simulated coverage of the intervals, and how often verdicts are false: ``python -m benchmarks.measure coverage``."""
 
 from __future__ import annotations
 
 import argparse
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.equivalence import MARGIN, VERDICTS, Verdict, compare
-from benchmarks.statistics import Array, iqm, summarise
+from benchmarks.statistics.equivalence import MARGIN, VERDICTS, Verdict, compare
+from benchmarks.statistics.estimates import Array, iqm, summarise
 
 Rng = np.random.Generator
 Family = Callable[[Rng, int], Array]
@@ -156,11 +156,11 @@ def _shares(compared: Iterator[tuple[Verdict, Verdict]]) -> dict[str, dict[str, 
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the coverage of the intervals, and the shares of the verdicts."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.measure coverage", description=__doc__)
     parser.add_argument("--simulations", type=int, default=1000, help="a row (default 1000)")
-    simulations = parser.parse_args().simulations
+    simulations = parser.parse_args(arguments).simulations
     error = np.sqrt(0.95 * 0.05 / simulations)
     console = Console(width=max(Console().width, 110))
 
@@ -188,7 +188,3 @@ def main() -> None:
                 cells = (f"{found[p]['equivalent']:.3f} / {found[p]['different']:.3f}" for p in ("task", "overall"))
                 table.add_row(case, str(num_runs), *cells)
     console.print(table)
-
-
-if __name__ == "__main__":
-    main()

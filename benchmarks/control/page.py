@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks import control_plan as plan
-from benchmarks.control_answers import COMPLEX, EQUAL, SHALLOW, Answers, Movement, answer, verdict
-from benchmarks.control_figures import draw
-from benchmarks.control_plan import DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, WITH_FACTORS, Setting
-from benchmarks.control_words import label, pattern, points, summary
+from benchmarks.control import plan
+from benchmarks.control.answers import COMPLEX, EQUAL, SHALLOW, Answers, Movement, answer, verdict
+from benchmarks.control.figures import draw
+from benchmarks.control.plan import DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, WITH_FACTORS, Setting
+from benchmarks.control.words import label, pattern, points, summary
 from benchmarks.report.words import number, percent
 
 RUNS, TRACES, PAGE = "control_runs.parquet", "control_traces.parquet", "control.md"

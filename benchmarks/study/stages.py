@@ -1,14 +1,8 @@
-"""The study that docs/results/plan.md fixed beforehand: ``python -m benchmarks.study run | save | report``.
-
-``run`` trains what is missing, stage by stage; ``save`` puts what is finished into docs/results,
-which is committed; a run that is there is not run again on any machine.
-"""
+"""The study that docs/results/plan.md fixed beforehand: its stages, and what of them is done."""
 
 from __future__ import annotations
 
-import argparse
 import signal
-import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +12,12 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.arguments import positive
 from benchmarks.plan import ARMS, Block, Run
 from benchmarks.report.answers import with_tasks
 from benchmarks.results import FILES, Results, read_parquet, read_results, write_parquet
-from benchmarks.statistics import CRASHED
+from benchmarks.statistics.estimates import CRASHED
 
-ARCHIVE = Path(__file__).parent.parent / "docs" / "results"
+ARCHIVE = Path(__file__).parents[2] / "docs" / "results"
 OUT = Path("results/study")
 
 TUNING_SEEDS = (1000, 1001)
@@ -240,41 +233,3 @@ def save(results: Results, archive: Path = ARCHIVE) -> None:
     runs = results.runs.sort_values("run_id", ignore_index=True)
     tables = (table.sort_values(["run_id", "timesteps"], ignore_index=True) for table in (results.evaluations, traces))
     write_parquet(Results(runs, *tables), archive)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description="The study of docs/results.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="train what is missing")
-    running.add_argument("--workers", type=positive(int), default=2)
-    running.add_argument("--minutes", type=positive(float), help="stop after so many; started again, it goes on")
-    saving = commands.add_parser("save", help="put what is finished into docs/results")
-    for command in (running, saving):
-        command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
-    commands.add_parser("report", help="page and figures from the files in docs/results")
-    commands.add_parser("list", help="stages, their runs, and how many are in docs/results")
-    given = parser.parse_args(arguments)
-    console = Console()
-    if given.command == "run":
-        return run(given.out, given.workers, given.minutes, console)
-    if given.command == "save":
-        results = known(given.out)
-        if results is None:
-            parser.error(f"no finished run in {given.out}")
-        save(results)
-        console.print(f"{len(results.runs):,} runs in {ARCHIVE}")
-        return 0
-    if given.command == "list":
-        results = known()
-        for name, (done, planned) in progress(None if results is None else results.runs).items():
-            console.print(f"{name:<28} {done:>5} of {planned:>5} runs")
-        return 0
-    from benchmarks.study_report import write_page
-
-    console.print(f"written: {write_page(read_parquet(ARCHIVE), ARCHIVE)}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

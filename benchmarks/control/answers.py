@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.control_plan import DECAY_FACTOR, FINAL_DECAY_AT, LAYERS, TUNING_SEEDS, Setting, first_epoch, tune
-from benchmarks.statistics import (
+from benchmarks.control.plan import DECAY_FACTOR, FINAL_DECAY_AT, LAYERS, TUNING_SEEDS, Setting, first_epoch, tune
+from benchmarks.statistics.estimates import (
     RESAMPLES,
     Array,
     Interval,

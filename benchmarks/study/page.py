@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents import find_preset
-from benchmarks.report import QUESTIONS, words
+from benchmarks.report import words
 from benchmarks.report.answers import Answers, answer, sensitivity
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Table, markdown, tables
 from benchmarks.results import Results
-from benchmarks.study import MULTIPLIERS, Choice, choose, progress, stages
-from benchmarks.study_edge import edge_in_words, over_rates
-from benchmarks.study_fresh import decays_on_fresh_seeds, fresh_in_words
-from benchmarks.study_headlines import bounce_headlines, headlines, in_short, unlearned
-from benchmarks.study_norms import (
+from benchmarks.study.edge import edge_in_words, over_rates
+from benchmarks.study.fresh import decays_on_fresh_seeds, fresh_in_words
+from benchmarks.study.headlines import bounce_headlines, headlines, in_short, unlearned
+from benchmarks.study.norms import (
     DEEP,
     SMOOTHED,
     by_shape,
@@ -28,8 +27,9 @@ from benchmarks.study_norms import (
     outward,
     why,
 )
-from benchmarks.study_scores import beside, decays_by_bounce, literal_in_training, single_decays
-from benchmarks.study_settings import by_rate_in_words, over_settings, settings_in_words
+from benchmarks.study.scores import beside, decays_by_bounce, literal_in_training, single_decays
+from benchmarks.study.settings import by_rate_in_words, over_settings, settings_in_words
+from benchmarks.study.stages import MULTIPLIERS, Choice, choose, progress, stages
 from rl_abel.rule import TrendRule
 
 PAGE = "study.md"
@@ -165,8 +165,8 @@ def _page(results: Results, chapters: list[Chapter]) -> Iterator[str]:
         yield markdown(short)
     yield f"## To read this\n\n{_to_read_this(results)}\n"
     for question, sentences in (
-        (QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
-        (QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.settings)),
+        (words.QUESTIONS[0], lambda chapter: (*words.bounce(chapter.answers), *chapter.movement)),
+        (words.QUESTIONS[1], lambda chapter: (*words.sufficiency(chapter.answers), *chapter.settings)),
     ):
         yield f"## {question}\n"
         if not chapters:
@@ -213,7 +213,7 @@ def _to_read_this(results: Results) -> str:
             "(`envs/table.py`). A run *failed* if it crashed or scored below 0.5.",
             "- Intervals are of 95 %: exact binomial for shares; else the bootstrap over seeds, runs of one seed "
             "together, its percentiles widened for few seeds by √(n/(n−1)) and Student's t "
-            "(`benchmarks/statistics.py`). "
+            "(`benchmarks/statistics/estimates.py`). "
             "*Equivalent*: mean and IQM within ±0.05, interval and all, of enough pairs. *Different*: both intervals "
             "exclude 0, and do not both lie within ±0.05. Else *undecided*.",
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.calibration import MINIMUM, bounce
+from benchmarks.measure.calibration import MINIMUM, bounce
 from benchmarks.report.answers import UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results

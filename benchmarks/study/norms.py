@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.control_answers import SHALLOW, movement
+from benchmarks.control.answers import SHALLOW, movement
 from benchmarks.report import words
 from benchmarks.report.answers import (
     GROUPS,

@@ -1,4 +1,4 @@
-"""Are the defaults the right ones? ``python -m benchmarks.defaults``: settings of "trend" on recorded traces.
+"""Are the defaults the right ones? ``python -m benchmarks.measure defaults``: settings of "trend" on recorded traces.
 
 False decays are counted on the study's tuning runs at a constant rate, without regularization; recall
 on the positive control's runs that bounce, and on bounces planted into the recorded noise of RL.
@@ -16,16 +16,16 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from benchmarks.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce
-from benchmarks.control_plan import DECAY_FACTOR
-from benchmarks.decaying import decaying
+from benchmarks.control.plan import DECAY_FACTOR
+from benchmarks.measure.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce
+from benchmarks.measure.decaying import decaying
+from benchmarks.measure.shallow import shallow
+from benchmarks.measure.watching import noise, watching
 from benchmarks.report.tables import Table, markdown
 from benchmarks.report.words import percent
 from benchmarks.results import Results, read_parquet
-from benchmarks.shallow import shallow
-from benchmarks.statistics import exact_binomial_interval
-from benchmarks.study import ARCHIVE, TUNING_SEEDS
-from benchmarks.watching import noise, watching
+from benchmarks.statistics.estimates import exact_binomial_interval
+from benchmarks.study.stages import ARCHIVE, TUNING_SEEDS
 from rl_abel import rule
 from rl_abel.rule import TrendRule, find_decays
 
@@ -203,7 +203,7 @@ def write_page(folder: Path) -> Path:
         f"- {_cadence(on, rows)}\n"
         "- The first default watched the total alone, and took a fall of any depth for one; what that misses is in the "
         "second table, and what it took for a bounce in the third.\n\n"
-        "`.venv/bin/python -m benchmarks.defaults` makes this page.\n"
+        "`.venv/bin/python -m benchmarks.measure defaults` makes this page.\n"
     )
     results = read_parquet(folder)
     others = "\n".join(map(markdown, (watching(results), shallow(results, on.control), decaying(results))))
@@ -240,7 +240,8 @@ def _cadence(on: Material, rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.defaults", description=f"Rebuild docs/results/{PAGE}.")
-    parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Rebuild the page."""
+    description = f"Rebuild docs/results/{PAGE}."
+    argparse.ArgumentParser(prog="python -m benchmarks.measure defaults", description=description).parse_args(arguments)
     print(write_page(ARCHIVE))

@@ -1,4 +1,4 @@
-"""Made-up runs, to measure the report on many: ``python -m benchmarks.synthetic 10000 --out FOLDER``.
+"""Made-up runs, to measure the report on many: ``python -m benchmarks.measure synthetic 10000 --out FOLDER``.
 
 Nothing is trained. The folders have the files and sizes of real ones, their numbers are random.
 """
@@ -79,14 +79,14 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         writer.writerows(rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write as many made-up runs as asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.measure synthetic",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("count", type=int)
     parser.add_argument("--out", type=Path, required=True, help="an empty folder")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     make_runs(given.out, given.count)
-
-
-if __name__ == "__main__":
-    main()

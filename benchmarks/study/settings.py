@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, scores_by_arm
 from benchmarks.report import words
 from benchmarks.report.answers import BASELINE, CANDIDATE, STANDARD, UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
-from benchmarks.study_scores import SAME, by_bounce, difference, same_runs
+from benchmarks.statistics.equivalence import Comparison, scores_by_arm
+from benchmarks.study.scores import SAME, by_bounce, difference, same_runs
 
 ABEL = ("abel", CANDIDATE)
 """Two arms with the same settings."""

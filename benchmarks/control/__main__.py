@@ -25,12 +25,12 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.arguments import positive
-from benchmarks.control_plan import SETTINGS, Run, main_runs, tune, tuning_runs
+from benchmarks.control.plan import SETTINGS, Run, main_runs, tune, tuning_runs
 from benchmarks.cost import in_words
 from benchmarks.results import write_table
 
 OUT = Path("results/control")
-SAVED = Path(__file__).parent.parent / "docs" / "results"
+SAVED = Path(__file__).parents[2] / "docs" / "results"
 RUNS, TRACES = "control_runs.parquet", "control_traces.parquet"
 
 SECONDS_PER_EPOCH = 0.053
@@ -126,7 +126,7 @@ def train_family(runs: Sequence[Run], out: Path, deadline: float) -> int:
     """Train runs of one beginning, a file each; return how many were finished by the deadline."""
     import torch
 
-    from benchmarks.control_training import Branches, load_digits, train
+    from benchmarks.control.training import Branches, load_digits, train
 
     torch.set_num_threads(1)
     branches = Branches(runs[0].seed, runs[0].l2, load_digits())
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif not (given.saved / RUNS).is_file():
         parser.error(f"there is no {RUNS} in {given.saved}; run and save come first")
     else:
-        from benchmarks.control_report import write_report
+        from benchmarks.control.page import write_report
 
         print(write_report(given.saved))
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.equivalence import MIN_SEEDS, Comparison
 from benchmarks.report import words
 from benchmarks.report.answers import (
     CANDIDATE,
@@ -16,8 +15,9 @@ from benchmarks.report.answers import (
     Prevalence,
 )
 from benchmarks.report.tables import Table
-from benchmarks.statistics import FAILED_BELOW, exact_binomial_interval
-from benchmarks.study_scores import difference, scores_of
+from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison
+from benchmarks.statistics.estimates import FAILED_BELOW, exact_binomial_interval
+from benchmarks.study.scores import difference, scores_of
 
 
 def bounce_headlines(

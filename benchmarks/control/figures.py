@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.control_answers import COMPLEX, EQUAL, Answers
-from benchmarks.control_plan import (
+from benchmarks.control.answers import COMPLEX, EQUAL, Answers
+from benchmarks.control.plan import (
     ARMS,
     DECAY_FACTOR,
     EPOCHS,
@@ -24,8 +24,8 @@ from benchmarks.control_plan import (
     WITH_FACTORS,
     Setting,
 )
-from benchmarks.control_words import label, showcase
-from benchmarks.statistics import Interval
+from benchmarks.control.words import label, showcase
+from benchmarks.statistics.estimates import Interval
 
 STYLE = {
     "font.size": 9,

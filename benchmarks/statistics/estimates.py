@@ -8,7 +8,7 @@ The interval is the percentile bootstrap, its deviations widened by sqrt(n / (n 
 Student's t over the normal quantile: without that, five seeds cover 82 % instead of 95 %. The
 same widening as Hesterberg's expanded percentile interval (The American Statistician 69, 2015,
 Sec. 5.3), applied to the width since the tails of 2,000 resamples are too coarse for his. Its
-coverage is measured by ``python -m benchmarks.coverage``. No resampling knows what no run has
+coverage is measured by ``python -m benchmarks.measure coverage``. No resampling knows what no run has
 shown: five runs that all succeed give a narrow interval of the mean, whatever the true share of
 failures, so read it together with the exact interval of that share. And the IQM of a few runs is
 biased where about a quarter of them fails, in a mean over tasks more visibly (coverage 0.83 to

@@ -1,4 +1,4 @@
-"""What the callback costs, as ratios measured in one process: ``python -m benchmarks.overhead``.
+"""What the callback costs, as ratios measured in one process: ``python -m benchmarks.measure overhead``.
 
 A training with the callback and the same one without take turns of a few environment steps, on one
 core, each with its own state of the random generators: two whole trainings one after the other
@@ -142,24 +142,28 @@ def import_milliseconds(repeats: int = 9) -> float:
     return statistics.median(float(run.stdout) for run in runs)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the three costs, each beside its target."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.measure overhead",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--pairs", type=int, default=7, help="pairs of trainings an algorithm (default 7)")
     parser.add_argument("--only", nargs="*", choices=TRAININGS, help="these algorithms (default: all)")
     parser.add_argument("--diagnose", action="store_true", help="with AbelCallback(diagnose=True)")
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # Linux: moving between cores costs a cold cache
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     console = Console(width=100)
     _print(console, "cost", "median ratio", "middle half", "target")
-    for name in arguments.only if arguments.only is not None else TRAININGS:
-        ratios = paired_ratios(name, arguments.pairs, arguments.diagnose)
+    for name in given.only if given.only is not None else TRAININGS:
+        ratios = paired_ratios(name, given.pairs, given.diagnose)
         quarters = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         middle = f"{quarters[0]:.4f} to {quarters[2]:.4f}"
         label = f"{name} training, {TRAININGS[name][2]:,} timesteps"
-        _print(console, label, f"{statistics.median(ratios):.4f}", middle, "1.01" if arguments.diagnose else "1.005")
+        _print(console, label, f"{statistics.median(ratios):.4f}", middle, "1.01" if given.diagnose else "1.005")
     for size, width in SIZES.items():
         count, ratio = norm_ratio(width)
         _print(console, f"weight_norms of {count:,} floats / dot product", f"{ratio:.2f}", "", "1.5" * (size == "10M"))
@@ -169,7 +173,3 @@ def main() -> None:
 def _print(console: Console, label: str, *figures: str) -> None:
     # A line at a time: the whole takes long, and what has been measured shall not be lost.
     console.print(f"{label:<48}" + "".join(f"{figure:>17}" for figure in figures), highlight=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, ScoresByArm, compare
 from benchmarks.report import words
 from benchmarks.report.answers import (
     CANDIDATE,
@@ -21,6 +20,7 @@ from benchmarks.report.answers import (
 )
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
+from benchmarks.statistics.equivalence import Comparison, ScoresByArm, compare
 
 PAPER = (
     ("Seaquest, labelled Qbert", "1750", "1850"),

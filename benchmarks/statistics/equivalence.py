@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.statistics import (
+from benchmarks.statistics.estimates import (
     RESAMPLES,
     TAILS,
     TRIM,
