@@ -136,25 +136,24 @@ def test_a_torn_save_leaves_the_files_as_they_were(made_up, monkeypatch):
 def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
     first, second, third = (Run("PPO", "CartPole-v1", 1024, "constant", seed) for seed in range(3))
     launched = []
-    monkeypatch.setattr(study, "stages", lambda choice: {"one": [first, second], "two": [third]})
+    monkeypatch.setattr(command, "stages", lambda choice: {"one": [first, second], "two": [third]})
     monkeypatch.setattr(launch, "launch", lambda name, runs, *rest: launched.append((name, runs)) or 0)
     there = Results(table({1.0: [1]}).assign(run_id=first.run_id), pd.DataFrame(), pd.DataFrame())
-    monkeypatch.setattr(study, "known", lambda out: there)
-    assert study.run(tmp_path, 1, None, None) == 0
+    monkeypatch.setattr(command, "known", lambda out: there)
+    assert command.run(tmp_path, 1, None, None) == 0
     assert launched == [("one", [second]), ("two", [third])]
     monkeypatch.setattr(launch, "launch", lambda name, runs, *rest: launched.append(name) or launch.INTERRUPTED)
-    assert study.run(tmp_path, 1, None, None) == launch.INTERRUPTED
+    assert command.run(tmp_path, 1, None, None) == launch.INTERRUPTED
     assert launched[2:] == ["one"], "Ctrl-C ends the study, not the stage alone"
 
 
 def test_a_study_interrupted_by_its_clock_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "ARCHIVE", tmp_path / "none")
     runs = [
         Run("PPO", "CartPole-v1", 1024, "constant", seed, evaluations=1, evaluation_episodes=1, final_episodes=1)
         for seed in range(200)
     ]
-    monkeypatch.setattr(study, "stages", lambda choice: {"one": runs})
-    monkeypatch.setattr(study, "known", lambda out: None)
+    monkeypatch.setattr(command, "stages", lambda choice: {"one": runs})
+    monkeypatch.setattr(command, "known", lambda out: None)
     assert command.main(["run", "--out", str(tmp_path / "out"), "--workers", "1", "--minutes", "0.15"]) == 130
     done = len(read_results(tmp_path / "out").runs) if any((tmp_path / "out").glob("*/run.json")) else 0
     assert done < 200

@@ -7,6 +7,7 @@ which is committed; a run that is there is not run again on any machine.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,28 @@ from rich.console import Console
 
 from benchmarks.arguments import positive
 from benchmarks.results import read_parquet
-from benchmarks.study.stages import ARCHIVE, OUT, known, progress, run, save
+from benchmarks.study.stages import ARCHIVE, OUT, Choice, choose, known, progress, save, stages
+
+
+def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
+    """Train what is missing, stage by stage; return the exit status."""
+    from benchmarks.launch import INTERRUPTED, launch
+
+    if minutes is not None:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    failed = 0
+    for stage in stages({}):
+        results = known(out)
+        done = set() if results is None else set(results.runs["run_id"])
+        choice: Choice = {} if results is None else choose(results.runs)
+        missing = [run for run in stages(choice)[stage] if run.run_id not in done]
+        if missing:
+            status = launch(stage, missing, out, console, workers)
+            if status == INTERRUPTED:
+                return status
+            failed |= status
+    return failed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

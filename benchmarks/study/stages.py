@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from benchmarks.plan import ARMS, Block, Run
 from benchmarks.report.answers import with_tasks
@@ -204,27 +202,6 @@ def known(out: Path = OUT, archive: Path = ARCHIVE) -> Results | None:
         )
         first = Results(*tables)
     return first
-
-
-def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
-    """Train what is missing, stage by stage; return the exit status."""
-    from benchmarks.launch import INTERRUPTED, launch
-
-    if minutes is not None:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    failed = 0
-    for stage in stages({}):
-        results = known(out)
-        done = set() if results is None else set(results.runs["run_id"])
-        choice: Choice = {} if results is None else choose(results.runs)
-        missing = [run for run in stages(choice)[stage] if run.run_id not in done]
-        if missing:
-            status = launch(stage, missing, out, console, workers)
-            if status == INTERRUPTED:
-                return status
-            failed |= status
-    return failed
 
 
 def save(results: Results, archive: Path = ARCHIVE) -> None:
