@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -143,7 +144,7 @@ def answer(results: Results) -> Answers:
     return Answers(
         scores=_table(scored),
         summaries=summaries,
-        prevalence=_prevalence(results, standard),
+        prevalence=prevalences(results, standard),
         sufficiency=sufficiency,
         improvement=improvement,
         literal=literal,
@@ -198,6 +199,52 @@ def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.G
     }
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """How often norms bounced in all runs of a group.
+
+    :param tasks: task -> part -> prevalence
+    :param parts: part -> bounced, runs, and the share with its exact interval
+    :param literal: runs in which Algorithm 1 would have decayed by the total
+    :param cost: of training by it, see :class:`Answers`
+    """
+
+    name: str
+    tasks: dict[str, dict[str, Prevalence]]
+    parts: dict[str, Share]
+    literal: int
+    cost: Comparison | None
+
+
+class Share(NamedTuple):
+    """A share of runs that bounced."""
+
+    num_bounced: int
+    num_runs: int
+    share: Interval
+
+
+def pooled(answers: Answers) -> list[Pooled]:
+    """Return how often norms bounced, by group."""
+    rows = []
+    for name, regularized in GROUPS.items():
+        tasks = {
+            task: parts
+            for task, parts in answers.prevalence.items()
+            if (task in answers.regularized) == regularized and "total" in parts
+        }
+        found = {part: [parts[part] for parts in tasks.values() if part in parts] for part in PARTS}
+        shares = {}
+        for part, of_part in found.items():
+            if of_part:
+                counts = sum(of.num_bounced for of in of_part), sum(of.num_runs for of in of_part)
+                shares[part] = Share(*counts, exact_binomial_interval(*counts))
+        if tasks:
+            literal = sum(round(of.literal.estimate * of.num_runs) for of in found["total"])
+            rows.append(Pooled(name, tasks, shares, literal, answers.literal.get(name)))
+    return rows
+
+
 def undisturbed(results: Results, runs: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     """Return the traces of the finished runs at a constant rate, by task.
 
@@ -209,7 +256,8 @@ def undisturbed(results: Results, runs: pd.DataFrame) -> dict[str, list[pd.DataF
     return {task: of_task for task, of_task in found.items() if of_task}
 
 
-def _prevalence(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
+def prevalences(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
+    """Return, by task and part, how often the norm bounced in these runs, as far as they are at a constant rate."""
     found: dict[str, dict[str, Prevalence]] = {}
     for task, traces in undisturbed(results, runs).items():
         for part in PARTS:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from benchmarks.report import words
-from benchmarks.report.answers import Answers, answer, sensitivity
+from benchmarks.report.answers import answer, pooled, sensitivity
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Report, Table, failures, markdown, runs_table, tables
 from benchmarks.results import BESIDE, Results, read_results, write_parquet
@@ -30,12 +27,17 @@ def write(results: Results, out: Path, title: str = "") -> Report:
     """Write the report of these results into ``out``."""
     worked_out = answer(results)
     varied = sensitivity(results.runs)
+    said = words.templates("benchmarks.report").get_template("sentences.j2")
+    answers = (
+        words.sentences(said, "bounce", pooled(worked_out)),
+        words.sentences(said, "sufficiency", worked_out.sufficiency),
+    )
     report = Report(
         page=out / PAGE,
         counts=failures(results),
-        answers=dict(zip(words.QUESTIONS, (list(words.bounce(worked_out)), list(words.sufficiency(worked_out))))),
+        answers=dict(zip(words.QUESTIONS, answers)),
         tables=list(tables(worked_out, varied)),
-        problems=list(_problems(results, worked_out)),
+        problems=words.sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),
     )
     drawn = list(pictures(results, worked_out, varied))
     title = title or f"Benchmark: {out.resolve().name}"
@@ -49,40 +51,13 @@ def write(results: Results, out: Path, title: str = "") -> Report:
     return report
 
 
-def _problems(results: Results, worked_out: Answers) -> Iterator[str]:
-    if results.broken:
-        yield f"{len(results.broken)} folders could not be read and are skipped:"
-        for name, reason in list(results.broken.items())[:MOST_BROKEN]:
-            yield f"{name}: {reason}"
-        if len(results.broken) > MOST_BROKEN:
-            yield f"… and {len(results.broken) - MOST_BROKEN} more"
-    if results.unfinished:
-        yield f"{results.unfinished} runs are under way or were cut off."
-    yield from (f"{said}." for said in worked_out.left_out)
-
-
 def _page(title: str, report: Report, drawn: list[Picture], runs: Table) -> str:
-    environment = Environment(
-        loader=PackageLoader("benchmarks.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("page.html").render(
-        title=title,
-        counts=report.counts,
-        answers=list(report.answers.items()),
-        problems=report.problems,
-        tables=report.tables,
-        pictures=[
-            {"caption": p.caption, "base64": base64.b64encode(p.png).decode(), "answers": p.answers} for p in drawn
-        ],
-        runs=runs,
-    )
+    encoded = [(picture, base64.b64encode(picture.png).decode()) for picture in drawn]
+    page = words.templates("benchmarks.report", autoescape=True).get_template("page.html")
+    return page.render(title=title, report=report, pictures=encoded, runs=runs)
 
 
 def _markdown(title: str, report: Report, drawn: list[Picture]) -> str:
-    lines = [f"# {words.escaped(title)}", "", f"{report.counts}.", ""]
-    for question, sentences in report.answers.items():
-        lines += [f"## {question}", "", *(f"- {words.escaped(sentence)}" for sentence in sentences), ""]
-    if report.problems:
-        lines += ["## What is not in these answers", "", *(f"- {words.escaped(p)}" for p in report.problems), ""]
-    lines += [f"![{words.escaped(p.caption)}]({BESIDE}/{p.name}.png)\n" for p in drawn]
-    return "\n".join([*lines, *map(markdown, report.tables)])
+    environment = words.templates("benchmarks.report")
+    environment.filters["markdown"] = markdown
+    return environment.get_template("report.md.j2").render(title=title, report=report, pictures=drawn, beside=BESIDE)

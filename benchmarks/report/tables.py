@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.plan import ARMS, WITH_FACTOR, WITH_FINAL
-from benchmarks.report.answers import Answers, with_tasks
-from benchmarks.report.words import escaped, interval, number, part, percent
+from benchmarks.report.answers import Answers, Prevalence, with_tasks
+from benchmarks.report.words import escaped, grid, interval, number, percent, templates, text
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
@@ -66,14 +66,16 @@ def _prevalence(answers: Answers) -> Table:
         name for name in ("total", "policy", "value", "shared") if any(name in p for p in answers.prevalence.values())
     ]
     rows = [
-        (task, *(part(found[name]) if name in found else "–" for name in parts))
+        (task, *(_part(found[name]) if name in found else "–" for name in parts))
         for task, found in answers.prevalence.items()
     ]
-    note = (
-        "Runs at a constant rate whose squared weight norm bounced by the rule “trend”; the share with its exact 95 % "
-        "interval, and the median depth of the fall."
-    )
+    note = _note("prevalence")
     return Table("Does the weight norm bounce?", note, ("task", *parts), rows)
+
+
+def _part(found: Prevalence) -> str:
+    depth = f", depth {number(100 * found.depth, 1)} %" if found.num_bounced else ""
+    return f"{found.num_bounced} of {found.num_runs}: {percent(found.share)}{depth}"
 
 
 def _literal(answers: Answers) -> Table:
@@ -84,7 +86,7 @@ def _literal(answers: Answers) -> Table:
                 "–" if total.literal_first != total.literal_first else f"{total.literal_first:.0%}".replace("%", " %")
             )
             rows.append((task, percent(total.literal), number(total.literal_decays, 1), first))
-    note = "The same runs: in how many Algorithm 1, taken to the letter, would have decayed the rate."
+    note = _note("literal")
     header = ("task", "runs with a decay", "decays a run (median)", "first one comes at (median)")
     return Table("What the literal rule would have done", note, header, rows)
 
@@ -96,27 +98,10 @@ def _verdicts(answers: Answers) -> Table:
             for task, judged in [(f"all, {group}", comparison.overall), *comparison.tasks.items()]:
                 against = "linear" if kind == "linear" else f"best: {judged.best['mean']}"
                 seeds = "–" if judged.equivalent_at is None else f"{judged.equivalent_at:,}"
-                rows.append(
-                    (
-                        task,
-                        against,
-                        str(judged.num_pairs),
-                        interval(judged.mean),
-                        interval(judged.iqm),
-                        judged.verdict,
-                        seeds,
-                    )
-                )
+                amounts = interval(judged.mean), interval(judged.iqm)
+                rows.append((task, against, str(judged.num_pairs), *amounts, judged.verdict, seeds))
     margin = next(c.margin for pair in answers.sufficiency.values() for c in pair.values())
-    note = (
-        "Differences of the normalised score, constant+final minus the other, with 95 % intervals; equivalent means "
-        f"within ±{margin:g} for mean and IQM, with so many pairs that rare failures which happened not to show could "
-        f"not change that ({3.7 / margin:.0f} over all tasks); different, that both intervals exclude 0 on the same "
-        "side and do not both lie within the margin. The best arm is chosen anew in every bootstrap sample, "
-        "and the upper end is the smallest of upper bounds on the differences to each arm, which hold together: "
-        "0 where one of them did the same (abel, where nothing bounces). The last column forecasts, if the differences "
-        "stayed as they are."
-    )
+    note = _note("verdicts", margin)
     header = ("task", "against", "pairs", "mean", "IQM", "verdict", "pairs for “equivalent”")
     return Table("Does constant + final decay suffice?", note, header, rows)
 
@@ -135,10 +120,8 @@ def _overall(answers: Answers, group: str) -> Table:
         )
         for arm in sorted(summaries, key=_order)
     ]
-    note = "Means over tasks of the per-task mean and IQM of the score: 0 is a random policy, 1 the reference."
     counts = [{task: of_task.num_runs for task, of_task in summary.tasks.items()} for summary in summaries.values()]
-    if any(of_arm != counts[0] for of_arm in counts):
-        note += " Not every arm has the same tasks and seeds here; the differences above are of those that both have."
+    note = _note("overall", any(of_arm != counts[0] for of_arm in counts))
     header = ("arm", "tasks", "runs", "mean score", "IQM", "P(better than constant)")
     return Table(f"All tasks, {group}", note, header, rows)
 
@@ -151,7 +134,7 @@ def _by_task(group: str, summaries: dict) -> Table:  # type: ignore[type-arg]
             if task in summaries[arm].tasks:
                 s = summaries[arm].tasks[task]
                 rows.append((task, arm, str(s.num_runs), interval(s.mean), interval(s.iqm), percent(s.failed)))
-    note = "A run failed if it crashed or scored below 0.5."
+    note = _note("by_task")
     return Table(f"Every task, {group}", note, ("task", "arm", "runs", "mean score", "IQM", "failed"), rows)
 
 
@@ -165,7 +148,7 @@ def _sensitivity(table: pd.DataFrame) -> Table:
         rows.append((str(task), str(arm), *settings, *scores))
     rows.sort(key=lambda row: (row[0], _order(row[1])))
     header = ("task", "arm", "decay factor", "final decay at", *(f"base rate × {value:g}" for value in multipliers))
-    note = "Tasks on which a setting was varied: mean score with its 95 % interval, and the number of runs."
+    note = _note("sensitivity")
     return Table("Sensitivity", note, header, rows)
 
 
@@ -219,14 +202,12 @@ def failures(results: Results) -> str:
 
 def markdown(table: Table) -> str:
     """Return the table as Markdown; text from runs is escaped."""
-    lines = [f"## {escaped(table.title)}", "", escaped(table.note), "", _row(table.header)]
-    lines += ["|" + "---|" * len(table.header), *map(_row, table.rows)]
-    return "\n".join(lines) + "\n"
+    return f"## {escaped(table.title)}\n\n{escaped(table.note)}\n\n{grid(table.header, table.rows)}\n"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(escaped, cells)) + " |"
+def _note(of: str, *values: object) -> str:
+    return text(templates("benchmarks.report").get_template("sentences.j2"), f"{of}_note", *values)
 
 
 def _order(arm: str) -> tuple[int, str]:
-    return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS)), arm

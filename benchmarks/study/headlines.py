@@ -1,181 +1,117 @@
-"""Both answers of the study at a glance, and the tasks on which they say little."""
+"""The first screen of the study's page in numbers, and its figure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
-from benchmarks.report import words
-from benchmarks.report.answers import (
-    CANDIDATE,
-    GROUPS,
-    UNDISTURBED,
-    Answers,
-    Prevalence,
-)
-from benchmarks.report.tables import Table
-from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison
-from benchmarks.statistics.estimates import FAILED_BELOW, exact_binomial_interval
-from benchmarks.study.scores import difference, scores_of
+from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, UNDISTURBED
+from benchmarks.report.figures import Picture, forest
+from benchmarks.report.words import Grid
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval
+from benchmarks.study.fresh import Fresh, on_fresh_seeds
+from benchmarks.study.norms import counted
+from benchmarks.study.scores import MEASURES, PAIRS, Difference, between, equal_care
+from benchmarks.study.settings import by_rate
+from benchmarks.study.stages import CLASSIC
+
+STRONG, WEAK = 10.0, 1.0
+"""Strengths of the weight decay, in e-folds a run: they go opposite ways, so they are never one group."""
 
 
-def bounce_headlines(
-    chapters: Mapping[str, Answers], shapes: Mapping[str, Mapping[str, int]], outward: Mapping[str, int]
-) -> Iterator[str]:
-    """Yield the first answer, a sentence without regularization and one with weight decay.
+@dataclass(frozen=True)
+class Effects:
+    """What the arms differ by, over tasks that are learned; None where runs are wanting.
 
-    :param shapes: by task and part, runs at a constant rate that bounced by shape
-    :param outward: by task, runs at a constant rate whose weights moved outward at first
+    :param equal: constant + final decay minus linear decay at the best base rate tried for each, by task in ``rates``
+    :param chosen: the same at the rates of the tuning, by measure
+    :param by_strength: strength of the weight decay -> (arm, other) -> difference
+    :param still_climbing: constant + final decay minus no decay, on the tasks where it costs beyond doubt
+    :param slow: the same at the lowest base rate but one of the stage "robust"
+    :param literal: training by Algorithm 1 minus no decay
+    :param rivals: constant + final decay minus the best of ``arms`` other schedules, abel not among them
     """
-    for group, regularized in GROUPS.items():
-        found = {task: p for answers in chapters.values() for task, p in _of_group(answers, regularized).items()}
-        if not found:
-            continue
-        hopeless = {task for answers in chapters.values() for task in _best(answers, below=FAILED_BELOW)}
-        learned = {task: parts for task, parts in found.items() if task not in hopeless}
-        said = (
-            f"{group[0].upper()}{group[1:]} the total weight norm bounced by the rule “trend” in "
-            f"{_counted(found, 'total')} runs, by shape in {_by_shape(found, shapes)}"
-        )
-        if learned and len(learned) < len(found):
-            said += (
-                f"; on tasks that some schedule learns in {_counted(learned, 'total')}, by shape in "
-                f"{_by_shape(learned, shapes)}"
-            )
-        parts = "; ".join(
-            f"{part} network: {_counted(learned or found, part)}, by shape {_by_shape(learned or found, shapes, part)}"
-            for part in ("policy", "value")
-        )
-        yield (
-            f"{said} ({parts}). Over the first third of a run 2 w·Δw was positive, so that the weights moved outward, "
-            f"in {sum(outward.get(task, 0) for task in found):,} of them all."
-        )
+
+    equal: Difference | None
+    rates: Grid
+    chosen: dict[str, Difference | None]
+    by_strength: dict[float, dict[tuple[str, str], Difference | None]]
+    costs: dict[str, Interval]
+    gains: dict[str, Interval]
+    by_rate: dict[float, tuple[Difference, Difference]]
+    fresh: list[Fresh]
+    literal: Difference | None
+    rivals: Difference | None
+    num_rivals: int
 
 
-def headlines(chapters: Mapping[str, Answers]) -> Iterator[str]:
-    """Yield the second answer, and what the final decay brings."""
-    for rival, said in (
-        ("linear", "Against linear decay, constant + final decay is"),
-        ("best", "Against the best of the other arms it is"),
-        (UNDISTURBED, "Against a constant rate, that is, by what the one decay brings, it is"),
-    ):
-        verdicts = {
-            _named(title, group, answers): found
-            for title, answers in chapters.items()
-            for group in GROUPS
-            if (found := _against(answers, group, rival)) and found.overall.num_pairs >= MIN_SEEDS
-        }
-        if verdicts:
-            yield f"{said} {'; '.join(_sorted_by_verdict(verdicts))}.{_by_itself(verdicts.values())}"
-
-
-def _against(answers: Answers, group: str, rival: str) -> Comparison | None:
-    if rival == UNDISTURBED:
-        return difference(scores_of(answers, group), CANDIDATE, UNDISTURBED)
-    return answers.sufficiency.get(group, {}).get(rival)
-
-
-def _sorted_by_verdict(verdicts: Mapping[str, Comparison]) -> Iterator[str]:
-    by_verdict: dict[str, list[str]] = {}
-    for named, found in verdicts.items():
-        by_verdict.setdefault(words.judged_as(found.overall), []).append(
-            f"{named} ({words.interval(found.overall.mean)})"
-        )
-    for verdict in sorted(by_verdict, key=lambda verdict: verdict == "undecided"):
-        yield f"{verdict} for {', '.join(by_verdict[verdict])}"
-
-
-def _by_itself(verdicts: Iterable[Comparison]) -> str:
-    different = [
-        f"{task} ({words.interval(judged.mean)})"
-        for found in verdicts
-        for task, judged in found.tasks.items()
-        if judged.verdict == "different"
-    ]
-    return f" Of single tasks it differs on {', '.join(different)}." if different else ""
-
-
-def in_short(chapters: Mapping[str, Answers]) -> Table:
-    """Both answers at a glance: a row for each chapter without regularization, and one with weight decay."""
-    rows = []
-    for title, answers in chapters.items():
-        for group, regularized in GROUPS.items():
-            tasks = _of_group(answers, regularized)
-            if not tasks:
-                continue
-            judged = (_judged(_against(answers, group, rival)) for rival in ("linear", "best", UNDISTURBED))
-            rows.append((_named(title, group, answers), *_shares(tasks.values()), *judged))
-            learned = {task: parts for task, parts in tasks.items() if task not in _best(answers, below=FAILED_BELOW)}
-            if learned and len(learned) < len(tasks):
-                rows.append(("… on tasks that some schedule learns", *_shares(learned.values()), "", "", ""))
-    return Table(
-        "In short",
-        "Runs at a constant rate whose squared weight norm bounced, by part, with the exact 95 % interval; and "
-        "constant + final decay minus the other, the mean score over the tasks with its 95 % interval, from "
-        f"{MIN_SEEDS} pairs of runs a task on: different, equivalent (within ±0.05) or undecided. A task is learned "
-        "where some schedule comes to half of the reference.",
-        (
-            "",
-            "total bounced",
-            "policy bounced",
-            "value bounced",
-            "against linear decay",
-            "against the best arm",
-            "against no decay",
-        ),
-        rows,
+def effects(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame, fresh: pd.DataFrame) -> Effects:
+    """Work out the effects, from runs with their scores (see ``scores.measured``)."""
+    learned = main[main["learned"]]
+    classic = learned[(learned["agent"] == "PPO") & learned["env_id"].isin(CLASSIC) & ~learned["regularized"]]
+    others = pd.concat([robust, edge])
+    others = others[(others["decay_factor"] == 0.1) & (others["final_decay_at"] == 0.85)]
+    tried = pd.concat([classic, others]).drop_duplicates("run_id")
+    equal, rates = equal_care(tried[tried["task"].isin(set(classic["task"]))])
+    brings = {str(task): between(of, CANDIDATE, UNDISTURBED) for task, of in learned.groupby("task")}
+    sure = {task: found.mean for task, found in brings.items() if found and found.overall.verdict == "different"}
+    rivals = [arm for arm in classic["arm"].unique() if arm not in (CANDIDATE, "abel")]
+    return Effects(
+        equal=equal,
+        rates=rates,
+        chosen={measure: between(classic, CANDIDATE, BASELINE, measure) for measure in MEASURES},
+        by_strength={
+            float(strength): {pair: between(of, *pair) for pair in PAIRS}
+            for strength, of in learned.groupby("strength")
+        },
+        costs={task: mean for task, mean in sure.items() if mean.estimate < 0},
+        gains={task: mean for task, mean in sure.items() if mean.estimate > 0},
+        by_rate=by_rate(robust),
+        fresh=on_fresh_seeds(fresh),
+        literal=between(classic, LITERAL, UNDISTURBED),
+        rivals=between(classic, CANDIDATE, rivals) if rivals else None,
+        num_rivals=len(rivals),
     )
 
 
-def _named(title: str, group: str, answers: Answers) -> str:
-    hopeless = _of_group(answers, GROUPS[group]).keys() <= _best(answers, below=FAILED_BELOW).keys()
-    return f"{title}, {group}" + (" (which no schedule learns)" if hopeless else "")
+@dataclass(frozen=True)
+class Bounces:
+    """How often the norm of a part bounced: in tasks of which strength of weight decay, learned or not.
+
+    :param tasks: by rule or by shape in any run, of all tasks; with the interval over tasks
+    """
+
+    strength: float
+    learned: bool
+    part: str
+    counts: dict[str, int]
+    tasks: Interval
 
 
-def _of_group(answers: Answers, regularized: bool) -> dict[str, dict[str, Prevalence]]:
-    return {task: parts for task, parts in answers.prevalence.items() if (task in answers.regularized) == regularized}
+def bounced(moved: pd.DataFrame, part: str = "total") -> list[Bounces]:
+    """Return a row for each strength, of the tasks that are learned and of those that are not.
+
+    :param moved: see ``norms.movements``, with ``strength`` and ``learned``
+    """
+    rows = []
+    for (strength, learned), of in moved[moved["part"] == part].groupby(["strength", "learned"]):
+        tasks = (of["rule"] | of["shape"]).groupby(of["task"]).any()
+        share = exact_binomial_interval(int(tasks.sum()), len(tasks))
+        rows.append(Bounces(float(strength), bool(learned), part, counted(of), share))
+    return sorted(rows, key=lambda row: (row.strength, not row.learned))
 
 
-def _shares(tasks: Iterable[Mapping[str, Prevalence]]) -> Iterator[str]:
-    tasks = list(tasks)
-    return (_share([parts[part] for parts in tasks if part in parts]) for part in ("total", "policy", "value"))
-
-
-def _by_shape(tasks: Iterable[str], shapes: Mapping[str, Mapping[str, int]], part: str = "total") -> str:
-    return f"{sum(shapes.get(task, {}).get(part, 0) for task in tasks):,}"
-
-
-def _counted(tasks: Mapping[str, Mapping[str, Prevalence]], part: str) -> str:
-    found = [parts[part] for parts in tasks.values() if part in parts]
-    return f"{sum(of_task.num_bounced for of_task in found):,} of {sum(of_task.num_runs for of_task in found):,}"
-
-
-def _share(found: Sequence[Prevalence]) -> str:
-    bounced, runs = sum(of_task.num_bounced for of_task in found), sum(of_task.num_runs for of_task in found)
-    return f"{bounced} of {runs}: {words.percent(exact_binomial_interval(bounced, runs))}" if runs else "–"
-
-
-def _judged(comparison: Comparison | None) -> str:
-    if comparison is None or comparison.overall.num_pairs < MIN_SEEDS:
-        return "–"
-    return f"{words.judged_as(comparison.overall)}, {words.interval(comparison.overall.mean)}"
-
-
-def _best(answers: Answers, below: float) -> dict[str, float]:
-    """Return, of each task on which every arm's mean score is below this, the best of them."""
-    best: dict[str, float] = {}
-    for tasks in answers.scores.values():
-        for task, scores in tasks.items():
-            best[task] = max(best.get(task, -np.inf), float(np.mean(list(scores.values()))))
-    return {task: score for task, score in best.items() if score < below}
-
-
-def unlearned(answers: Answers) -> Iterator[str]:
-    """Yield what is to be known of tasks that no arm learns."""
-    for task, best in _best(answers, below=FAILED_BELOW).items():
-        yield (
-            f"On {task} no schedule comes to half of the reference (the best mean score is {words.number(best)}): "
-            "what the norm does there is what it does in agents that learn little, and schedules that all fall short "
-            "look alike."
-        )
+def picture(main: pd.DataFrame, found: Effects) -> Picture:
+    """Constant + final decay minus the other, on every task that is learned."""
+    sections: dict[str, list[tuple[str, dict[str, Interval]]]] = {}
+    if found.equal:
+        key = "best base rate tried for each"
+        sections[key] = [(f"PPO, {len(found.equal.by_task)} tasks", {BASELINE: found.equal.mean})]
+    for strength, of_strength in main[main["learned"]].groupby("strength"):
+        name = "no weight decay" if not strength else f"weight decay, ηλN = {strength:g}"
+        for task, of_task in of_strength.groupby("task"):
+            pairs = {other: between(of_task, CANDIDATE, other) for other in (BASELINE, UNDISTURBED)}
+            if row := {other: of.mean for other, of in pairs.items() if of}:
+                sections.setdefault(name, []).append((str(task).partition(",")[0], row))
+    return forest(sections)

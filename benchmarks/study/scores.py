@@ -1,156 +1,166 @@
-"""Differences of scores in the study: what single decays cost or bring."""
+"""Differences of scores in the study: over which tasks, by which measure, and how sure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import words
-from benchmarks.report.answers import (
-    CANDIDATE,
-    GROUPS,
-    LITERAL,
-    SEED,
-    UNDISTURBED,
-    Answers,
-    at_standard,
-    with_tasks,
-)
-from benchmarks.report.tables import Table
+from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, SEED, UNDISTURBED, with_tasks
+from benchmarks.report.words import Grid, furthest, interval, number
 from benchmarks.results import Results
-from benchmarks.statistics.equivalence import Comparison, ScoresByArm, compare
+from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, ScoresByArm, Verdict, compare, scores_by_arm
+from benchmarks.statistics.estimates import FAILED_BELOW, Interval
+from benchmarks.study.stages import TIE
 
-PAPER = (
-    ("Seaquest, labelled Qbert", "1750", "1850"),
-    ("Pong, labelled Seaquest", "21.0", "20.7"),
-    ("Qbert, labelled Pong", "22300", "23000"),
-)
-"""Lewkowycz 2021, Table 2, RL: PPO, three runs each, linear decay and constant with one decay at the end."""
+MEASURES = ("score", "last_quarter", "area")
+"""The last policy's score; the mean over the evaluations of the last quarter of a run, and over all of them."""
 
-
-PAPER_NOTE = (
-    "The paper's rows are PPO on Atari, three runs each; its labels do not fit the scores, which are those of the "
-    "games named first."
-)
-
-SAME = "the same runs"
-"""The verdict where two arms did the same."""
+PAIRS = ((CANDIDATE, BASELINE), (CANDIDATE, UNDISTURBED), (BASELINE, UNDISTURBED))
 
 
-def difference(scores: ScoresByArm, arm: str, other: str) -> Comparison | None:
+@dataclass(frozen=True)
+class Difference:
+    """An arm minus another, the mean over tasks of their differences, on runs of the same seeds.
+
+    :param by_task: task -> difference; ``overall`` their mean
+    :param pairs: pairs of runs a task, "5 to 30"
+    """
+
+    by_task: dict[str, Verdict]
+    overall: Verdict
+
+    @property
+    def mean(self) -> Interval:
+        """Difference of the mean score."""
+        return self.overall.mean
+
+    @property
+    def pairs(self) -> str:
+        """Pairs of runs on the task that has fewest, and most."""
+        low, *_, high = sorted([v.num_pairs for v in self.by_task.values()] * 2)
+        return f"{low}" if low == high else f"{low} to {high}"
+
+    @property
+    def size(self) -> str:
+        """Tasks × pairs of runs."""
+        return f"{len(self.by_task)} × {self.pairs}"
+
+
+def measured(results: Results) -> pd.DataFrame:
+    """Return the runs with task and score, and as scores too the other ``MEASURES`` where a run has them."""
+    runs = with_tasks(results.runs)
+    at = results.evaluations.merge(runs[["run_id", "timesteps", "random_return", "reference_return"]], on="run_id")
+    at["score"] = (at["return_mean"] - at["random_return"]) / (at["reference_return"] - at["random_return"])
+    late = at[at["timesteps_x"] > 0.75 * at["timesteps_y"]]
+    several = at.groupby("run_id")["score"].transform("size") >= MIN_SEEDS
+    runs["area"] = runs["run_id"].map(at[several].groupby("run_id")["score"].mean())
+    runs["last_quarter"] = runs["run_id"].map(late.groupby("run_id")["score"].mean()).where(runs["area"].notna())
+    return runs
+
+
+def learned(runs: pd.DataFrame) -> dict[str, bool]:
+    """Return of each task whether some schedule comes, on average, to half of the reference."""
+    best = runs.groupby(["task", "arm"])["score"].mean().groupby("task").max()
+    return (best >= FAILED_BELOW).to_dict()
+
+
+def difference(scores: ScoresByArm, arm: str, other: str | Sequence[str]) -> Comparison | None:
     """Compare two arms; None where they have no run of one task and seed."""
-    theirs = scores.get(arm, {}), scores.get(other, {})
-    if not any(set(theirs[0][task]) & set(theirs[1].get(task, ())) for task in theirs[0]):
+    theirs = [scores.get(name, {}) for name in (arm, *([other] if isinstance(other, str) else other))]
+    if not any(set.intersection(*(set(of.get(task, ())) for of in theirs)) for task in theirs[0]):
         return None
     return compare(scores, arm, other, np.random.default_rng(SEED))
 
 
-def same_runs(scores: ScoresByArm, arm: str, other: str, tasks: Iterable[str]) -> bool:
-    """Whether every run of an arm scored as the other arm's run of the same seed."""
-    return all(
-        scores[arm][task].get(seed, score) == score for task in tasks for seed, score in scores[other][task].items()
-    )
+def between(
+    runs: pd.DataFrame, arm: str, other: str | Sequence[str], measure: str = "score", by: str = "arm"
+) -> Difference | None:
+    """Compare two arms (or other labels, in the column ``by``) over these runs; None where nothing can be paired."""
+    runs = runs[runs[measure].notna()]
+    found = difference(scores_by_arm(runs["task"], runs[by], map(int, runs["seed"]), runs[measure]), arm, other)
+    return Difference(found.tasks, found.overall) if found else None
 
 
-def by_bounce(runs: pd.DataFrame) -> tuple[int, int]:
-    """Return how many of these runs decayed after a bounce, and how many there are."""
-    return int(runs["decays"].str.contains('"bounce"').sum()), len(runs)
+def same_runs(runs: pd.DataFrame, arm: str, other: str) -> bool:
+    """Whether every run of an arm scored as the other arm's run of the same task and seed."""
+    both = runs[runs["arm"].isin((arm, other))].pivot_table(index=["task", "seed"], columns="arm", values="score")
+    both = both.dropna()
+    return bool((both[arm] == both[other]).all())
 
 
-def scores_of(answers: Answers, group: str) -> ScoresByArm:
-    """Return the scores on the tasks without regularization, or on those with weight decay."""
-    return {
-        arm: {task: of for task, of in tasks.items() if (task in answers.regularized) == GROUPS[group]}
-        for arm, tasks in answers.scores.items()
-    }
+def equal_care(runs: pd.DataFrame) -> tuple[Difference | None, Grid]:
+    """Constant + final decay minus linear decay, each arm of a task at the best base rate that was tried for it.
 
-
-def decays_by_bounce(main: Results, answers: Answers) -> Table:
-    """What the arm abel gains on constant + final decay, which differs from it by decays after bounces alone."""
-    runs = at_standard(with_tasks(main.runs))
-    runs = runs[(runs["arm"] == "abel") & (runs["status"] == "complete")]
-    rows = []
-    for group in GROUPS:
-        scores = scores_of(answers, group)
-        found = difference(scores, "abel", CANDIDATE)
-        if not found:
+    Best by the tuning's rule (of those within ``TIE`` the one nearest to 1) on the seeds that all
+    rates of the task have; then all runs at that rate count. That the rate was chosen on runs which
+    count is to both arms' favour, and no part of the interval.
+    """
+    runs = runs[runs["arm"].isin((CANDIDATE, BASELINE))]
+    rows, chosen = [], []
+    for task, of_task in runs.groupby("task"):
+        scores = of_task.pivot_table(index="seed", columns=["arm", "rate_multiplier"], values="score").dropna()
+        if len(scores) < MIN_SEEDS or {CANDIDATE, BASELINE} - set(scores.columns.get_level_values(0)):
             continue
-        for label, judged, tasks in [
-            (f"all, {group}", found.overall, [*found.tasks]),
-            *((task, judged, [task]) for task, judged in found.tasks.items()),
-        ]:
-            bounced, of_all = by_bounce(runs[runs["task"].isin(tasks)])
-            same = not bounced and same_runs(scores, "abel", CANDIDATE, tasks)
-            amounts = words.interval(judged.mean), words.interval(judged.iqm)
-            rows.append((label, f"{bounced} of {of_all}", *amounts, SAME if same else judged.verdict))
-    note = (
-        "The arm abel is constant + final decay, and a decay after every bounce that it sees: in how many of its runs "
-        "there was one, and the difference of the score, abel minus constant + final decay, with 95 % intervals. "
-        "Undecided is also what so few pairs say little about."
-    )
-    header = ("task", "runs with a decay by a bounce", "mean", "IQM", "verdict")
-    return Table("What the decays by a bounce cost or bring", note, header, rows)
+        best = {}
+        for arm in (CANDIDATE, BASELINE):
+            means = scores[arm].mean()
+            good = means.index[means >= means.max() - TIE]
+            best[arm] = min(good, key=lambda multiplier: abs(np.log(multiplier)))
+            chosen.append(of_task[(of_task["arm"] == arm) & (of_task["rate_multiplier"] == best[arm])])
+        tried = {arm: ", ".join(f"{m:g}" for m in sorted(scores[arm].columns)) for arm in best}
+        rows.append((str(task), *(f"× {best[arm]:g} of {tried[arm]}" for arm in best)))
+    found = between(pd.concat(chosen), CANDIDATE, BASELINE) if chosen else None
+    rows = [(*row, str(v.num_pairs), interval(v.mean)) for row in rows for v in [found.by_task[row[0]]]]
+    return found, Grid(("task", "constant + final: best rate", "linear: best rate", "pairs", "difference"), rows)
 
 
-def single_decays(answers: Answers) -> Table:
-    """What the final decay brings by itself, and what Algorithm 1 costs beside it."""
-    rows = []
-    for group in GROUPS:
-        for arm, other in ((CANDIDATE, UNDISTURBED), (LITERAL, CANDIDATE)):
-            found = difference(scores_of(answers, group), arm, other)
-            if not found:
-                continue
-            for label, judged in [(f"all, {group}", found.overall), *found.tasks.items()]:
-                amounts = words.interval(judged.mean), words.interval(judged.iqm)
-                rows.append((label, f"{arm} − {other}", str(judged.num_pairs), *amounts, judged.verdict))
-    note = (
-        "Differences of the score with 95 % intervals: what the final decay alone costs or brings, and what the decays "
-        "of the literal Algorithm 1 do beside it."
-    )
-    header = ("task", "difference", "pairs", "mean", "IQM", "verdict")
-    return Table("What the final decay and the literal rule bring", note, header, rows)
+def cells(runs: pd.DataFrame, arms: Iterable[str]) -> Grid:
+    """Mean scores by task and arm, with the number of runs."""
+    table = runs.pivot_table(index="task", columns="arm", values="score", aggfunc=["mean", "count"])
+    arms = [arm for arm in arms if arm in table["mean"]]
+    rows = [
+        (task, *(f"{number(row['mean', arm])} ({row['count', arm]:.0f})" if row["count", arm] else "–" for arm in arms))
+        for task, row in table.fillna({("count", arm): 0 for arm in arms}).iterrows()
+    ]
+    return Grid(("task", *arms), rows)
 
 
-def literal_in_training(main: Results) -> Table:
-    """What Algorithm 1 did to the rate where it trained, which its replay on other runs does not tell."""
-    runs = with_tasks(main.runs)
-    runs = runs[(runs["arm"] == LITERAL) & (runs["status"] == "complete")]
+def by_task(runs: pd.DataFrame, is_learned: dict[str, bool]) -> Grid:
+    """Every difference of ``PAIRS`` on every task: at the end, in the last quarter, over the run."""
     rows = []
     for task, of_task in runs.groupby("task"):
-        bounced, of_all = by_bounce(of_task)
+        for arm, other in PAIRS:
+            found = [between(of_task, arm, other, measure) for measure in MEASURES]
+            if found[0]:
+                said = [interval(of.mean) if of else "–" for of in found]
+                verdict = found[0].overall.verdict
+                task_ = str(task) if is_learned[str(task)] else f"{task} (not learned)"
+                rows.append((task_, f"{arm} − {other}", found[0].pairs, *said, furthest(found[0].mean), verdict))
+    header = ("task", "difference", "pairs", "at the end", "last quarter", "whole run", "not excluded", "verdict")
+    return Grid(header, rows)
+
+
+def literal(runs: pd.DataFrame) -> Grid:
+    """What Algorithm 1 did to the rate where it trained, which its replay on other runs does not tell."""
+    rows = []
+    for task, of_task in runs[runs["arm"] == LITERAL].groupby("task"):
         decays = of_task["decays"].str.count('"bounce"')
-        rates = " ".join(f"{rate:g}" for rate in sorted(of_task["learning_rate"].unique()))
         counted = f"{decays.median():g} ({decays.min()} to {decays.max()})"
         factor = f"{of_task['factor'].median():.1g}".replace("e-", "e−")
-        rows.append(
-            (str(task), rates, f"{bounced} of {of_all}", counted, factor, words.number(of_task["score"].mean()))
-        )
-    note = (
-        f"The arm {LITERAL}, at the base rate that its own tuning chose: runs that decayed after a “bounce”, how often "
-        "(median, and range), and the factor of the rate at the end (median), the final decay in it. Where it never "
-        "decayed, it is constant + final decay at that base rate."
-    )
-    header = ("task", "base rate", "runs with a decay by a bounce", "a run", "factor at the end", "mean score")
-    return Table("Algorithm 1 in training", note, header, rows)
+        amounts = f"{(decays > 0).sum()} of {len(decays)}", counted, factor, number(of_task["score"].mean())
+        rows.append((str(task), *amounts))
+    return Grid(("task", "runs with a decay by a bounce", "such decays a run", "factor at the end", "mean score"), rows)
 
 
-def beside(main: Results) -> Table:
-    """Final returns, in the form of the paper's Table 2."""
-    runs = with_tasks(main.runs)
-    runs = runs[runs["status"] == "complete"]
-    rows = [(f"paper: {name}", "3", linear, final) for name, linear, final in PAPER]
+def beside(runs: pd.DataFrame) -> Grid:
+    """Final returns, in the form of the paper's Table 2: mean and standard error."""
+    rows = []
     for task, of_task in runs.groupby("task"):
-        returns = [of_task.loc[of_task["arm"] == arm, "final_return"] for arm in ("linear", "constant+final")]
+        returns = [of_task.loc[of_task["arm"] == arm, "final_return"] for arm in (BASELINE, CANDIDATE)]
         if min(map(len, returns)) > 1:
-            rows.append((str(task), " / ".join(str(len(r)) for r in returns), *map(_with_error, returns)))
-    note = (
-        "Final returns: mean, here with its standard error. What the paper calls a complex schedule is linear decay, "
-        f"and a simple one constant + final decay. {PAPER_NOTE}"
-    )
-    return Table("Beside the paper's Table 2", note, ("task", "runs", "linear", "constant+final"), rows)
-
-
-def _with_error(values: pd.Series) -> str:
-    return f"{values.mean():,.1f} ± {values.sem():.1f}".replace("-", "−")
+            means = [f"{of.mean():,.1f} ± {of.sem():.1f}".replace("-", "−") for of in returns]
+            rows.append((str(task), " / ".join(str(len(of)) for of in returns), *means))
+    return Grid(("task", "runs", "linear", "constant+final"), rows)

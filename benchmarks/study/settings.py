@@ -2,134 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from benchmarks.report import words
-from benchmarks.report.answers import BASELINE, CANDIDATE, STANDARD, UNDISTURBED, with_tasks
-from benchmarks.report.tables import Table
-from benchmarks.results import Results
-from benchmarks.statistics.equivalence import Comparison, scores_by_arm
-from benchmarks.study.scores import SAME, by_bounce, difference, same_runs
-
-ABEL = ("abel", CANDIDATE)
-"""Two arms with the same settings."""
-
-ALL = "all of them"
+from benchmarks.report.answers import BASELINE, CANDIDATE, SEED, STANDARD, UNDISTURBED
+from benchmarks.report.words import Grid, interval
+from benchmarks.statistics.estimates import Interval, summarise
+from benchmarks.study.scores import Difference, between
 
 
-def settings_in_words(robust: Results) -> Iterator[str]:
-    """Yield what the differences are over all base rates, and over all settings of the decays."""
-    for name, rows in _compared(robust).items():
-        said = "; ".join(f"{row.difference} {row.in_words}" for row in rows if row.label == ALL)
-        yield f"{name}: {said}."
+def means(runs: pd.DataFrame) -> Interval:
+    """Mean score of these runs, over tasks if there are several, with its interval."""
+    scores = {str(task): list(of_task["score"]) for task, of_task in runs.groupby("task")}
+    return summarise(scores, np.random.default_rng(SEED)).mean
 
 
-def by_rate_in_words(robust: Results) -> Iterator[str]:
-    """Yield the difference to linear decay at each base rate that was tried, task by task."""
-    runs = with_tasks(robust.runs)
-    runs = runs[runs["score"].notna() & runs["arm"].isin((CANDIDATE, BASELINE))]
-    fixed = [np.isclose(runs[key], STANDARD[key]) for key in ("decay_factor", "final_decay_at")]
-    runs = runs[np.logical_and.reduce(fixed)]
-    said = []
-    for task, of_task in runs.groupby("task"):
-        found = []
-        for multiplier, of_rate in of_task.groupby("rate_multiplier"):
-            scores = scores_by_arm(of_rate["task"], of_rate["arm"], map(int, of_rate["seed"]), of_rate["score"])
-            if judged := difference(scores, CANDIDATE, BASELINE):
-                found.append(f"× {multiplier:g} {words.interval(judged.overall.mean)}")
-        if len(found) > 1:
-            said.append(f"{task}: {', '.join(found)}")
-    if said:
-        yield (
-            "How much constant + final decay differs from linear decay, whose rate is half as large on average, is a "
-            f"matter of the base rate, here as a multiple of the preset's, on few seeds. {'; '.join(said)}."
-        )
+def standard(runs: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Return the runs in which all settings but these are at their standard."""
+    fixed = [np.isclose(runs[key], value) for key, value in STANDARD.items() if key not in keys]
+    return runs[np.logical_and.reduce(fixed)]
 
 
-def over_settings(robust: Results) -> Table:
-    """Differences between arms at base rates, and settings of the decays, other than the standard ones."""
-    rows = [
-        (name if row.label == ALL else row.label, row.difference, *row.cells)
-        for name, of_name in _compared(robust).items()
-        for row in of_name
-    ]
-    note = (
-        "Here × 1 is the preset's base rate for every arm, and no arm's own. Differences of the score, the mean over "
-        "tasks and settings, with 95 % intervals; last, the runs of abel that decayed after a bounce."
-    )
-    header = ("setting", "difference", "pairs", "mean", "IQM", "verdict", "decays by a bounce")
-    return Table("At other settings", note, header, rows)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Two arms at one setting, or over all.
-
-    :param bounced: runs of abel that decayed after a bounce, "1 of 10"; "–" if it is another arm
-    """
-
-    label: str
-    difference: str
-    found: Comparison
-    verdict: str
-    bounced: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        pairs = sum(of_task.num_pairs for of_task in self.found.tasks.values())
-        amounts = map(words.interval, (self.found.overall.mean, self.found.overall.iqm))
-        return f"{pairs:,}", *amounts, self.verdict, self.bounced
-
-    @property
-    def in_words(self) -> str:
-        said = f"{words.interval(self.found.overall.mean)} ({self.verdict})"
-        return said if self.bounced == "–" else f"{said}, with a decay after a bounce in {self.bounced} runs"
-
-
-def _compared(robust: Results) -> dict[str, list[_Row]]:
-    runs = with_tasks(robust.runs)
-    runs = runs[runs["score"].notna()].sort_values(list(STANDARD), kind="stable")
+def by_rate(robust: pd.DataFrame) -> dict[float, tuple[Difference, Difference]]:
+    """Return, by base rate, constant + final decay minus linear decay, and minus no decay."""
     found = {}
-    for name, keys, form, pairs in (
-        (
-            "Over all base rates",
-            ["rate_multiplier"],
-            "base rate × {:g}",
-            ((CANDIDATE, "linear"), (CANDIDATE, UNDISTURBED), ABEL),
-        ),
-        (
-            "Over all settings of the decays",
-            ["decay_factor", "final_decay_at"],
-            "decay factor {:g}, final decay at {:g}",
-            (ABEL,),
-        ),
-    ):
-        fixed = {key: value for key, value in STANDARD.items() if key not in keys}
-        chosen = runs[np.logical_and.reduce([runs[key] == value for key, value in fixed.items()])]
-        labels = [form.format(*values) for values in chosen[keys].to_numpy()]
-        if len(set(labels)) > 1 and (rows := list(_rows(chosen.assign(label=labels), pairs))):
-            found[name] = rows
+    for multiplier, of_rate in standard(robust, "rate_multiplier").groupby("rate_multiplier"):
+        pair = between(of_rate, CANDIDATE, BASELINE), between(of_rate, CANDIDATE, UNDISTURBED)
+        if all(pair):
+            found[float(multiplier)] = pair
     return found
 
 
-def _rows(runs: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Iterator[_Row]:
-    for arm, other in pairs:
-        for label in (ALL, *dict.fromkeys(runs["label"])):
-            of_label = runs if label == ALL else runs[runs["label"] == label]
-            cells = of_label["task"] + ", " + of_label["label"]
-            scores = scores_by_arm(cells, of_label["arm"], of_label["seed"], of_label["score"])
-            found = difference(scores, arm, other)
-            if not found:
-                continue
-            bounced, of_all = by_bounce(of_label[of_label["arm"] == arm])
-            same = arm == "abel" and not bounced and same_runs(scores, arm, other, found.tasks)
-            verdict = SAME if same else found.overall.verdict
-            yield _Row(
-                label, f"{arm} − {other}", found, verdict, f"{bounced:,} of {of_all:,}" if arm == "abel" else "–"
-            )
-            if same and label == ALL:
-                break  # each setting would say it again
+def rates(robust: pd.DataFrame) -> Grid:
+    """Mean scores and differences by task and base rate, every arm of a task at the same rate."""
+    rows = []
+    for task, of_task in standard(robust, "rate_multiplier").groupby("task"):
+        for multiplier, of_rate in of_task.groupby("rate_multiplier"):
+            arms = [of_rate[of_rate["arm"] == arm] for arm in (UNDISTURBED, BASELINE, CANDIDATE)]
+            if all(map(len, arms)):
+                pairs = (between(of_rate, CANDIDATE, other) for other in (BASELINE, UNDISTURBED))
+                cells = [interval(means(of)) for of in arms] + [interval(of.mean) for of in pairs if of]
+                rows.append((str(task), f"× {multiplier:g}", str(len(arms[0])), *cells))
+    header = ("task", "base rate", "runs", UNDISTURBED, BASELINE, CANDIDATE)
+    return Grid((*header, f"{CANDIDATE} − {BASELINE}", f"{CANDIDATE} − {UNDISTURBED}"), rows)
+
+
+def decays(robust: pd.DataFrame) -> Grid:
+    """Mean scores of constant + final decay by its factor and place."""
+    runs = standard(robust[robust["arm"] == CANDIDATE], "decay_factor", "final_decay_at")
+    places = sorted(runs["final_decay_at"].unique())
+    rows = []
+    for (task, factor), of_factor in runs.groupby(["task", "decay_factor"]):
+        of_place = [of_factor[np.isclose(of_factor["final_decay_at"], place)] for place in places]
+        rows.append((str(task), f"× {factor:g}", *(interval(means(of)) if len(of) else "–" for of in of_place)))
+    return Grid(("task", "factor", *(f"at {100 * place:.0f} %" for place in places)), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -184,6 +184,52 @@ def choose(runs: pd.DataFrame) -> Choice:
             good = scores.index[scores["mean"] >= scores["mean"].max() - TIE]
             choice[str(env_id), str(arm)] = float(min(good, key=lambda multiplier: abs(np.log(multiplier))))
     return choice
+
+
+PARTS = {
+    "main": (
+        "classic",
+        "classic, more seeds",
+        "lander",
+        "decay",
+        "offpolicy, constant",
+        "offpolicy, other arms",
+        "offpolicy, weight decay",
+        "offpolicy, less weight decay",
+        "games",
+        "mujoco",
+    ),
+    "robust": ("robust",),
+    "edge": ("lander, larger rates",),
+    "fresh": ("fresh seeds, cartpole", "fresh seeds, sac"),
+}
+"""Field of :class:`Parts` -> stages."""
+
+
+class Parts(NamedTuple):
+    """The runs of the study, without the tuning.
+
+    :param main: those that answer its questions, each arm at the base rate that was chosen for it
+    :param robust: those at other base rates, decay factors and places of the decay
+    :param edge: those beyond the tuning's rates
+    :param fresh: those that tell on other seeds what decays by a bounce bring
+    """
+
+    main: Results
+    robust: Results
+    edge: Results
+    fresh: Results
+
+
+def split(results: Results) -> Parts:
+    """Return the runs by part; "robust" and "edge" share some with "main"."""
+    by_stage = {name: {run.run_id for run in runs} for name, runs in stages(choose(results.runs)).items()}
+    return Parts(*(_only(results, set().union(*map(by_stage.__getitem__, PARTS[part]))) for part in Parts._fields))
+
+
+def _only(results: Results, run_ids: set[str]) -> Results:
+    kept = (t[t["run_id"].isin(run_ids)] for t in (results.runs, results.evaluations, results.traces))
+    return Results(*(table.reset_index(drop=True) for table in kept))
 
 
 def known(out: Path = OUT, archive: Path = ARCHIVE) -> Results | None:
