@@ -33,7 +33,7 @@ BENCHMARKS = {
     "statistics": set(),
     "report": {"statistics", "plan", "results"},
     "control": {"statistics", "report", "results", "arguments", "cost"},
-    "study": {"statistics", "report", "control", "plan", "results", "arguments", "launch"},
+    "study": {"statistics", "report", "plan", "results", "arguments", "launch"},
     "measure": {"statistics", "report", "control", "study", "plan", "results"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }

@@ -39,17 +39,14 @@ COLORS = dict(zip(ARMS, ("#444444", "#9467bd", "#17becf", "#ff7f0e", "#2ca02c"))
 BOUNCED, NOT_BOUNCED = "#2ca02c", "#888888"
 
 
-def draw(answers: Answers, folder: Path) -> dict[str, str]:
-    """Draw what there is to draw; return file name -> caption, in the order of the page."""
-    captions = {}
+def draw(answers: Answers, folder: Path) -> None:
+    """Draw the figures of the page into a folder."""
     with plt.rc_context(STYLE):
-        for name, (make, caption) in FIGURES.items():
+        for name, make in FIGURES.items():
             figure = make(answers)
             figure.set_layout_engine("constrained")
-            figure.savefig(folder / name)
+            figure.savefig(folder / f"control_{name}.png")
             plt.close(figure)
-            captions[name] = caption
-    return captions
 
 
 def _grid(settings: Sequence[Setting], xlabel: str) -> tuple[Figure, dict[Setting, Axes]]:
@@ -189,25 +186,10 @@ def _legend(figure: Figure, panels: object) -> None:
         figure.legend(entries.values(), entries, loc="outside lower center", ncols=6, fontsize=8)
 
 
-FIGURES: dict[str, tuple[Callable[[Answers], Figure], str]] = {
-    "control_norms.png": (
-        _norms,
-        "The squared weight norm at the constant rate, a line a seed, until the final decay of “simple”, and where "
-        "each rule would decay first.",
-    ),
-    "control_layers.png": (_layers, "The squared norm of each layer where the total bounces, a line a seed."),
-    "control_places.png": (
-        _places,
-        f"Where had “step” best decay first? Final test accuracy against the epoch of the first of its two decays (the "
-        f"second is after epoch {FINAL_DECAY_AT * EPOCHS:.0f}), on the tuning seeds.",
-    ),
-    "control_gains.png": (
-        _gains,
-        f"What each schedule adds to “simple”, with 95 % intervals over seeds; decay factor {DECAY_FACTOR:g}.",
-    ),
-    "control_sensitivity.png": (
-        _sensitivity,
-        "How much base rate and decay factor matter: mean final test accuracy with 95 % intervals over seeds. Lines "
-        "that coincide are the same trainings: a rule that sees no bounce leaves “simple” as it is.",
-    ),
+FIGURES: dict[str, Callable[[Answers], Figure]] = {
+    "norms": _norms,
+    "layers": _layers,
+    "places": _places,
+    "gains": _gains,
+    "sensitivity": _sensitivity,
 }

@@ -1,26 +1,31 @@
-"""What of the paper's pattern appears in the positive control, in words made from the numbers."""
+"""What of the paper's pattern appears in the positive control: a verdict a claim, and the numbers behind it.
+
+The claims themselves, and the sentences around the numbers, stand in control.md.j2.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.control.answers import COMPLEX, EQUAL, Answers, Movement, mean_interval, verdict
 from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE, Setting
-from benchmarks.report.words import number, percent
+from benchmarks.report.words import number
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
 YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", "undecided"
 
+Values = dict[str, Any]
+
 
 class Finding(NamedTuple):
-    """One part of the pattern: the claim, whether it is found here, and the numbers that say so."""
+    """One part of the pattern: its name in the template, whether it is found here, and the numbers that say so."""
 
-    claim: str
+    name: str
     found: str
-    numbers: str
+    values: Values
 
 
 def label(setting: Setting) -> str:
@@ -37,279 +42,193 @@ def points(value: Interval | None) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
-def summary(answers: Answers) -> str:
-    """Return the page in a paragraph."""
-    setting = showcase(answers)
-    found = _movements(answers, [setting])
-    first, lowest, epoch, last = _medians(found)
-    without = _movements(answers, [s for s in answers.settings if not s[0]])
-    low = _listed(answers, setting, TWICE)
-    others = [s for s in _bouncing(answers) if s != setting]
-    elsewhere = [verdict(gain) for gain in _gains(answers, _bouncing(answers, False), COMPLEX).values()]
-    trained = [v for v in elsewhere if v != "same"]
-    return (
-        f"At {label(setting)}, |w|² falls from {first} to {lowest} at epoch {epoch} and grows to {last} (medians): it "
-        f"bounces in {sum(m.bounced for m in found)} of {len(found)} runs, and without L2 in "
-        f"{sum(m.bounced for m in without)} of {len(without)}. There, schedules that decay earlier than “simple” (one "
-        f"decay near the end) differ from it, in points of test accuracy, by {_listed(answers, setting)}"
-        + (f"; from a “simple” that decays by {TWICE:g}, and so ends as low as they do, by {low}" if low else "")
-        + "".join(f". At {label(s)}, which bounces as well: {_listed(answers, s)}" for s in others)
-        + f". In settings that do not bounce, {len(trained)} of {len(elsewhere)} comparisons are with a schedule that "
-        f"trained otherwise than “simple”: {trained.count('better')} better, {trained.count('worse')} worse, where "
-        "training was not done by the end; in the others the rule saw nothing, and left “simple” as it is."
-    )
-
-
-def _listed(answers: Answers, setting: Setting, over_factor: float = DECAY_FACTOR) -> str:
-    gains = {arm: answers.gain(setting, arm, over_factor=over_factor) for arm in COMPLEX}
-    return ", ".join(f"{points(gain)} ({arm})" for arm, gain in gains.items() if gain is not None)
-
-
 def showcase(answers: Answers) -> Setting:
     """Return the setting in which the bounce is clearest: most runs, then the highest rate."""
     return max(answers.settings, key=lambda setting: (answers.bounced(setting).estimate, setting))
 
 
-def pattern(answers: Answers) -> Iterator[Finding]:
-    """Yield the parts of the pattern, in the order of the page."""
-    for claim, check in CLAIMS.items():
-        yield Finding(claim, *check(answers))
+def pattern(answers: Answers) -> list[Finding]:
+    """Return the parts of the pattern, in the order of the page."""
+    return [Finding(name, *check(answers)) for name, check in CLAIMS.items()]
 
 
-def _extreme(answers: Answers, which: Callable[..., Setting], l2: bool) -> Setting:
-    return which((s for s in answers.settings if bool(s[0]) == l2), key=lambda setting: setting[1])
-
-
-def _bouncing(answers: Answers, wanted: bool = True) -> list[Setting]:
+def bouncing(answers: Answers, wanted: bool = True) -> list[Setting]:
+    """Return the settings in which most runs bounce, or do not."""
     return [setting for setting in answers.settings if answers.bounces(setting) == wanted]
 
 
-def _movements(answers: Answers, settings: Sequence[Setting], part: str = "total") -> list[Movement]:
-    return [movements[part] for setting in settings for movements in answers.movements[setting].values()]
+def gains(answers: Answers, settings: Sequence[Setting], **over: float) -> dict[tuple[str, str], Interval]:
+    """Return what each complex arm adds to "simple", by setting and arm."""
+    found = {(label(s), arm): answers.gain(s, arm, **over) for s in settings for arm in COMPLEX}
+    return {key: gain for key, gain in found.items() if gain is not None}
 
 
-def _medians(found: Sequence[Movement]) -> list[str]:
-    """Medians of the first norm, of the lowest and its epoch, and of the last."""
+def moved(answers: Answers, settings: Sequence[Setting], part: str = "total") -> dict[str, Any]:
+    """Return how the norm of a part moved in these settings: counts, and medians over runs."""
+    found: list[Movement] = [m[part] for setting in settings for m in answers.movements[setting].values()]
     values = zip(*((m.norms[0], min(m.norms), m.minimum, m.norms[-1]) for m in found))
-    return [number(float(np.median(column)), 0) for column in values]
+    first, lowest, epoch, last = (float(np.median(column)) for column in values)
+    shallow = [m.depth for m in found if m.significant and not m.bounced]
+    bounced = sum(m.bounced for m in found)
+    return {
+        **{"runs": len(found), "bounced": bounced, "share": exact_binomial_interval(bounced, len(found))},
+        **{"first": first, "lowest": lowest, "epoch": epoch, "last": last, "settings": list(settings)},
+        **{"shallow": len(shallow), "deepest": max(shallow, default=0.0)},
+        "grown": sum(m.norms[-1] > m.norms[0] for m in found),
+        "falling": sum(m.falling for m in found),
+    }
 
 
-def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple[str, str]:
+def _share(answers: Answers, settings: Sequence[Setting], wanted: bool) -> tuple[str, Values]:
     """Whether the total bounces, or does not, in most runs of the settings."""
-    found = _movements(answers, settings)
-    share = exact_binomial_interval(sum(movement.bounced for movement in found), len(found))
-    clear = share.low > 0.5 if wanted else share.high < 0.5
-    opposite = share.high < 0.5 if wanted else share.low > 0.5
-    moved = ""
-    if len(settings) == 1:
-        first, lowest, epoch, last = _medians(found)
-        moved = f"; |w|² {first} → {lowest} (epoch {epoch}) → {last}, medians"
-    else:
-        shallow = [movement.depth for movement in found if movement.significant and not movement.bounced]
-        if shallow:
-            moved = f"; {len(shallow)} dip significantly, by at most {number(100 * max(shallow), 2)} %"
-        moved += f"; |w|² grew from first to last in {sum(m.norms[-1] > m.norms[0] for m in found)} of {len(found)}"
-    where = label(settings[0]) if len(settings) == 1 else f"{len(settings)} base rates"
-    bounced = sum(movement.bounced for movement in found)
-    falling = sum(movement.falling for movement in found)
-    if not wanted and falling > len(found) / 2:
-        clear, opposite = False, False
-        moved += f"; not within these epochs: {falling} end at their lowest"
-    return (
-        YES if clear else NO if opposite else OPEN,
-        f"{where}: {bounced} of {len(found)} runs bounce, {percent(share)}{moved}",
-    )
+    values = moved(answers, settings)
+    share = values["share"]
+    clear, opposite = share.low > 0.5, share.high < 0.5
+    if not wanted:
+        # A norm that still falls at the end may only not have bounced yet.
+        clear, opposite = (opposite, clear) if values["falling"] <= values["runs"] / 2 else (False, False)
+    return YES if clear else NO if opposite else OPEN, values
 
 
-def _large(answers: Answers) -> tuple[str, str]:
-    return _share(answers, [_extreme(answers, max, True)], wanted=True)
+def _by_rate(answers: Answers, which: Callable[..., Setting]) -> Setting:
+    return which((s for s in answers.settings if s[0]), key=lambda setting: setting[1])
 
 
-def _small(answers: Answers) -> tuple[str, str]:
-    smallest = _extreme(answers, min, True)
-    found, text = _share(answers, [smallest], wanted=False)
-    others = [
-        f"at {setting[1]:g} {sum(m.bounced for m in _movements(answers, [setting]))} of "
-        f"{len(answers.movements[setting])}"
-        for setting in answers.settings
-        if setting[0] and setting != smallest
-    ]
-    return found, f"{text}; {', '.join(others)}"
+def _small(answers: Answers) -> tuple[str, Values]:
+    smallest = _by_rate(answers, min)
+    found, values = _share(answers, [smallest], wanted=False)
+    others = {s[1]: moved(answers, [s]) for s in answers.settings if s[0] and s != smallest}
+    return found, {**values, "others": others}
 
 
-def _without(answers: Answers) -> tuple[str, str]:
-    return _share(answers, [setting for setting in answers.settings if not setting[0]], wanted=False)
-
-
-def _together(answers: Answers) -> tuple[str, str]:
-    settings = _bouncing(answers)
-    if not settings:
-        return OPEN, "no setting bounces"
-    counts = [
-        sum(run[layer].bounced for layer in LAYERS)
-        for setting in settings
-        for run in answers.movements[setting].values()
-    ]
+def _together(answers: Answers) -> tuple[str, Values]:
+    runs = [run for setting in bouncing(answers) for run in answers.movements[setting].values()]
+    if not runs:
+        return OPEN, {}
+    counts = [sum(run[layer].bounced for layer in LAYERS) for run in runs]
     most = np.mean([count > len(LAYERS) / 2 for count in counts])
-    by_layer = {layer: np.mean([m.bounced for m in _movements(answers, settings, layer)]) for layer in LAYERS}
-    return (
-        YES if most > 0.5 else PARTLY if np.mean(counts) >= 1 else NO,
-        f"{number(float(np.mean(counts)), 1)} of {len(LAYERS)} layers bounce in a run where the total does: "
-        + ", ".join(f"{layer} {share:.0%}".replace("%", " %") for layer, share in by_layer.items()),
-    )
+    shares = {layer: float(np.mean([run[layer].bounced for run in runs])) for layer in LAYERS}
+    return YES if most > 0.5 else PARTLY if np.mean(counts) >= 1 else NO, {"mean": np.mean(counts), "shares": shares}
 
 
-def _timely(answers: Answers, rule: str) -> tuple[str, str]:
-    found = _movements(answers, _bouncing(answers))
+def _timely(answers: Answers, rule: str) -> tuple[str, Values]:
+    found = [run["total"] for setting in bouncing(answers) for run in answers.movements[setting].values()]
     firsts = [(getattr(m, rule)[0], m.minimum) for m in found if getattr(m, rule)]
     after = sum(epoch > minimum for epoch, minimum in firsts)
-    literal = [len(getattr(m, rule)) for m in found]
-    text = (
-        f"of {len(found)} runs in settings that bounce, it decays in {len(firsts)}, first after the minimum in "
-        f"{after}; decays a run: median {number(float(np.median(literal or [0])), 0)}"
-    )
-    if not found:
-        return OPEN, text
-    return (YES if after > 0.9 * len(found) else PARTLY if after > 0.5 * len(found) else NO), text
+    median = float(np.median([len(getattr(m, rule)) for m in found] or [0]))
+    verdict_ = YES if after > 0.9 * len(found) else PARTLY if after > 0.5 * len(found) else NO
+    values = {"runs": len(found), "decayed": len(firsts), "after": after, "median": median}
+    return verdict_ if found else OPEN, values
 
 
-def _founding(answers: Answers) -> tuple[str, str]:
+def _founding(answers: Answers) -> tuple[str, Values]:
     """Whether the best first decay of a tuned step comes after the minimum."""
-    texts, margins = [], []
-    for setting in _bouncing(answers):
+    rows = []
+    for setting in bouncing(answers):
         means = {place: float(np.mean(scores)) for place, scores in answers.profiles.get(setting, {}).items()}
         minima = answers.tuning_minima.get(setting, [])
         early = [mean for place, mean in means.items() if EPOCHS * place <= min(minima, default=0)]
         late = [mean for place, mean in means.items() if EPOCHS * place > max(minima, default=0)]
         if early and late:
-            margins.append(max(late) - max(early))
-            texts.append(
-                f"{label(setting)}: best after epoch {EPOCHS * answers.tuned[setting]:.0f}, lowest |w|² at "
-                f"{', '.join(map(str, sorted(minima)))}; the best place after it is better than the best before by "
-                f"{number(100 * margins[-1], 1)} points"
-            )
+            rows.append((label(setting), EPOCHS * answers.tuned[setting], sorted(minima), max(late) - max(early)))
+    margins = [row[-1] for row in rows]
     if not margins:
-        return OPEN, "no setting bounces, or no place was tried on either side of the minimum"
+        return OPEN, {"rows": [], "last": 0, "others": 0}
     found = YES if min(margins) > EQUAL else NO if max(margins) < -EQUAL else PARTLY if max(margins) > EQUAL else OPEN
     lasts = {setting: place == max(answers.profiles[setting]) for setting, place in answers.tuned.items()}
     others = [last for setting, last in lasts.items() if not answers.bounces(setting)]
-    if found == YES and all(lasts.values()):
-        found = PARTLY
-    texts.append(f"where the norm does not bounce the last place tried is best in {sum(others)} of {len(others)}")
-    return found, "; ".join(texts)
+    values = {"rows": rows, "last": sum(others), "others": len(others)}
+    return PARTLY if found == YES and all(lasts.values()) else found, values
 
 
-def _gains(answers: Answers, settings: Sequence[Setting], arms: Sequence[str]) -> dict[tuple[Setting, str], Interval]:
-    gains = {(setting, arm): answers.gain(setting, arm) for setting in settings for arm in arms}
-    return {key: gain for key, gain in gains.items() if gain is not None}
+def counts(found: dict[tuple[str, str], Interval]) -> Values:
+    """Return how many gains are better, equal, worse, open and the same, and between what they lie."""
+    verdicts = [verdict(gain) for gain in found.values()]
+    known = {v: verdicts.count(v) for v in ("better", "equal", "worse", "open", "same") if v in verdicts}
+    estimates = [gain.estimate for gain in found.values()]
+    cosine = {setting: gain for (setting, arm), gain in found.items() if arm == "cosine"}
+    return {"counts": known, "low": min(estimates), "high": max(estimates), "cosine": cosine} if found else {}
 
 
-def _counted(gains: dict[tuple[Setting, str], Interval]) -> str:
-    """Return how many gains are better, equal, worse and open, and between what they lie."""
-    verdicts = [verdict(gain) for gain in gains.values()]
-    counts = ", ".join(
-        f"{verdicts.count(v)} {v}" for v in ("better", "equal", "worse", "open", "same") if v in verdicts
-    )
-    low, high = (number(100 * end([gain.estimate for gain in gains.values()]), 1) for end in (min, max))
-    cosine = {setting: gain for (setting, arm), gain in gains.items() if arm == "cosine"}
-    listed = "; ".join(f"{points(gain)} ({label(setting)})" for setting, gain in cosine.items())
-    return f"{counts}; differences from {low} to {high} points" + (f". Cosine alone: {listed}" if listed else "")
+def _graded(verdicts: set[str], good: set[str]) -> str:
+    return YES if verdicts <= good else PARTLY if verdicts & good else NO
 
 
-def _help(answers: Answers) -> tuple[str, str]:
-    gains = _gains(answers, _bouncing(answers), COMPLEX)
-    verdicts = [verdict(gain) for gain in gains.values()]
-    if not verdicts:
-        return OPEN, "no setting bounces"
-    found = YES if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else NO
-    return found, f"{len(COMPLEX)} arms against “simple”: {_counted(gains)}"
+def _help(answers: Answers) -> tuple[str, Values]:
+    values = counts(gains(answers, bouncing(answers)))
+    return _graded(set(values["counts"]), {"better"}) if values else OPEN, values
 
 
-def _no_help(answers: Answers) -> tuple[str, str]:
-    gains = _gains(answers, _bouncing(answers, False), COMPLEX)
-    verdicts = [verdict(gain) for gain in gains.values()]
-    if not verdicts:
-        return OPEN, "every setting bounces"
-    found = NO if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else YES
-    return found, f"{len(COMPLEX)} arms against “simple”: {_counted(gains)}"
+def _no_help(answers: Answers) -> tuple[str, Values]:
+    values = counts(gains(answers, bouncing(answers, False)))
+    opposite = {YES: NO, PARTLY: PARTLY, NO: YES}
+    return opposite[_graded(set(values["counts"]), {"better"})] if values else OPEN, values
 
 
-def _place(answers: Answers) -> tuple[str, str]:
+def _place(answers: Answers) -> tuple[str, Values]:
     """Whether the arms that are better where it bounces owe it to the place, not to the lower last rate."""
-    better = [key for key, gain in _gains(answers, _bouncing(answers), COMPLEX).items() if verdict(gain) == "better"]
-    beyond = {key: answers.gain(*key, over_factor=TWICE) for key in better}
-    gains = {key: gain for key, gain in beyond.items() if gain is not None}
-    if not gains:
-        return OPEN, "no such arm is better, or “simple” was not run so"
-    verdicts = [verdict(gain) for gain in gains.values()]
-    found = YES if set(verdicts) == {"better"} else PARTLY if "better" in verdicts else NO
-    if found == NO and "open" in verdicts:
-        found = OPEN
-    listed = ", ".join(f"{points(gain)} {verdict(gain)} ({arm}, {label(s)})" for (s, arm), gain in gains.items())
-    return found, f"minus a “simple” that decays by {TWICE:g} at once, and so ends as low: {listed}"
+    better = [key for key, gain in gains(answers, bouncing(answers)).items() if verdict(gain) == "better"]
+    low = gains(answers, bouncing(answers), over_factor=TWICE)
+    rows = [(arm, setting, low[setting, arm]) for setting, arm in better if (setting, arm) in low]
+    verdicts = {verdict(gain) for *_, gain in rows}
+    if not rows:
+        return OPEN, {"rows": []}
+    found = _graded(verdicts, {"better"})
+    return OPEN if found == NO and "open" in verdicts else found, {"rows": rows}
 
 
-def _as_step(answers: Answers) -> tuple[str, str]:
-    gains = {(s, "abel"): g for s in _bouncing(answers) if (g := answers.gain(s, "abel", over="step")) is not None}
-    verdicts = {verdict(gain) for gain in gains.values()}
-    if not verdicts:
-        return OPEN, "no setting bounces"
+def _as_step(answers: Answers) -> tuple[str, Values]:
+    rows = [(label(s), g) for s in bouncing(answers) if (g := answers.gain(s, "abel", over="step")) is not None]
+    verdicts = {verdict(gain) for _, gain in rows}
+    if not rows or verdicts == {"open"}:
+        return OPEN, {"rows": rows}
     found = YES if verdicts <= {"equal", "better", "same"} else NO if verdicts == {"worse"} else PARTLY
-    return (OPEN if verdicts == {"open"} else found), "abel minus step, in points: " + "; ".join(
-        f"{points(gain)} ({label(setting)})" for (setting, _), gain in gains.items()
-    )
+    return found, {"rows": rows}
 
 
-def _least(spreads: dict[str, dict[int, float]]) -> tuple[str, str]:
+def _least(spreads: dict[str, dict[int, float]]) -> tuple[str, Values]:
     """Whether ABEL's best and worst are closer to each other than those of each other arm, by seed."""
     own = spreads.pop("abel")
     if len(own) < 2:
-        return OPEN, "too few runs"
+        return OPEN, {"own": float("nan"), "excess": {}}
     excess = {arm: mean_interval([of_arm[seed] - own[seed] for seed in own]) for arm, of_arm in spreads.items()}
-    text = (
-        f"best minus worst accuracy of a seed: abel {number(100 * float(np.mean(list(own.values()))), 1)} points; "
-        f"the others minus that: {', '.join(f'{arm} {points(gap)}' for arm, gap in excess.items())}"
-    )
     more = [gap.low > 0 for gap in excess.values()]
-    less = [gap.high < 0 for gap in excess.values()]
-    return (YES if all(more) else NO if any(less) else PARTLY if any(more) else OPEN), text
+    found = YES if all(more) else NO if any(gap.high < 0 for gap in excess.values()) else PARTLY if any(more) else OPEN
+    return found, {"own": float(np.mean(list(own.values()))), "excess": excess}
 
 
-def _base_rate(answers: Answers) -> tuple[str, str]:
+def _base_rate(answers: Answers) -> tuple[str, Values]:
     settings = [setting for setting in answers.compared if setting[0]]
-    found, text = _least({arm: answers.spread(arm, settings, [DECAY_FACTOR]) for arm in ARMS})
-    fall = {}
+    found, values = _least({arm: answers.spread(arm, settings, [DECAY_FACTOR]) for arm in ARMS})
+    falls = {}
     for arm in ARMS:
         means = [mean.estimate for setting in settings if (mean := answers.mean(setting, arm))]
-        fall[arm] = number(100 * (means[-1] - max(means)), 1)
-    listed = ", ".join(f"{arm} {value}" for arm, value in fall.items())
-    return found, f"{text}. Accuracy at the largest rate minus the arm's best: {listed}"
+        falls[arm] = means[-1] - max(means)
+    return found, {**values, "falls": falls}
 
 
-def _factor(answers: Answers) -> tuple[str, str]:
+def _factor(answers: Answers) -> tuple[str, Values]:
+    if not (settings := bouncing(answers)):
+        return OPEN, {}
+    setting = max(settings, key=lambda s: s[1])  # where the decays matter most
     factors = (DECAY_FACTOR, *OTHER_FACTORS)
-    settings = _bouncing(answers)
-    if not settings:
-        return OPEN, "no setting bounces"
-    # At the largest rate, where the decays matter most.
-    setting = max(settings, key=lambda s: s[1])
-    found, text = _least({arm: answers.spread(arm, [setting], factors) for arm in ("simple", "abel")})
-    listed = ", ".join(f"{factor:g}" for factor in factors)
-    return found, f"{label(setting)}, factors {listed}: {text}. Every decay is by that factor, and “simple” has but one"
+    found, values = _least({arm: answers.spread(arm, [setting], factors) for arm in ("simple", "abel")})
+    return found, {**values, "setting": label(setting), "factors": factors}
 
 
-CLAIMS: dict[str, Callable[[Answers], tuple[str, str]]] = {
-    "with L2 and a large rate the norm bounces": _large,
-    "with L2 and a small rate it does not bounce": _small,
-    "without L2 it does not bounce": _without,
-    "most layers bounce with the total": _together,
-    "Algorithm 1 decays after the minimum": lambda answers: _timely(answers, "paper"),
-    "the rule “trend” decays after the minimum": lambda answers: _timely(answers, "trend"),
-    "tuned step-wise decays come after the minimum": _founding,
-    "complex schedules help where the norm bounces": _help,
-    "what helps is the place of the decays, not the lower rate at the end": _place,
-    "complex schedules do not help where it does not bounce": _no_help,
-    "ABEL (trend) is as good as the tuned step": _as_step,
-    "ABEL (trend) is less sensitive to the base rate than any other": _base_rate,
-    "ABEL (trend) is less sensitive to the decay factor than “simple”": _factor,
+CLAIMS: dict[str, Callable[[Answers], tuple[str, Values]]] = {
+    "large": lambda answers: _share(answers, [_by_rate(answers, max)], wanted=True),
+    "small": _small,
+    "without": lambda answers: _share(answers, [s for s in answers.settings if not s[0]], wanted=False),
+    "together": _together,
+    "paper": lambda answers: _timely(answers, "paper"),
+    "trend": lambda answers: _timely(answers, "trend"),
+    "founding": _founding,
+    "help": _help,
+    "place": _place,
+    "no_help": _no_help,
+    "as_step": _as_step,
+    "base_rate": _base_rate,
+    "factor": _factor,
 }
+"""Name of a claim's macro in the template -> whether it is found, and the numbers."""

@@ -222,6 +222,9 @@ def _task(
     rate.set(title="learning rate (median)", yscale="log")
     rate.yaxis.set_major_formatter("{x:g}")
     rate.yaxis.set_minor_formatter(NullFormatter())
+    drawn = [y for line in rate.lines if line.get_color() != OTHERS for y in line.get_ydata() if y == y]
+    if drawn:
+        rate.set_ylim(bottom=min(drawn) / 2)  # Algorithm 1 goes down to 1e-10
     for axes, part in zip(norms, parts):
         for arm in (UNDISTURBED, "abel"):
             _norms(axes, runs[runs["arm"] == arm].head(MOST_LINES), traces, part, arm)
