@@ -5,7 +5,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint docs overhead calibration results clean
+.PHONY: benchmark demo throughput test lint docs overhead calibration results build clean
 
 benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
@@ -39,6 +39,12 @@ results: .venv/bench.installed  ## the pages of docs/results again, from the fil
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
 	$(BIN)/python -m benchmarks.measure calibration
 
+build: .venv/bin/pip  ## sdist and wheel into dist/, their metadata and description checked
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 .venv/%.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ".[$*]"
 	@touch $@
@@ -47,4 +53,4 @@ calibration: .venv/test.installed  ## false decays and recall of the rules on se
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs docs/_build
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis runs docs/_build
