@@ -47,18 +47,14 @@ class Prevalence:
     :param share: of runs with a bounce by the rule "trend", with its exact interval
     :param depth: median over the runs that bounced of how far the norm fell, as a share of the
         maximum before; NaN if none did
-    :param literal: share of runs in which Algorithm 1 to the letter decays
-    :param literal_decays: median of its decays a run
-    :param literal_first: median, over those runs, of when the first comes, as a share of the run
+    :param literal: runs in which Algorithm 1 to the letter decays
     """
 
     num_runs: int
     num_bounced: int
     share: Interval
     depth: float
-    literal: Interval
-    literal_decays: float
-    literal_first: float
+    literal: int
 
 
 @dataclass(frozen=True)
@@ -240,7 +236,7 @@ def pooled(answers: Answers) -> list[Pooled]:
                 counts = sum(of.num_bounced for of in of_part), sum(of.num_runs for of in of_part)
                 shares[part] = Share(*counts, exact_binomial_interval(*counts))
         if tasks:
-            literal = sum(round(of.literal.estimate * of.num_runs) for of in found["total"])
+            literal = sum(of.literal for of in found["total"])
             rows.append(Pooled(name, tasks, shares, literal, answers.literal.get(name)))
     return rows
 
@@ -270,17 +266,13 @@ def prevalences(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Pre
 def prevalence(traces: Sequence[np.ndarray]) -> Prevalence:
     """Replay both rules over the traces |w|^2 of several runs, (num_measurements,) each."""
     bounces = [find_decays(trace) for trace in traces]
-    literal = [find_decays(trace, rule="paper") for trace in traces]
     depths = [bounce_depth(trace[: first[0] + 1]) for trace, first in zip(traces, bounces) if first]
-    firsts = [first[0] / max(1, len(trace) - 1) for trace, first in zip(traces, literal) if first]
     return Prevalence(
         num_runs=len(traces),
         num_bounced=len(depths),
         share=exact_binomial_interval(len(depths), len(traces)),
         depth=float(np.median(depths)) if depths else math.nan,
-        literal=exact_binomial_interval(len(firsts), len(traces)),
-        literal_decays=float(np.median([len(decays) for decays in literal])),
-        literal_first=float(np.median(firsts)) if firsts else math.nan,
+        literal=sum(bool(find_decays(trace, rule="paper")) for trace in traces),
     )
 
 

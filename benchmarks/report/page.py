@@ -36,7 +36,7 @@ def write(results: Results, out: Path, title: str = "") -> Report:
         page=out / PAGE,
         counts=failures(results),
         answers=dict(zip(words.QUESTIONS, answers)),
-        tables=list(tables(worked_out, varied)),
+        tables=list(tables(worked_out)),
         problems=words.sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),
     )
     drawn = list(pictures(results, worked_out, varied))
