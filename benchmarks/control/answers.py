@@ -60,6 +60,21 @@ class Movement:
         return self.minimum == len(self.norms)
 
     @property
+    def lowest(self) -> float:
+        """The lowest norm."""
+        return min(self.norms)
+
+    @property
+    def last(self) -> float:
+        """The norm at the end of the constant rate."""
+        return self.norms[-1]
+
+    @property
+    def percent_deep(self) -> float:
+        """The depth in percent."""
+        return 100 * self.depth
+
+    @property
     def depth(self) -> float:
         """The smaller of fall and rise on either side of the lowest norm, as a share of it."""
         before, after = self.norms[: self.minimum], self.norms[self.minimum - 1 :]

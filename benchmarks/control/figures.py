@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,18 +22,13 @@ from benchmarks.control.plan import (
     Setting,
 )
 from benchmarks.control.words import label, showcase
+from benchmarks.report.figures import STYLE, legend
 from benchmarks.statistics.estimates import Interval
 
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "figure.dpi": 110,
-}
-COLORS = dict(zip(ARMS, ("#444444", "#9467bd", "#17becf", "#ff7f0e", "#2ca02c")))
-BOUNCED, NOT_BOUNCED = "#2ca02c", "#888888"
+COLORS = dict(zip(ARMS, ("#d62728", "#8c564b", "#7f9fbf", "#ff7f0e", "#2ca02c")))
+"""Red and green are what they are in the benchmark's figures: one late decay, and abel."""
+
+BOUNCED, NOT_BOUNCED = "#111111", "#b0b0b0"
 
 
 def draw(answers: Answers, folder: Path) -> None:
@@ -66,7 +58,7 @@ def _norms(answers: Answers) -> Figure:
         found = [movements["total"] for movements in answers.movements.get(setting, {}).values()]
         for movement in found:
             epochs = np.arange(1, len(movement.norms) + 1)
-            axes.plot(epochs, movement.norms, color="#1f77b4", lw=0.7, alpha=0.5)
+            axes.plot(epochs, movement.norms, color="#555555", lw=0.7, alpha=0.5)
             for decays, marker, color, text in (
                 (movement.paper[:1], "x", COLORS["abel-paper"], "first decay of Algorithm 1"),
                 (movement.trend[:1], "v", COLORS["abel"], "first decay of “trend”"),
@@ -76,11 +68,11 @@ def _norms(answers: Answers) -> Figure:
                         epoch, movement.norms[epoch - 1], marker, color=color, ms=5, ls="none", label=text, zorder=3
                     )
         bounced = sum(movement.bounced for movement in found)
-        color = BOUNCED if answers.bounces(setting) else "black"
-        axes.set_title(f"{label(setting)}:\n{bounced} of {len(found)} bounce", color=color, fontsize=9)
+        weight = "bold" if answers.bounces(setting) else "normal"
+        axes.set_title(f"{label(setting)}:\n{bounced} of {len(found)} bounce", fontsize=9, fontweight=weight)
         axes.set_ylim(bottom=0)
     figure.supylabel("|w|² at the constant rate", fontsize=9)
-    _legend(figure, panels.values())
+    legend(figure, panels.values())
     return figure
 
 
@@ -98,7 +90,7 @@ def _layers(answers: Answers) -> Figure:
         axes.set_ylim(bottom=0)
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
-    figure.suptitle(f"|w|² by layer; {label(setting)}; green: bounced", fontsize=10)
+    figure.suptitle(f"|w|² by layer; {label(setting)}; black: bounced", fontsize=10)
     return figure
 
 
@@ -108,24 +100,24 @@ def _places(answers: Answers) -> Figure:
         profile = answers.profiles.get(setting, {})
         places = np.array(sorted(profile))
         for minimum in answers.tuning_minima.get(setting, []) if answers.bounces(setting) else []:
-            axes.axvline(minimum, color="#d62728", lw=1, ls="--", label="lowest |w|² of a seed at the constant rate")
+            axes.axvline(minimum, color=BOUNCED, lw=1, ls="--", label="lowest |w|² of a seed at the constant rate")
         for number in range(min(map(len, profile.values()), default=0)):
             scores = [100 * profile[place][number] for place in places]
-            axes.plot(EPOCHS * places, scores, ".", color="#9467bd", ms=4, label="a seed")
+            axes.plot(EPOCHS * places, scores, ".", color=COLORS["step"], ms=4, label="a seed")
         means = [100 * np.mean(profile[place]) for place in places]
-        axes.plot(EPOCHS * places, means, "-", color="#9467bd", label="mean")
+        axes.plot(EPOCHS * places, means, "-", color=COLORS["step"], label="mean")
         if setting in answers.tuned:
             place = answers.tuned[setting]
-            axes.plot(EPOCHS * place, 100 * np.mean(profile[place]), "*", color="#9467bd", ms=12, label="chosen")
+            axes.plot(EPOCHS * place, 100 * np.mean(profile[place]), "*", color=COLORS["step"], ms=12, label="chosen")
         bounces = answers.bounces(setting)
         axes.set_title(
             f"{label(setting)}: {'bounces' if bounces else 'does not bounce'}",
-            color=BOUNCED if bounces else "black",
+            fontweight="bold" if bounces else "normal",
             fontsize=9,
         )
         axes.set_xlim(0, EPOCHS * FINAL_DECAY_AT)
     figure.supylabel("final test accuracy, %", fontsize=9)
-    _legend(figure, panels.values())
+    legend(figure, panels.values())
     return figure
 
 
@@ -144,9 +136,9 @@ def _gains(answers: Answers) -> Figure:
     names = [f"{label(s)}\n{'bounces' if answers.bounces(s) else 'does not bounce'}" for s in settings]
     axes.set_yticks(range(len(settings)), names)
     for text, setting in zip(axes.get_yticklabels(), settings):
-        text.set_color(BOUNCED if answers.bounces(setting) else "black")
+        text.set_fontweight("bold" if answers.bounces(setting) else "normal")
     axes.set_xlabel("← worse     final test accuracy minus that of “simple”, points     better →")
-    _legend(figure, [axes])
+    legend(figure, [axes])
     return figure
 
 
@@ -168,7 +160,7 @@ def _sensitivity(answers: Answers) -> Figure:
         axes.set(title=f"decay factor, L2,\nrate {setting[1]:g}", xlabel="decay factor", xlim=(0, 0.6))
         axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
     panels[0].set_ylabel("final test accuracy, %")
-    _legend(figure, panels)
+    legend(figure, panels)
     return figure
 
 
@@ -178,12 +170,6 @@ def _line(axes: Axes, positions: list[float], values: list[Interval | None], arm
     ends = 100 * np.array([[value.low, value.high] for _, value in there]).reshape(-1, 2)
     errors = np.abs(ends.T - means)
     axes.errorbar([x for x, _ in there], means, errors, fmt="o-", ms=3, lw=1.2, capsize=2, color=COLORS[arm], label=arm)
-
-
-def _legend(figure: Figure, panels: object) -> None:
-    entries = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels())}  # type: ignore[attr-defined]
-    if entries:
-        figure.legend(entries.values(), entries, loc="outside lower center", ncols=6, fontsize=8)
 
 
 FIGURES: dict[str, Callable[[Answers], Figure]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -44,7 +44,7 @@ STYLE = {
 COLORS = {UNDISTURBED: "#444444", BASELINE: "#1f77b4", CANDIDATE: "#d62728", "abel": "#2ca02c"}
 """The arms that the questions are about; the others are grey."""
 
-PART_COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#e69f00", "shared": "#17becf"}
+PART_COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22"}
 """None of them an arm's."""
 
 OTHERS = "#c4c4c4"
@@ -120,7 +120,7 @@ def prevalence(found: Mapping[str, Mapping[str, Prevalence]]) -> Picture:
     names = [task if isinstance(task, str) else f"{len(task)} other tasks" for task in reversed(tasks)]
     axes.set(yticks=range(len(tasks)), yticklabels=names, xlim=(-0.01, 1.0), ylim=(-0.6, len(tasks) - 0.4))
     axes.set_xlabel("share of runs at a constant rate whose weight norm bounced; pale: 95 % interval")
-    _legend(figure, [axes])
+    legend(figure, [axes])
     caption = "A dot is the share of runs, its pale line what these few runs do not exclude."
     return _picture("prevalence", "Share of runs whose weight norm bounced, by task and part.", caption, figure, 0)
 
@@ -153,7 +153,7 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]])
         text.set_fontweight("normal" if of_row else "bold")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"← worse     {CANDIDATE} minus the other, normalised score     better →")
-    _legend(figure, [axes])
+    legend(figure, [axes])
     caption = "A line is the 95 % interval over seeds. One that leaves the grey band excludes no difference of 0.10."
     return _picture("differences", "Differences of scores by task, with their intervals.", caption, figure, 1)
 
@@ -183,7 +183,7 @@ def profiles(answers: Answers) -> Picture | None:
                 axes.fill_between(taus, profile.low, profile.high, color=_color(arm), alpha=0.12, lw=0)
         axes.set(title=group, xlabel="score (0 random, 1 reference)", ylim=(0, 1.02), xlim=(0, taus[-1]))
     panels[0][0].set_ylabel("share of runs above")
-    _legend(figure, panels.ravel())
+    legend(figure, panels.ravel())
     caption = "A curve above another has more runs beyond that score; where curves touch, the arms are alike."
     return _picture("profiles", "Share of runs above a score, averaged over tasks.", caption, figure, 1)
 
@@ -235,7 +235,7 @@ def _task(
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlim(0, runs["timesteps"].max())
     figure.suptitle(task, fontweight="bold")
-    _legend(figure, (curve, rate, *norms))
+    legend(figure, (curve, rate, *norms))
     scores = runs.groupby("arm")["score"].mean()
     said = [
         f"{arm} {scores[arm]:.2f}".replace("-", "−") for arm in COLORS if arm in scores and scores[arm] == scores[arm]
@@ -321,7 +321,7 @@ def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
         axes.set(xlabel={"rate_multiplier": "base rate, times the preset's"}.get(key, key.replace("_", " ")))
     panels[0][0].set_ylabel("mean score")
     figure.suptitle(task, fontweight="bold")
-    _legend(figure, panels.ravel())
+    legend(figure, panels.ravel())
     caption = "Where no norm bounces, abel is constant+final, and lies beside it."
     alt = f"{task}: mean scores with 95 % intervals by base rate and by the settings of the decays."
     return _picture(name, alt, caption, figure)
@@ -344,7 +344,8 @@ def _style(arm: str) -> str:
     return "--" if arm == "abel" else "-"
 
 
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+def legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Draw one legend of all panels below the figure, each entry once."""
     entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
     if entries:
         figure.legend(entries.values(), entries, loc="outside lower center", ncols=7, fontsize=8)
