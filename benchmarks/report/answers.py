@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -195,50 +194,13 @@ def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.G
     }
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """How often norms bounced in all runs of a group.
-
-    :param tasks: task -> part -> prevalence
-    :param parts: part -> bounced, runs, and the share with its exact interval
-    :param literal: runs in which Algorithm 1 would have decayed by the total
-    :param cost: of training by it, see :class:`Answers`
-    """
-
-    name: str
-    tasks: dict[str, dict[str, Prevalence]]
-    parts: dict[str, Share]
-    literal: int
-    cost: Comparison | None
-
-
-class Share(NamedTuple):
-    """A share of runs that bounced."""
-
-    num_bounced: int
-    num_runs: int
-    share: Interval
-
-
-def pooled(answers: Answers) -> list[Pooled]:
-    """Return how often norms bounced, by group."""
-    rows = []
-    for name, regularized in GROUPS.items():
-        tasks = {
-            task: parts
-            for task, parts in answers.prevalence.items()
-            if (task in answers.regularized) == regularized and "total" in parts
-        }
-        found = {part: [parts[part] for parts in tasks.values() if part in parts] for part in PARTS}
-        shares = {}
-        for part, of_part in found.items():
-            if of_part:
-                counts = sum(of.num_bounced for of in of_part), sum(of.num_runs for of in of_part)
-                shares[part] = Share(*counts, exact_binomial_interval(*counts))
-        if tasks:
-            literal = sum(of.literal for of in found["total"])
-            rows.append(Pooled(name, tasks, shares, literal, answers.literal.get(name)))
-    return rows
+def by_group(answers: Answers) -> dict[str, dict[str, dict[str, Prevalence]]]:
+    """Return the prevalence by group, task and part, of the groups that have any."""
+    found: dict[str, dict[str, dict[str, Prevalence]]] = {group: {} for group in GROUPS}
+    for task, parts in answers.prevalence.items():
+        if "total" in parts:
+            found["with weight decay" if task in answers.regularized else "without regularization"][task] = parts
+    return {group: tasks for group, tasks in found.items() if tasks}
 
 
 def undisturbed(results: Results, runs: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 from benchmarks.report import words
-from benchmarks.report.answers import answer, pooled, sensitivity
+from benchmarks.report.answers import answer, by_group, sensitivity
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Report, Table, failures, markdown, runs_table, tables
 from benchmarks.results import BESIDE, Results, read_results, write_parquet
@@ -29,7 +29,7 @@ def write(results: Results, out: Path, title: str = "") -> Report:
     varied = sensitivity(results.runs)
     said = words.templates("benchmarks.report").get_template("sentences.j2")
     answers = (
-        words.sentences(said, "bounce", pooled(worked_out)),
+        words.sentences(said, "bounce", by_group(worked_out), worked_out.literal),
         words.sentences(said, "sufficiency", worked_out.sufficiency),
     )
     report = Report(

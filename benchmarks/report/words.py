@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from benchmarks.statistics.equivalence import Verdict
-from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
 QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
 
@@ -81,7 +81,9 @@ def templates(package: str, *, autoescape: bool = False) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    formats = {f.__name__: f for f in (number, interval, percent, furthest, judged_as, escaped)}
+    formats = {f.__name__: f for f in (number, interval, percent, furthest, judged_as, escaped)} | {
+        "share": exact_binomial_interval
+    }
     environment.filters.update(formats, grid=lambda table: grid(*table))
     return environment
 

@@ -27,8 +27,9 @@ class Effects:
     :param equal: constant + final decay minus linear decay at the best base rate tried for each, by task in ``rates``
     :param chosen: the same at the rates of the tuning, by measure
     :param by_strength: strength of the weight decay -> (arm, other) -> difference
-    :param still_climbing: constant + final decay minus no decay, on the tasks where it costs beyond doubt
-    :param slow: the same at the lowest base rate but one of the stage "robust"
+    :param judged: tasks on which constant + final decay was compared with no decay; on ``costs`` of them it is
+        worse beyond doubt, on ``gains`` better
+    :param by_rate: base rate of the stage "robust" -> constant + final decay minus linear decay, and minus no decay
     :param literal: training by Algorithm 1 minus no decay
     :param rivals: constant + final decay minus the best of ``arms`` other schedules, abel not among them
     """
@@ -37,6 +38,7 @@ class Effects:
     rates: Grid
     chosen: dict[str, Difference | None]
     by_strength: dict[float, dict[tuple[str, str], Difference | None]]
+    judged: int
     costs: dict[str, Interval]
     gains: dict[str, Interval]
     by_rate: dict[float, tuple[Difference, Difference]]
@@ -65,6 +67,7 @@ def effects(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame, fresh:
             float(strength): {pair: between(of, *pair) for pair in PAIRS}
             for strength, of in learned.groupby("strength")
         },
+        judged=sum(found is not None for found in brings.values()),
         costs={task: mean for task, mean in sure.items() if mean.estimate < 0},
         gains={task: mean for task, mean in sure.items() if mean.estimate > 0},
         by_rate=by_rate(robust),

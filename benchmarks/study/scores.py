@@ -84,13 +84,6 @@ def between(
     return Difference(found.tasks, found.overall) if found else None
 
 
-def same_runs(runs: pd.DataFrame, arm: str, other: str) -> bool:
-    """Whether every run of an arm scored as the other arm's run of the same task and seed."""
-    both = runs[runs["arm"].isin((arm, other))].pivot_table(index=["task", "seed"], columns="arm", values="score")
-    both = both.dropna()
-    return bool((both[arm] == both[other]).all())
-
-
 def equal_care(runs: pd.DataFrame) -> tuple[Difference | None, Grid]:
     """Constant + final decay minus linear decay, each arm of a task at the best base rate that was tried for it.
 
