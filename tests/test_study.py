@@ -479,6 +479,7 @@ def test_every_abel_run_did_what_its_traces_say(results):
 def test_the_readme_says_what_the_pages_say():
     text = (DOCS.parent.parent / "README.md").read_text()
     pages = "".join((DOCS / name).read_text() for name in (PAGE, DETAILS, "control.md")).replace("\\", "")
+    pages = " ".join(pages.split())
     said = re.findall(r"[−\d.]+ \[[^\]]*\d\]|\d+ of \d+", " ".join(text.split()))
     assert len(said) > 4
     assert [number for number in said if number not in pages] == []

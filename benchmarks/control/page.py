@@ -14,7 +14,7 @@ from benchmarks.control.answers import COMPLEX, EQUAL, SHALLOW, Answers, answer,
 from benchmarks.control.figures import draw
 from benchmarks.control.plan import EPOCHS, FINAL_DECAY_AT, TWICE
 from benchmarks.control.words import bouncing, gains, label, moved, pattern, points, showcase
-from benchmarks.report.words import number, templates
+from benchmarks.report.words import number, templates, wrapped
 
 RUNS, TRACES, PAGE = "control_runs.parquet", "control_traces.parquet", "control.md"
 
@@ -33,7 +33,7 @@ def render(answers: Answers, runs: pd.DataFrame) -> str:
     """Return the text of the page."""
     environment = templates("benchmarks.control")
     environment.filters.update(points=points, label=label, verdict=verdict, ranged=median_and_range)
-    return environment.get_template(f"{PAGE}.j2").render(context(answers, runs))
+    return wrapped(environment.get_template(f"{PAGE}.j2").render(context(answers, runs)))
 
 
 def context(answers: Answers, runs: pd.DataFrame) -> dict[str, Any]:

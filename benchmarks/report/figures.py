@@ -154,7 +154,7 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]])
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"← worse     {CANDIDATE} minus the other, normalised score     better →")
     legend(figure, [axes])
-    caption = "A line is the 95 % interval over seeds. One that leaves the grey band does not exclude a difference above 0.10."
+    caption = "A line is the 95 % interval over seeds: beyond the grey band a difference above 0.10 is not excluded."
     return _picture("differences", "Differences of scores by task, with their intervals.", caption, figure, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from benchmarks.statistics.equivalence import Verdict
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
+
+WIDTH = 120
+"""Of a line of Markdown."""
 
 QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
 
@@ -86,6 +90,29 @@ def templates(package: str, *, autoescape: bool = False) -> Environment:
     }
     environment.filters.update(formats, grid=lambda table: grid(*table))
     return environment
+
+
+def wrapped(markdown: str) -> str:
+    """Fill paragraphs and lists, whose lines a template cuts where its code stood; leave tables, headings and code.
+
+    >>> print(wrapped("# Title\\n\\na\\nb\\n- c\\n  d\\n"), end="")
+    # Title
+    <BLANKLINE>
+    a b
+    - c d
+    """
+    filled: list[str] = []
+    prose: list[str] = []
+    code = False
+    for line in [*markdown.splitlines(), ""]:
+        code ^= line.startswith("```")
+        apart = code or not line.strip() or line.startswith(("| ", "|-", "#", "!", "```"))
+        if prose and (apart or line.startswith("- ")):
+            indent = "  " * prose[0].startswith("- ")
+            filled += textwrap.wrap(" ".join(prose), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+            prose = []
+        (filled if apart else prose).append(line if apart else line.strip())
+    return "\n".join(filled)
 
 
 def text(template: Template, macro: str, *values: object) -> str:

@@ -14,7 +14,7 @@ from agents import find_preset
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import LITERAL, prevalences, sensitivity
 from benchmarks.report.figures import Picture, prevalence, sensitivity_pictures, task_pictures
-from benchmarks.report.words import Grid, templates
+from benchmarks.report.words import Grid, templates, wrapped
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import exact_binomial_interval
 from benchmarks.study import edge, fresh, headlines, norms, scores, settings
@@ -34,7 +34,7 @@ def write_page(results: Results, folder: Path) -> Path:
         (folder / f"{picture.name}.png").write_bytes(picture.png)
     for name in pages:
         text = templates("benchmarks.study").get_template(f"{name}.j2").render(found, missing=missing)
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(wrapped(text), encoding="utf-8")
     return folder / PAGE
 
 
