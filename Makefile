@@ -5,7 +5,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint docs overhead calibration results clean
+.PHONY: benchmark demo throughput test lint docs overhead calibration results build clean
 
 benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
@@ -26,18 +26,24 @@ docs: .venv/docs.installed  ## the pages, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 overhead: .venv/test.installed  ## what the callback costs, as ratios
-	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.measure overhead
 
 throughput: .venv/test.installed  ## how fast the benchmark's engine is, as ratios
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.measure throughput
 
 results: .venv/bench.installed  ## the pages of docs/results again, from the files beside them
 	$(BIN)/python -m benchmarks.study report
 	$(BIN)/python -m benchmarks.control report
-	$(BIN)/python -m benchmarks.defaults
+	$(BIN)/python -m benchmarks.measure defaults
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
-	$(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.measure calibration
+
+build: .venv/bin/pip  ## sdist and wheel into dist/, their metadata and description checked
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 .venv/%.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ".[$*]"
@@ -47,4 +53,4 @@ calibration: .venv/test.installed  ## false decays and recall of the rules on se
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs docs/_build
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis runs docs/_build

@@ -16,8 +16,7 @@ from rich.text import Text
 
 from benchmarks import cost
 from benchmarks.arguments import positive
-from benchmarks.plan import find_suite
-from benchmarks.suites import SUITES
+from benchmarks.suites import SUITES, find_suite
 
 console = Console()
 
@@ -82,7 +81,8 @@ def _run(given: argparse.Namespace) -> int:
 
 def _report(given: argparse.Namespace) -> int:
     # matplotlib and pandas are for this command alone.
-    from benchmarks.report import terminal, write_report
+    from benchmarks.report import terminal
+    from benchmarks.report.page import write_report
 
     terminal.show(write_report(given.out), console)
     return 0

@@ -242,20 +242,3 @@ def _block(table: dict[str, Any]) -> Block:
     many = {name for name, field in known.items() if str(field.type).startswith("tuple")}
     as_tuple = {name: tuple(v) if isinstance(v, list) else (v,) for name, v in table.items() if name in many}
     return Block(**{**table, **as_tuple})
-
-
-def find_suite(name: str) -> Suite:
-    """Return the named suite, or read it: a TOML file, or the run.json of a run to be repeated.
-
-    :raises ValueError: for an unknown name; the message lists the known ones
-    """
-    from benchmarks.suites import SUITES
-
-    if name in SUITES:
-        return SUITES[name]
-    if name.endswith((".toml", ".json")):
-        path = Path(name)
-        if not path.is_file():
-            raise ValueError(f"no such file: {name!r}")
-        return read_suite(path) if name.endswith(".toml") else read_run(path)
-    raise ValueError(f"suite must be one of {list(SUITES)} or the path of a .toml file, got {name!r}")

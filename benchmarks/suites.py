@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.plan import Block, Suite
+from pathlib import Path
+
+from benchmarks.plan import Block, Suite, read_run, read_suite
 
 MAIN = ("constant", "linear", "constant+final", "abel")
 REGULARIZED = ("none", "adamw")
@@ -82,3 +84,18 @@ _SUITES = (
 )
 
 SUITES: dict[str, Suite] = {suite.name: suite for suite in _SUITES}
+
+
+def find_suite(name: str) -> Suite:
+    """Return the named suite, or read it: a TOML file, or the run.json of a run to be repeated.
+
+    :raises ValueError: for an unknown name; the message lists the known ones
+    """
+    if name in SUITES:
+        return SUITES[name]
+    if name.endswith((".toml", ".json")):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"no such file: {name!r}")
+        return read_suite(path) if name.endswith(".toml") else read_run(path)
+    raise ValueError(f"suite must be one of {list(SUITES)} or the path of a .toml file, got {name!r}")

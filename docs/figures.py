@@ -13,7 +13,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.calibration import bounce
+from benchmarks.measure.calibration import bounce
 from rl_abel import TrendRule, find_decays
 from rl_abel.rule import STRIDES, replay, t_statistic
 from rl_abel.schedule import Scaled

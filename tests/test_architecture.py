@@ -1,6 +1,7 @@
 """Who may import whom, and what stays light."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,52 +9,155 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HOUSE = {"rl_abel", "agents", "envs", "benchmarks", "tests"}
+PACKAGES = ("rl_abel", "agents", "envs", "benchmarks")
+HEAVY = {"torch", "stable_baselines3", "sb3_contrib", "gymnasium"}
 
-# What each module may import of the house, of torch and of SB3; a prefix stands for all below it.
-FORBIDDEN = {
-    "rl_abel": HOUSE - {"rl_abel"},
-    "agents": {"envs", "benchmarks", "tests"},
-    "envs": {"agents", "benchmarks", "tests"},
-    "benchmarks": {"tests"},
-    "benchmarks/statistics.py": {"torch", "stable_baselines3", "sb3_contrib", "gymnasium"},
-    "benchmarks/equivalence.py": {"torch", "stable_baselines3", "sb3_contrib", "gymnasium"},
-    "benchmarks/report": {"torch", "stable_baselines3", "sb3_contrib", "gymnasium"},
-    "benchmarks/results.py": {"torch", "stable_baselines3", "sb3_contrib", "gymnasium"},
-    "rl_abel/norms.py": {"tensorboard", "gymnasium"},
+# What each package imports of the house, and of the benchmark each room of its ground floor and each wing.
+HOUSE = {
+    "rl_abel": set(),
+    "agents": set(),
+    "envs": set(),
+    "benchmarks": {"rl_abel", "agents", "envs"},
 }
+BENCHMARKS = {
+    "arguments": set(),
+    "plan": set(),
+    "schedules": set(),
+    "results": set(),
+    "demo": set(),
+    "suites": {"plan"},
+    "cost": {"plan"},
+    "train": {"plan", "schedules"},
+    "engine": {"plan", "train"},
+    "launch": {"plan", "cost", "engine"},
+    "statistics": set(),
+    "report": {"statistics", "plan", "results"},
+    "control": {"statistics", "report", "results", "arguments", "cost"},
+    "study": {"statistics", "report", "plan", "results", "arguments", "launch"},
+    "measure": {"statistics", "report", "control", "study", "plan", "results"},
+    "__main__": {"report", "suites", "launch", "arguments", "cost"},
+}
+LIGHT = ("benchmarks.statistics", "benchmarks.report", "benchmarks.results", "benchmarks.plan", "benchmarks.suites")
+PAGES = ("benchmarks.report.page", "benchmarks.study.page", "benchmarks.control.page")
 
 
-def imports(path, top_level_only=False):
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
+def imports(path):
+    """Names of the modules that a file imports, wherever it does; for types alone is not at all."""
+    nodes = [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes.extend(node.orelse)
+        else:
+            nodes.extend(ast.iter_child_nodes(node))
 
 
-def modules():
-    for package in sorted(HOUSE - {"tests"}):
-        yield from sorted((ROOT / package).rglob("*.py"))
+def graph(root, packages):
+    """Module -> the modules that it imports, of the packages' own, and top-level names of all others.
+
+    To import a module is to import the packages around it.
+    """
+    files = {}
+    for package in packages:
+        for path in (root / package).rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    edges = {}
+    for module, path in files.items():
+        found = edges.setdefault(module, set())
+        for name in imports(path):
+            parts = name.split(".")
+            known = {whole for end in range(1, len(parts) + 1) if (whole := ".".join(parts[:end])) in files}
+            found |= known or {parts[0]}
+        # A package is there before its modules, which it may import from, in order, as it starts.
+        found -= {module, *(module[:dot] for dot in range(len(module)) if module[dot] == ".")}
+    return edges
 
 
-@pytest.mark.parametrize("path", list(modules()), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_who_imports_whom(path):
-    name = path.relative_to(ROOT).as_posix()
-    forbidden = set().union(*(names for prefix, names in FORBIDDEN.items() if name.startswith(prefix)))
-    imported = {module.partition(".")[0] for module in imports(path)}
-    assert not imported & forbidden
+def reached(edges, module, within):
+    """All that a module imports, by way of those whose names begin as said."""
+    found, new = set(), {module}
+    while new:
+        found |= new
+        new = set().union(*(edges.get(name, set()) for name in new if name.startswith(within))) - found
+    return found
+
+
+EDGES = graph(ROOT, PACKAGES)
+
+
+def between(part, of):
+    """Which parts each part imports; a part is what ``part`` makes of a module's name."""
+    found = {}
+    for module, imported in EDGES.items():
+        if module.startswith(of) and (own := part(module)):
+            others = {part(other) for other in imported if other.startswith(of)}
+            found.setdefault(own, set()).update(others - {own, None})
+    return found
+
+
+def test_who_imports_whom():
+    assert between(lambda module: module.split(".")[0] if module.split(".")[0] in PACKAGES else None, "") == HOUSE
+
+
+def test_the_wings_of_the_benchmark():
+    assert between(lambda module: (module.split(".") + [None])[1], "benchmarks") == BENCHMARKS
+
+
+def test_no_circles():
+    graphlib.TopologicalSorter(EDGES).prepare()
+
+
+@pytest.mark.parametrize(
+    ("files", "circle"),
+    [
+        ({"a": "import p.b", "b": "from p import c", "c": ""}, None),
+        ({"a": "import p.b", "b": "from p import c", "c": "from p.a import thing"}, {"p.a", "p.b", "p.c"}),
+        ({"a": "def f():\n    from p import b", "b": "import p.a"}, {"p.a", "p.b"}),
+        ({"a": "if TYPE_CHECKING:\n    from p import b", "b": "import p.a"}, None),
+    ],
+)
+def test_a_circle_is_found(files, circle, tmp_path):
+    (tmp_path / "p").mkdir()
+    for name, code in {"__init__": "", **files}.items():
+        (tmp_path / "p" / f"{name}.py").write_text(code)
+    sorter = graphlib.TopologicalSorter(graph(tmp_path, ["p"]))
+    if circle is None:
+        sorter.prepare()
+    else:
+        with pytest.raises(graphlib.CycleError) as found:
+            sorter.prepare()
+        assert set(found.value.args[1]) == circle
+
+
+def test_nothing_imports_a_page_but_the_command_that_writes_it():
+    for page in PAGES:
+        importers = {module for module, imported in EDGES.items() if page in imported}
+        assert importers, page
+        assert all(module.endswith("__main__") for module in importers), (page, importers)
+
+
+@pytest.mark.parametrize("module", sorted(name for name in EDGES if name.startswith(LIGHT) or name in PAGES))
+def test_what_needs_no_training_reaches_neither_torch_nor_sb3(module):
+    # What agents and envs load only when they make something, test_light_modules_do_not_load_torch tells.
+    assert not reached(EDGES, module, "benchmarks") & HEAVY
+
+
+def test_norms_need_torch_alone():
+    assert not {"tensorboard", "gymnasium"} & EDGES["rl_abel.norms"]
 
 
 def test_the_rule_needs_the_standard_library_only():
-    imported = {module.partition(".")[0] for module in imports(ROOT / "rl_abel/rule.py")}
-    assert imported <= sys.stdlib_module_names
+    assert reached(EDGES, "rl_abel.rule", "rl_abel") - set(EDGES) <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.rule", "rl_abel.checks"])
+@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.rule", "rl_abel.checks", *PAGES])
 def test_light_modules_do_not_load_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'stable_baselines3'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,13 +1,16 @@
 import pytest
 
-from benchmarks import __main__, control, study
+import benchmarks.__main__ as benchmarks
+from benchmarks.control import __main__ as control
+from benchmarks.measure import __main__ as measure
+from benchmarks.study import __main__ as study
 
 
 @pytest.mark.parametrize(
     ("command", "arguments", "said"),
     [
-        (__main__, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
-        (__main__, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
+        (benchmarks, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
+        (benchmarks, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
         (study, ["run", "--workers", "-1"], "--workers: must be above 0, got -1"),
         (study, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (study, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
@@ -22,3 +25,19 @@ def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys,
     assert exit_.value.code == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_measure_without_a_name_lists_the_names(capsys):
+    assert measure.main([]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert listed == list(measure.NAMES)
+    assert measure.main(["speed"]) == 2
+    assert "name must be one of ['overhead', " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", measure.NAMES)
+def test_every_measurement_has_its_command(name, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        measure.main([name, "--help"])
+    assert exit_.value.code == 0
+    assert f"usage: python -m benchmarks.measure {name}" in capsys.readouterr().out

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import defaults
-from benchmarks.calibration import MINIMUM, bounce
-from benchmarks.decaying import decaying
-from benchmarks.defaults import DEFAULT, Material, Setting, controls, measure, planted
+from benchmarks.measure import defaults
+from benchmarks.measure.calibration import MINIMUM, bounce
+from benchmarks.measure.decaying import decaying
+from benchmarks.measure.defaults import DEFAULT, Material, Setting, controls, measure, planted
+from benchmarks.measure.shallow import shallow
+from benchmarks.measure.synthetic import make_run
 from benchmarks.results import Results, read_results
-from benchmarks.shallow import shallow
-from benchmarks.synthetic import make_run
 from rl_abel import find_decays, rule
 
 

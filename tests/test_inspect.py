@@ -12,7 +12,7 @@ import pytest
 from stable_baselines3.common.callbacks import CheckpointCallback
 
 import rl_abel
-from benchmarks.calibration import autoregression
+from benchmarks.measure.calibration import autoregression
 from rl_abel import find_decays, weight_norms
 from rl_abel.cli import main
 from rl_abel.inspection import Bounce, judge, replay

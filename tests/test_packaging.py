@@ -1,10 +1,13 @@
 """What a user installs: the wheel ships rl_abel alone."""
 
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+
+import yaml
 
 import rl_abel
 
@@ -54,3 +57,38 @@ def test_every_requirement_is_pinned():
     for requirement in wanted:
         name = requirement.partition("[")[0].partition(">")[0].partition("=")[0].lower().replace("_", "-")
         assert name in pins | {"rl-abel"}, requirement
+
+
+def test_the_workflow_has_the_pythons_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [
+        c.rpartition(" ")[2] for c in project["classifiers"] if c.startswith("Programming Language :: Python :: 3.")
+    ]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/checks.yml").read_text())["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == named
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    steps = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert steps
+    assert {step.removeprefix("make ") for step in steps} <= set(targets)
+
+
+def test_the_commit_hooks_are_the_tools_of_make_lint():
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {" ".join(hook["entry"].split()[:2]).replace(" --fix", "") for hook in repo["hooks"]}
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    lint = {line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()[1:]}
+    assert {" ".join(line.split()[:2]) for line in lint} == {hook.strip() for hook in hooks}
+
+
+def test_the_guide_names_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z]+)`", text)) <= set(targets)
+    for path in re.findall(
+        r"`((?:rl_abel|agents|envs|benchmarks|docs|tests)/[\w/]*)`", text.replace("docs/_build/html", "docs/")
+    ):
+        assert (ROOT / path).is_dir(), path
+    for path in re.findall(r"\]\(([\w/]+\.md)\)", text):
+        assert (ROOT / path).is_file(), path
+    for module in re.findall(r"`(\w+\.py)`", text):
+        assert [*ROOT.glob(f"*/{module}")], module

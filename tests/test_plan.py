@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from agents import find_preset
-from benchmarks.plan import ARMS, Block, Run, find_suite, read_suite
-from benchmarks.suites import SUITES
+from benchmarks.plan import ARMS, Block, Run, read_suite
+from benchmarks.suites import SUITES, find_suite
 
 RUN = Run("PPO", "CartPole-v1", 100_000, "constant", 0)
 

@@ -11,12 +11,13 @@ import pytest
 from rich.console import Console
 
 from benchmarks.__main__ import main
-from benchmarks.report import terminal, words, write_report
+from benchmarks.measure.synthetic import make_run, make_runs
+from benchmarks.report import figures, terminal, words
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
+from benchmarks.report.page import write_report
 from benchmarks.report.tables import markdown, runs_table
 from benchmarks.results import read_parquet, read_results
-from benchmarks.statistics import Interval
-from benchmarks.synthetic import make_run, make_runs
+from benchmarks.statistics.estimates import Interval
 from tests.browser import open_page
 
 HOSTILE = '<img src=x onerror="throw 1"><script>throw 2</script>$\\frac{|`*'
@@ -147,7 +148,7 @@ def test_prevalence_of_planted_bounces():
     assert (found.num_runs, found.num_bounced) == (4, 2)
     assert found.share.estimate == 0.5
     assert found.depth == pytest.approx(0.8, abs=0.001)
-    assert found.literal.estimate == 0  # without noise a single change of direction
+    assert found.literal == 0  # without noise a single change of direction
 
 
 def test_bounces_are_counted_on_the_constant_arm_alone(pair):
@@ -291,6 +292,77 @@ def test_intervals():
     assert words.interval(Interval(0.5, 0.4, 0.6)) == "0.50 [0.40, 0.60]"
     assert words.interval(Interval(0.5, -math.inf, math.inf)) == "0.50 [?]"
     assert words.percent(Interval(0.2, 0.01, 0.72)) == "20 % [1, 72]"
+
+
+# Figures
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, by name, before they become PNG."""
+    found = {}
+    save = figures._picture
+    monkeypatch.setattr(
+        figures,
+        "_picture",
+        lambda name, alt, caption, figure, *more: (
+            found.update({name: figure}) or save(name, alt, caption, figure, *more)
+        ),
+    )
+    return found
+
+
+def test_prevalence_prints_its_counts_and_gathers_tasks_without_a_bounce(drawn):
+    x = np.linspace(0, 1, 100)
+    some, none = prevalence([10 - 8 * np.exp(-((x - 0.4) ** 2) / 0.02), x]), prevalence([x] * 5)
+    figures.prevalence({"A": {"total": some, "policy": prevalence([x, x])}, "B": {"total": none}, "C": {"total": none}})
+    (axes,) = drawn["prevalence"].axes
+    assert [text.get_text() for text in axes.texts] == ["no bounce of any part: 0 of 10 runs", "1/2", "0/2"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["2 other tasks", "A"]
+    assert axes.get_xlim()[1] == 1, "no share is above 1"
+
+
+def test_the_forest_has_both_bands_and_every_interval_in_view(drawn):
+    figures.forest({"tasks": [("A", {"linear": Interval(0.1, -0.4, 0.6)}), ("B", {"linear": Interval(0, 0, 0)})]})
+    (axes,) = drawn["differences"].axes
+    assert sorted(patch.get_width() for patch in axes.patches) == pytest.approx([0.1, 0.2])
+    assert axes.get_xlim()[0] < -0.6
+    assert axes.get_xlim()[1] == -axes.get_xlim()[0]
+    assert [text.get_fontweight() for text in axes.get_yticklabels()] == ["normal", "normal", "bold"]
+
+
+def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):
+    report = write_report(pair)
+    figure = drawn["task-0"]
+    curve, rate, *norms = figure.axes
+    figure.canvas.draw()
+    assert rate.get_yscale() == "log"
+    assert len({axes.get_position().y0 > 0.5 for axes in (curve, rate)}) == 1
+    assert all(axes.get_position().y0 < 0.5 for axes in norms)
+    assert [text.get_text() for text in curve.get_xticklabels()][1] in ("20k", "25k")
+    assert curve.get_xlim() == (0, 100_000), "the axis ends where the run does"
+    page = report.page.read_text()
+    assert "Mean score at the end: constant 0.50, linear 0.50, constant+final 0.50." in page
+
+
+def test_arms_and_parts_have_a_color_each():
+    arms, parts = set(figures.COLORS.values()), set(figures.PART_COLORS.values())
+    assert len(arms | parts | {figures.OTHERS}) == len(figures.COLORS) + len(figures.PART_COLORS) + 1
+
+
+def test_profiles_want_ten_runs_of_an_arm_on_every_task(pair, drawn):
+    write_report(pair)
+    assert "profiles" in drawn
+    drawn.clear()
+    shutil.rmtree(pair / "PPO_Task-v1_linear_seed0")
+    write_report(pair)
+    labels = [text.get_text() for text in drawn["profiles"].legends[0].get_texts()]
+    assert labels == ["constant", "constant+final"]
+    drawn.clear()
+    for arm in ("constant", "constant+final"):
+        shutil.rmtree(pair / f"PPO_Task-v1_{arm}_seed0")
+    write_report(pair)
+    assert "profiles" not in drawn
 
 
 # The page

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce, decays_of
+from benchmarks.measure.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce, decays_of
 from rl_abel import PaperRule, Rule, TrendRule, find_decays
 from rl_abel.rule import make_rule, observe_each, replay, t_statistic
 

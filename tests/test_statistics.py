@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.coverage import best_verdicts, coverage, difference_coverage, verdicts
-from benchmarks.equivalence import VERDICTS, compare, pair, scores_by_arm, verdicts_at
-from benchmarks.statistics import (
+from benchmarks.measure.coverage import best_verdicts, coverage, difference_coverage, verdicts
+from benchmarks.statistics.equivalence import VERDICTS, compare, pair, scores_by_arm, verdicts_at
+from benchmarks.statistics.estimates import (
     Interval,
     draw_counts,
     exact_binomial_interval,
@@ -425,7 +425,7 @@ def test_the_best_is_chosen_anew_in_every_resample(rng):
     assert 1.1 * min(pair.high for pair in pairs) < best.high < max(pair.high for pair in pairs) * 1.5
 
 
-# --- simulated; `python -m benchmarks.coverage` is the long version
+# --- simulated; `python -m benchmarks.measure coverage` is the long version
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The study: what is run, what is chosen, what is kept, and that the page says what the files say."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -8,18 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import launch, study
+from benchmarks import launch
+from benchmarks.measure.synthetic import make_run
 from benchmarks.plan import ARMS, Run
-from benchmarks.report.answers import answer
 from benchmarks.results import Results, read_parquet, read_results
-from benchmarks.study_edge import edge_in_words, over_rates
-from benchmarks.study_fresh import decays_on_fresh_seeds, fresh_in_words
-from benchmarks.study_headlines import bounce_headlines, headlines, in_short, unlearned
-from benchmarks.study_norms import alignment, candidate, falls_and_rises, in_words, shaped, why
-from benchmarks.study_report import PAGE, split, write_page
-from benchmarks.study_scores import decays_by_bounce, literal_in_training, single_decays
-from benchmarks.study_settings import by_rate_in_words, over_settings, settings_in_words
-from benchmarks.synthetic import make_run
+from benchmarks.study import __main__ as command
+from benchmarks.study import edge, fresh, headlines, norms, scores, settings
+from benchmarks.study import stages as study
+from benchmarks.study.page import DETAILS, PAGE, context, write_page
 from rl_abel import TrendRule
 from rl_abel.rule import observe_each
 
@@ -134,191 +131,42 @@ def test_a_torn_save_leaves_the_files_as_they_were(made_up, monkeypatch):
 def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
     first, second, third = (Run("PPO", "CartPole-v1", 1024, "constant", seed) for seed in range(3))
     launched = []
-    monkeypatch.setattr(study, "stages", lambda choice: {"one": [first, second], "two": [third]})
+    monkeypatch.setattr(command, "stages", lambda choice: {"one": [first, second], "two": [third]})
     monkeypatch.setattr(launch, "launch", lambda name, runs, *rest: launched.append((name, runs)) or 0)
     there = Results(table({1.0: [1]}).assign(run_id=first.run_id), pd.DataFrame(), pd.DataFrame())
-    monkeypatch.setattr(study, "known", lambda out: there)
-    assert study.run(tmp_path, 1, None, None) == 0
+    monkeypatch.setattr(command, "known", lambda out: there)
+    assert command.run(tmp_path, 1, None, None) == 0
     assert launched == [("one", [second]), ("two", [third])]
     monkeypatch.setattr(launch, "launch", lambda name, runs, *rest: launched.append(name) or launch.INTERRUPTED)
-    assert study.run(tmp_path, 1, None, None) == launch.INTERRUPTED
+    assert command.run(tmp_path, 1, None, None) == launch.INTERRUPTED
     assert launched[2:] == ["one"], "Ctrl-C ends the study, not the stage alone"
 
 
 def test_a_study_interrupted_by_its_clock_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "ARCHIVE", tmp_path / "none")
     runs = [
         Run("PPO", "CartPole-v1", 1024, "constant", seed, evaluations=1, evaluation_episodes=1, final_episodes=1)
         for seed in range(200)
     ]
-    monkeypatch.setattr(study, "stages", lambda choice: {"one": runs})
-    monkeypatch.setattr(study, "known", lambda out: None)
-    assert study.main(["run", "--out", str(tmp_path / "out"), "--workers", "1", "--minutes", "0.15"]) == 130
+    monkeypatch.setattr(command, "stages", lambda choice: {"one": runs})
+    monkeypatch.setattr(command, "known", lambda out: None)
+    assert command.main(["run", "--out", str(tmp_path / "out"), "--workers", "1", "--minutes", "0.15"]) == 130
     done = len(read_results(tmp_path / "out").runs) if any((tmp_path / "out").glob("*/run.json")) else 0
     assert done < 200
+
+
+# Norms
 
 
 def test_alignment_as_a_multiple_of_displacement():
     trace = pd.DataFrame(
         {"displacement_total": [None, *[2.0] * 9], "alignment_total": [None, *[-1.0] * 6, *[-3.0] * 3]}
     )
-    assert alignment(trace.astype(float)) == (-0.5, -1.5)
-
-
-# The page
-
-
-def moving(folder, first, last):
-    """Three runs at a constant rate, with these alignments in the first and the rest of each; displacement is 1."""
-    rng = np.random.default_rng(0)
-    for seed in range(len(first)):
-        make_run(folder, "PPO", "A-v1", "constant", seed, rng)
-    results = read_results(folder)
-    traces = []
-    for (_, trace), before, after in zip(results.traces.groupby("run_id"), first, last):
-        bounce = 10 - 8 * np.exp(-((np.linspace(0, 1, 100) - 0.4) ** 2) / 0.02)
-        layers = {"layer/deep": bounce if before < -1 else 1 + np.arange(100.0), "layer/flat": 1.0}
-        terms = {"displacement_total": 1.0, "alignment_total": np.r_[np.full(40, before), np.full(60, after)]}
-        traces.append(trace.assign(**layers, **terms))
-    return Results(results.runs, results.evaluations, pd.concat(traces))
-
-
-def test_why_and_by_layer_in_words(tmp_path):
-    by_layer, movement = in_words(moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5]))
-    assert by_layer == (
-        "Without regularization, by layer: 2 of 6 bounced (up to ten a run, the largest); "
-        "most often deep of PPO A-v1, in 2 of 3 runs."
-    )
-    assert "norm fell, in 2 of 3 runs, of which 1 grew over the last third; it was positive" in movement
-    assert "nothing pulled the norm down, in 1. At the end" in movement
-
-
-def test_the_candidate_is_crossq_with_weight_decay(tmp_path):
-    rng = np.random.default_rng(0)
-    for agent, changes in {"CrossQ": {"regularization": "adamw", "strength": 10.0}, "SAC": {}}.items():
-        for seed in range(2):
-            path = tmp_path / f"{agent}_A-v1_constant_seed{seed}" / "run.json"
-            make_run(tmp_path, agent, "A-v1", "constant", seed, rng)
-            path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    results = read_results(tmp_path)
-    results = Results(results.runs, results.evaluations, results.traces.assign(total=1 + results.traces.index % 100))
-    (said,) = candidate(results, answer(results))
-    assert said.startswith(
-        "The candidate for a bounce, batch renormalisation with weight decay, CrossQ A-v1, adamw 10: "
-    )
-    assert (
-        "|w|² of the total bounced in 0 of 2 runs, by shape in 0 (lowest at 0 (0 to 0) % of the run, at the end "
-        "100.00 (100.00 to 100.00) times that at the start)" in said
-    )
-
-
-def test_why_by_part(tmp_path):
-    results = moving(tmp_path, first=[-3.0, -3.0, 2.0], last=[0.5, -2.0, 0.5])
-    of_part = {"displacement_value": 2.0, "alignment_value": -2.0}
-    rows = why(Results(results.runs, results.evaluations, results.traces.assign(**of_part))).rows
-    assert [row[:3] for row in rows] == [("PPO A-v1", "total", "3"), ("PPO A-v1", "value", "3")]
-    assert rows[0][3:5] == ("−3.00 (−3.00 to +2.00)", "+0.50 (−2.00 to +0.50)")
-    assert rows[1][3:5] == ("−1.00 (−1.00 to −1.00)", "−1.00 (−1.00 to −1.00)")
-
-
-def test_falls_and_rises(tmp_path):
-    rng = np.random.default_rng(0)
-    for seed in range(3):
-        make_run(tmp_path, "PPO", "A-v1", "constant", seed, rng)
-    results = read_results(tmp_path)
-    x = np.arange(100.0)
-    paused = np.select([x < 30, x < 50, x < 65], [30 - x, x - 30, 20], x - 45)  # 30 -> 0 -> 20 -> 20 -> 54
-    norms = [100 + paused, 100 + np.where(x < 40, 40 - x, np.minimum(x - 40, 30)), 100 + x]
-    traces = [
-        trace.assign(total=of_run + 0.05 * rng.normal(size=100), policy=1.0, value=1.0)
-        for (_, trace), of_run in zip(results.traces.groupby("run_id"), norms)
-    ]
-    table = falls_and_rises(Results(results.runs, results.evaluations, pd.concat(traces)))
-    assert table.rows == [("PPO A-v1", "total", "3", "2", "2", "2", "1")]
-
-
-def scored(folder, env_id, scores):
-    """Six runs of each arm, whose normalised scores are these plus a hundredth of the seed."""
-    rng = np.random.default_rng(0)
-    for arm, score in scores.items():
-        for seed in range(6):
-            make_run(folder, "PPO", env_id, arm, seed, rng)
-            path = folder / f"PPO_{env_id}_{arm}_seed{seed}" / "run.json"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": 100 * score + seed}))
-
-
-def test_what_single_decays_bring(tmp_path):
-    scored(tmp_path, "A-v1", {"constant": 0.5, "constant+final": 0.8, "abel-paper": 0.6})
-    rows = single_decays(answer(read_results(tmp_path))).rows
-    assert [row[1:4] for row in rows if row[0] == "PPO A-v1"] == [
-        ("constant+final − constant", "6", "0.30 [0.30, 0.30]"),
-        ("abel-paper − constant+final", "6", "−0.20 [−0.20, −0.20]"),
-    ]
-    assert rows[0][-1] == "different"
-
-
-def test_headlines_and_the_short_table_tell_tasks_that_are_learned_apart(tmp_path):
-    scored(tmp_path, "A-v1", {"constant": 0.5, "linear": 0.7, "constant+final": 0.8})
-    scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
-    answers = answer(read_results(tmp_path))
-    (bounce,) = bounce_headlines({"Made up": answers}, {"PPO A-v1": {"total": 2, "policy": 1}}, {"PPO B-v1": 5})
-    assert bounce == (
-        "Without regularization the total weight norm bounced by the rule “trend” in 0 of 12 runs, by shape in 2; on "
-        "tasks that some schedule learns in 0 of 6, by shape in 2 (policy network: 0 of 6, by shape 1; value network: "
-        "0 of 6, by shape 0). Over the first third of a run 2 w·Δw was positive, so that the weights moved outward, in "
-        "5 of them all."
-    )
-    against_linear, against_best, brings = headlines({"Made up": answers})
-    assert against_linear == (
-        "Against linear decay, constant + final decay is different: better for Made up, without regularization "
-        "(0.05 [0.05, 0.05]). Of single tasks it differs on PPO A-v1 (0.10 [0.10, 0.10])."
-    )
-    assert against_best.startswith("Against the best of the other arms it is different: better for Made up")
-    assert brings == (
-        "Against a constant rate, that is, by what the one decay brings, it is different: better for Made up, without "
-        "regularization (0.15 [0.15, 0.15]). Of single tasks it differs on PPO A-v1 (0.30 [0.30, 0.30])."
-    )
-    assert [row[:2] for row in in_short({"Made up": answers}).rows] == [
-        ("Made up, without regularization", "0 of 12: 0 % [0, 26]"),
-        ("… on tasks that some schedule learns", "0 of 6: 0 % [0, 46]"),
-    ]
-
-
-def test_tasks_of_which_none_is_learned_are_marked(tmp_path):
-    scored(tmp_path, "B-v1", {"constant": 0.1, "linear": 0.1, "constant+final": 0.1})
-    answers = answer(read_results(tmp_path))
-    assert "Made up, without regularization (which no schedule learns) (" in " ".join(headlines({"Made up": answers}))
-    assert [row[0] for row in in_short({"Made up": answers}).rows] == [
-        "Made up, without regularization (which no schedule learns)"
-    ]
-
-
-def test_both_answers_in_short(tmp_path):
-    rng = np.random.default_rng(0)
-    for arm in ("constant", "constant+final", "linear"):
-        for seed in range(6):
-            make_run(tmp_path, "PPO", "A-v1", arm, seed, rng)
-    answers = answer(read_results(tmp_path))
-    ((title, *bounced, linear, best, _),) = in_short({"Made up": answers}).rows
-    assert (title, bounced) == ("Made up, without regularization", ["0 of 6: 0 % [0, 46]"] * 3)
-    judged = answers.sufficiency["without regularization"]
-    assert linear.startswith(judged["linear"].overall.verdict)
-    assert best.startswith(judged["best"].overall.verdict)
-
-
-def test_tasks_that_no_arm_learns_are_named(tmp_path):
-    rng = np.random.default_rng(0)
-    for env_id, returns in {"A-v1": (10, 30), "B-v1": (10, 80)}.items():
-        for arm, final_return in zip(("constant", "linear"), returns):
-            make_run(tmp_path, "PPO", env_id, arm, 0, rng)
-            path = tmp_path / f"PPO_{env_id}_{arm}_seed0" / "run.json"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": final_return}))
-    (said,) = unlearned(answer(read_results(tmp_path)))
-    assert said.startswith("On PPO A-v1 no schedule comes to half of the reference (the best mean score is 0.30)")
+    assert norms.alignment(trace.astype(float)) == (-0.5, -1.5)
+    assert np.isnan(norms.alignment(trace, "value")).all()
 
 
 @pytest.mark.parametrize(
-    ("norms", "bounced"),
+    ("measured", "bounced"),
     [
         ([10] * 5 + [9] * 5 + [10] * 5, True),
         ([10] * 5 + [9.6] * 5 + [11] * 5, False),  # falls by 4 %
@@ -328,8 +176,165 @@ def test_tasks_that_no_arm_learns_are_named(tmp_path):
         ([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], False),
     ],
 )
-def test_bounces_by_shape(norms, bounced):
-    assert shaped(norms) == bounced
+def test_bounces_by_shape(measured, bounced):
+    assert norms.shaped(measured) == bounced
+
+
+def ramp(*levels):
+    """Straight lines between these levels, a measurement a unit, and a little noise."""
+    line = [float(levels[0])]
+    for before, after in itertools.pairwise(levels):
+        line += list(np.linspace(before, after, abs(after - before) + 1))[1:] if after != before else [before] * 20
+    return np.array(line) + 0.05 * np.random.default_rng(0).normal(size=len(line))
+
+
+@pytest.mark.parametrize(
+    ("levels", "wanting"),
+    [
+        ((90, 60, 90, 90), ""),  # falls, rises, levels off
+        ((90, 60, 90), "end"),
+        ((90, 60), "rise"),
+        ((90, 60, 60), "rise"),
+        ((60, 90), "fall"),
+        ((90, 86, 120, 120), "fall"),  # of 4 measurements
+    ],
+)
+def test_what_the_rule_misses(levels, wanting):
+    assert norms.wanting(ramp(*levels)) == wanting
+
+
+def traced(folder, of_runs, **changes):
+    """Runs at a constant rate whose total norms are these; policy and value stand still."""
+    rng = np.random.default_rng(0)
+    for seed in range(len(of_runs)):
+        make_run(folder, "PPO", "A-v1", "constant", seed, rng)
+        path = folder / f"PPO_A-v1_constant_seed{seed}" / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    results = read_results(folder)
+    traces = [
+        trace.assign(total=np.resize(total, len(trace)), policy=1.0, value=1.0)
+        for (_, trace), total in zip(results.traces.groupby("run_id"), of_runs)
+    ]
+    return Results(results.runs, results.evaluations, pd.concat(traces))
+
+
+def test_movements_are_counted_by_rule_by_shape_and_by_both(tmp_path):
+    x = np.arange(100.0)
+    both = 100 + np.where(x < 40, 40 - x, np.minimum(x - 40, 30))
+    by_shape = 100 + np.where(x < 5, 20 - 4 * x, np.minimum(x - 5, 30))  # a fall of 5 measurements
+    moved = norms.movements(traced(tmp_path, [both, by_shape, 100 + x]))
+    total = moved[moved["part"] == "total"]
+    assert list(zip(total["rule"], total["shape"], total["wanting"])) == [
+        (True, True, ""),
+        (False, True, "fall"),
+        (False, False, "fall"),
+    ]
+    assert total["growth"].round(2).tolist() == [0.93, 1.08, 1.99]
+    assert total["lowest_at"].round().tolist() == [40, 5, 0]
+    assert norms.counted(total) == {
+        **{"runs": 3, "tasks": 1, "rule": 1, "shape": 2, "both": 1},
+        **{"fall": 1, "rise": 0, "end": 0},
+    }
+    (row,) = norms.bounces(moved, {"PPO A-v1": True}).rows
+    assert row == ("PPO A-v1", "yes", "total", "3", "1", "2", "1", "1", "0", "0")
+
+
+def test_the_interval_of_shares_is_over_tasks_and_dead_tasks_stand_apart():
+    rows = [(f"T{task}", "total", task == 9, task == 9, "", 0.0, task < 9) for task in range(11) for _ in range(20)]
+    moved = pd.DataFrame(rows, columns=["task", "part", "rule", "shape", "wanting", "strength", "learned"])
+    alive, dead = headlines.bounced(moved)
+    assert (alive.learned, alive.counts["runs"], alive.counts["tasks"]) == (True, 180, 9)
+    assert alive.tasks.high == pytest.approx(1 - 0.025 ** (1 / 9))  # of 9 tasks, not of 180 runs
+    assert (dead.learned, dead.counts["rule"], dead.tasks.estimate) == (False, 20, 0.5)
+
+
+# Scores
+
+
+def scored(folder, env_id, scores, seeds=6, agent="PPO", **changes):
+    """Runs of each arm, whose normalised scores are these plus a hundredth of the seed."""
+    rng = np.random.default_rng(0)
+    for arm, score in scores.items():
+        for seed in range(seeds):
+            make_run(folder, agent, env_id, arm, seed, rng)
+            path = folder / f"{agent}_{env_id}_{arm}_seed{seed}" / "run.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"final_return": 100 * score + seed} | changes))
+    return scores_of(folder)
+
+
+def scores_of(folder):
+    return scores.measured(read_results(folder))
+
+
+def test_last_quarter_and_area_are_means_over_evaluations(tmp_path):
+    scored(tmp_path, "A-v1", {"constant": 0.9, "linear": 0.9}, seeds=1)
+    results = read_results(tmp_path)
+    at = results.evaluations
+    step = np.where(at["timesteps"] > 75_000, 80.0, 20.0)  # 5 of 20 evaluations, on a scale from 0 to 100
+    once = at["run_id"].str.contains("linear") & (at["timesteps"] < 100_000)
+    runs = scores.measured(Results(results.runs, at.assign(return_mean=step)[~once], results.traces))
+    by_arm = runs.set_index("arm")
+    assert by_arm.loc["constant", ["last_quarter", "area"]].tolist() == pytest.approx([0.8, 0.35])
+    assert by_arm.loc["linear", ["last_quarter", "area"]].isna().all(), "evaluated at its end alone"
+
+
+def test_a_task_is_learned_where_some_arm_comes_to_half_of_the_reference(tmp_path):
+    scored(tmp_path, "A-v1", {"constant": 0.1, "linear": 0.6})
+    assert scores.learned(scored(tmp_path, "B-v1", {"constant": 0.4, "linear": 0.4})) == {
+        "PPO A-v1": True,
+        "PPO B-v1": False,
+    }
+
+
+def test_equal_care_takes_the_best_rate_of_each_arm(tmp_path):
+    # Linear decay is best at × 3, the other at × 1 (a tie, nearest to 1); × 0.3 lacks seeds and so all rates have six.
+    rates = {0.3: (0.1, 0.5), 1.0: (0.5, 0.8), 3.0: (0.75, 0.805)}
+    runs = []
+    for multiplier, (linear, constant) in rates.items():
+        folder = tmp_path / f"{multiplier:g}"
+        more = 12 if multiplier == 1 else 6
+        runs.append(
+            scored(folder, "A-v1", {"linear": linear, "constant+final": constant}, more, rate_multiplier=multiplier)
+        )
+    found, table = scores.equal_care(pd.concat(runs, ignore_index=True))
+    assert found.mean.estimate == pytest.approx(0.05)
+    assert table.rows == [
+        ("PPO A-v1", "× 1 of 0.3, 1, 3", "× 3 of 0.3, 1, 3", "6", "0.05 [0.05, 0.05]"),
+    ]
+    assert scores.equal_care(runs[0][runs[0]["arm"] == "linear"]) == (None, table._replace(rows=[]))
+
+
+def test_effects_hold_strengths_and_dead_tasks_apart(tmp_path):
+    weak, strong = ({"regularization": "adamw", "strength": strength} for strength in (1.0, 10.0))
+    scored(tmp_path / "1", "CartPole-v1", {"constant": 0.8, "linear": 0.8, "constant+final": 0.7}, **weak)
+    scored(tmp_path / "10", "CartPole-v1", {"constant": 0.5, "linear": 0.9, "constant+final": 0.8}, **strong)
+    scored(tmp_path / "10", "Acrobot-v1", {"constant": 0.2, "linear": 0.1, "constant+final": 0.0}, **strong)
+    arms = {"constant": 0.9, "linear": 0.6, "constant+final": 0.7, "abel": 0.7, "step": 0.65, "abel-paper": 0.2}
+    scored(tmp_path / "0", "CartPole-v1", arms)
+    main = pd.concat([scores_of(tmp_path / name) for name in ("0", "1", "10")], ignore_index=True)
+    main["learned"] = main["task"].map(scores.learned(main))
+    empty = main.iloc[:0]
+    found = headlines.effects(main, empty, empty, empty)
+    estimates = {
+        strength: {pair: round(of.mean.estimate, 2) for pair, of in pairs.items()}
+        for strength, pairs in found.by_strength.items()
+    }
+    assert estimates[1.0] == dict(zip(scores.PAIRS, (-0.1, -0.1, 0.0)))
+    assert estimates[10.0] == dict(zip(scores.PAIRS, (-0.1, 0.3, 0.4)))
+    assert found.by_strength[10.0][scores.PAIRS[0]].size == "1 × 6"
+    assert (found.num_rivals, round(found.rivals.mean.estimate, 2)) == (4, -0.2), "abel is the same run"
+    assert list(found.costs) == ["PPO CartPole-v1", "PPO CartPole-v1, adamw 1"]
+    assert list(found.gains) == ["PPO CartPole-v1, adamw 10"]
+    assert round(found.literal.mean.estimate, 2) == -0.7
+    # The figure has what is learned.
+    assert headlines.picture(main, found).png.startswith(b"\x89PNG")
+
+
+def test_by_task_says_what_is_not_excluded(tmp_path):
+    runs = scored(tmp_path, "A-v1", {"constant": 0.3, "constant+final": 0.4})
+    (row,) = scores.by_task(runs, {"PPO A-v1": False}).rows
+    assert row[:4] == ("PPO A-v1 (not learned)", "constant+final − constant", "6", "0.10 [0.10, 0.10]")
+    assert row[-2:] == ("0.10", "different")
 
 
 def test_algorithm_1_in_training(tmp_path):
@@ -338,44 +343,40 @@ def test_algorithm_1_in_training(tmp_path):
         path = tmp_path / f"PPO_A-v1_abel-paper_seed{seed}" / "run.json"
         decays = [[40_000, "bounce", 0.1]] * times + [[85_000, "final", 0.1]]
         path.write_text(json.dumps(json.loads(path.read_text()) | {"decays": decays, "factor": 0.001}))
-    ((task, _, bounced, counted, factor, score),) = literal_in_training(read_results(tmp_path)).rows
+    ((task, bounced, counted, factor, score),) = scores.literal(scores_of(tmp_path)).rows
     assert (task, bounced, counted, factor) == ("PPO A-v1", "2 of 6", "0 (0 to 3)", "1")
     assert score == "0.53"  # 0.5 and a hundredth of the seed
 
 
-def test_the_difference_to_linear_decay_by_base_rate(tmp_path):
+def test_by_base_rate(tmp_path):
     for multiplier, score in ((1.0, 0.4), (3.0, 0.7)):
-        scored(tmp_path / f"{multiplier:g}", "A-v1", {"linear": score, "constant+final": 0.7})
-        for path in (tmp_path / f"{multiplier:g}").glob("*/run.json"):
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"rate_multiplier": multiplier}))
-    runs = pd.concat([read_results(tmp_path / name).runs for name in ("1", "3")], ignore_index=True)
-    (said,) = by_rate_in_words(Results(runs, pd.DataFrame(), pd.DataFrame()))
-    assert said.endswith("PPO A-v1: × 1 0.30 [0.30, 0.30], × 3 0.00 [0.00, 0.00].")
-    assert not [*by_rate_in_words(Results(runs[runs["rate_multiplier"] == 1], pd.DataFrame(), pd.DataFrame()))]
+        arms = {"constant": 0.6, "linear": score, "constant+final": 0.7}
+        scored(tmp_path / f"{multiplier:g}", "A-v1", arms, rate_multiplier=multiplier)
+    runs = pd.concat([scores_of(tmp_path / name) for name in ("1", "3")], ignore_index=True)
+    found = {rate: [round(of.mean.estimate, 2) for of in pair] for rate, pair in settings.by_rate(runs).items()}
+    assert found == {1.0: [0.3, 0.1], 3.0: [0.0, 0.1]}
+    assert [(*row[:3], *row[-2:]) for row in settings.rates(runs).rows] == [
+        ("PPO A-v1", "× 1", "6", "0.30 [0.30, 0.30]", "0.10 [0.10, 0.10]"),
+        ("PPO A-v1", "× 3", "6", "0.00 [0.00, 0.00]", "0.10 [0.10, 0.10]"),
+    ]
+    (row,) = settings.decays(runs[runs["rate_multiplier"] == 1]).rows
+    assert row[:2] == ("PPO A-v1", "× 0.1")
+    assert row[2].startswith("0.72 ")
 
 
-def test_what_decays_by_a_bounce_bring(tmp_path):
-    rng = np.random.default_rng(0)
-    bounced = {"A-v1": [], "B-v1": [0, 2]}
-    for env_id, seeds in bounced.items():
-        for arm in ("abel", "constant+final"):
-            for seed in range(6):
-                make_run(tmp_path, "PPO", env_id, arm, seed, rng)
-                path = tmp_path / f"PPO_{env_id}_{arm}_seed{seed}" / "run.json"
-                record = json.loads(path.read_text()) | {"final_return": 50.0 + seed}
-                if arm == "abel" and seed in seeds:
-                    record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
-                    record["final_return"] += 12  # of a distance of 100 from random policy to reference
-                path.write_text(json.dumps(record))
-    results = read_results(tmp_path)
-    rows = {row[0]: row[1:] for row in decays_by_bounce(results, answer(results)).rows}
-    assert list(rows) == ["all, without regularization", "PPO A-v1", "PPO B-v1"]
-    assert rows["PPO A-v1"] == ("0 of 6", "0.00 [0.00, 0.00]", "0.00 [0.00, 0.00]", "the same runs")
-    assert rows["PPO B-v1"][0] == "2 of 6"
-    assert rows["PPO B-v1"][1].startswith("0.04 ")  # 2 of 6 runs gained 0.12
-    assert rows["all, without regularization"][:1] == ("2 of 12",)
-    assert rows["all, without regularization"][1].startswith("0.02 ")
-    assert rows["PPO B-v1"][-1] == "undecided"
+def test_beyond_the_rates_of_the_tuning(tmp_path):
+    # At 3 times the rate linear decay is 0.3 behind constant + final decay, at 6 times as good, at 10 worse.
+    for multiplier, score in ((3.0, 0.4), (6.0, 0.7), (10.0, 0.6)):
+        arms = {"linear": score, "constant+final": 0.7}
+        scored(tmp_path / f"{multiplier:g}", "LunarLander-v3", arms, rate_multiplier=multiplier)
+    runs = pd.concat([scores_of(tmp_path / name) for name in ("3", "6", "10")], ignore_index=True)
+    assert [[cell.split()[0] for cell in row] for row in edge.over_rates(runs).rows] == [
+        ["constant+final", "0.72", "0.72", "0.72"],
+        ["linear", "0.42", "0.72", "0.62"],
+    ]
+    alike, best = edge.against_linear(runs)
+    assert (round(alike.mean.estimate, 2), round(best.mean.estimate, 2)) == (0.3, 0.0)
+    assert edge.against_linear(runs[runs["rate_multiplier"] == 3]) is None
 
 
 def test_decays_by_a_bounce_on_fresh_seeds(tmp_path):
@@ -387,103 +388,80 @@ def test_decays_by_a_bounce_on_fresh_seeds(tmp_path):
         record = json.loads(path.read_text())
         record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
         path.write_text(json.dumps(record | {"final_return": record["final_return"] + gain}))
-    fresh = read_results(tmp_path)
-    rows = [(*row[:3], row[3].split()[0]) for row in decays_on_fresh_seeds(fresh).rows]
-    assert rows == [
-        ("PPO A-v1", "all", "2 of 6", "0.15"),
-        ("PPO A-v1", "that decayed after a bounce", "2 of 2", "0.45"),
-        ("PPO B-v1", "all", "0 of 6", "0.00"),
-    ]
-    first, second = fresh_in_words(fresh)
-    assert first.startswith("Decays by a bounce on fresh seeds, PPO A-v1: abel decayed after one in 2 of 6 runs; ")
-    assert "abel − constant + final decay 0.15 [" in first
-    assert second.endswith("in 0 of 6 runs; abel − constant + final decay 0.00 [0.00, 0.00] (the same runs).")
+    first, second = fresh.on_fresh_seeds(scores_of(tmp_path))
+    assert (first.task, first.bounced, round(first.found.mean.estimate, 2)) == ("PPO A-v1", 2, 0.15)
+    assert round(first.of_these.mean.estimate, 2) == 0.45
+    assert (second.bounced, second.found.mean.estimate, second.of_these) == (0, 0.0, None)
+    assert [row[-1] for row in fresh.fresh_table([second]).rows] == ["–"]
 
 
-def test_over_settings(tmp_path):
-    rng = np.random.default_rng(0)
-    # At three times the rate linear decay costs 0.3; abel decays after a bounce in one run of ten and gains 0.1.
-    for arm in ("linear", "constant+final", "abel"):
-        for seed in range(10):
-            make_run(tmp_path, "PPO", "A-v1", arm, seed, rng)
-            path = tmp_path / f"PPO_A-v1_{arm}_seed{seed}" / "run.json"
-            record = json.loads(path.read_text()) | {"final_return": 50.0 + seed % 5}
-            if seed >= 5:
-                record |= {"seed": seed - 5, "rate_multiplier": 3.0}
-                record["final_return"] -= 30 * (arm == "linear")
-                if arm == "abel" and seed == 5:
-                    record["final_return"] += 10
-                    record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
-            path.write_text(json.dumps(record))
-    robust = read_results(tmp_path)
-    rows = {row[:2]: (row[2], row[3].split()[0], *row[5:]) for row in over_settings(robust).rows}
-    assert rows == {
-        ("Over all base rates", "constant+final − linear"): ("10", "0.15", "different", "–"),
-        ("base rate × 1", "constant+final − linear"): ("5", "0.00", "undecided", "–"),
-        ("base rate × 3", "constant+final − linear"): ("5", "0.30", "different", "–"),
-        ("Over all base rates", "abel − constant+final"): ("10", "0.01", "undecided", "1 of 10"),
-        ("base rate × 1", "abel − constant+final"): ("5", "0.00", "the same runs", "0 of 5"),
-        ("base rate × 3", "abel − constant+final"): ("5", "0.02", "undecided", "1 of 5"),
-    }
-    (said,) = settings_in_words(robust)
-    assert said.startswith("Over all base rates: constant+final − linear 0.15 [0.15, 0.15] (different); abel − ")
-    assert said.endswith(", with a decay after a bounce in 1 of 10 runs.")
+# The page
 
 
-def test_beyond_the_rates_of_the_tuning(tmp_path):
-    # At 3 times the rate linear decay is 0.3 behind constant + final decay, at 6 times as good, at 10 worse.
-    scored(tmp_path / "main", "A-v1", {"linear": 0.5, "constant+final": 0.6})
-    for multiplier, score in ((3.0, 0.4), (6.0, 0.7), (10.0, 0.6)):
-        scored(tmp_path / f"{multiplier:g}", "LunarLander-v3", {"linear": score, "constant+final": 0.7})
-        for path in (tmp_path / f"{multiplier:g}").glob("*/run.json"):
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"rate_multiplier": multiplier}))
-    runs = pd.concat([read_results(tmp_path / name).runs for name in ("3", "6", "10")], ignore_index=True)
-    edge = Results(runs, pd.DataFrame(), pd.DataFrame())
-    assert [(*row[:3], row[3].split()[0]) for row in over_rates(edge).rows] == [
-        ("constant+final", "× 3", "6", "0.72"),
-        ("constant+final", "× 6", "6", "0.72"),
-        ("constant+final", "× 10", "6", "0.72"),
-        ("linear", "× 3", "6", "0.42"),
-        ("linear", "× 6", "6", "0.72"),
-        ("linear", "× 10", "6", "0.62"),
-    ]
-    (said,) = edge_in_words(read_results(tmp_path / "main"), edge)
-    assert "is 0.30 [0.30, 0.30] (different: better) with that at × 3 too" in said
-    assert "and 0.00 [0.00, 0.00] (undecided) with the best of × 3, × 6, × 10" in said
-    assert said.endswith("Over the other tasks (1) it is 0.10 [0.10, 0.10] (different: better).")
-    only_largest = edge.runs[edge.runs["rate_multiplier"] == 3]
-    assert not [*edge_in_words(edge, Results(only_largest, edge.evaluations, edge.traces))]
-
-
-def test_before_there_is_an_answer_the_page_says_so(made_up, tmp_path):
+def test_before_all_runs_are_there_the_page_says_so(made_up, tmp_path):
     text = write_page(read_results(made_up / "out"), tmp_path).read_text()
-    assert text.count("Not answered yet") == 2
-    assert "Stage “classic” has not been run yet" in text
+    assert "Not answered yet" in text
+    assert "- classic: 270" in text
 
 
 published = pytest.mark.skipif(not (DOCS / "runs.parquet").is_file(), reason="nothing has been published yet")
 
 
+@pytest.fixture(scope="module")
+def results():
+    return read_parquet(DOCS)
+
+
 @published
-def test_the_page_says_what_the_files_say(tmp_path):
-    page = write_page(read_parquet(DOCS), tmp_path)
-    assert page.read_text() == (DOCS / PAGE).read_text(), "run `make results`"
+def test_the_page_says_what_the_files_say(results, tmp_path):
+    write_page(results, tmp_path)
+    for name in (PAGE, DETAILS):
+        assert (tmp_path / name).read_text() == (DOCS / name).read_text(), "run `make results`"
     drawn = {path.name for path in tmp_path.glob("*.png")}
     assert drawn == {path.name for path in DOCS.glob("study_*.png")}
+    shown = re.findall(r"\]\((study_[\w-]+\.png)\)", (DOCS / PAGE).read_text() + (DOCS / DETAILS).read_text())
+    assert drawn == set(shown)
 
 
 @published
-def test_runs_of_the_tuning_are_in_no_answer():
-    for parts in split(read_parquet(DOCS)).values():
-        assert parts[0].runs["run_id"].is_unique
-        for part in parts:
-            assert not set(part.runs["seed"]) & set(study.TUNING_SEEDS)
+def test_what_the_sentences_take_for_granted_is_so(results):
+    """What stands in the template as words, not as a number that is filled in."""
+    found, _ = context(results)
+    total = {(row.strength, row.learned): row for row in found["bounced"]["total"]}
+    moved = found["by_task"]
+    assert total[0.0, True].counts["shape"] == total[0.0, True].counts["rule"] == 0
+    assert total[0.0, False].counts["shape"] == total[0.0, False].counts["rule"] == 0
+    assert (moved["PPO CartPole-v1"]["growth"] > 1).all()
+    dips = moved["CrossQ Pendulum-v1, adamw 10"]  # "dips and then grows to the end"
+    assert dips["lowest_at"].between(1, 15).all()
+    assert (dips["of_peak"] > 0.99).all()
+    rises = moved["CrossQ Pendulum-v1, adamw 1"]  # "rises and ends below its peak"
+    assert (rises["growth"] > 1).all()
+    assert (rises["of_peak"] < 0.95).all()
+    assert not (dips["rule"] | dips["shape"] | rises["rule"] | rises["shape"]).any()
+    assert (moved["SAC Pendulum-v1, adamw 10"]["growth"] > 1).all()
+    by_shape = {task: int(of["shape"].sum()) for task, of in moved.items() if task not in found["unlearned"]}
+    assert max(by_shape, key=by_shape.get) == "PPO CartPole-v1, adamw 10"
+    effects = found["effects"]
+    assert list(effects.costs) == ["SAC Pendulum-v1"]
+    assert min(effects.by_rate[0.3][1].by_task.items(), key=lambda item: item[1].mean.estimate)[0] == "PPO CartPole-v1"
+    assert all(of.found.mean.low < 0 < of.found.mean.high for of in effects.fresh)
+    assert effects.equal.mean.low < 0 < effects.equal.mean.high
+    assert all(effects.by_strength[10.0][pair].mean.low > 0 for pair in scores.PAIRS[1:])
+    assert effects.by_strength[1.0][scores.PAIRS[1]].mean.low < 0 < effects.by_strength[1.0][scores.PAIRS[1]].mean.high
+    assert found["at_the_edge"]["LunarLander-v3"] == (9, 9)
 
 
 @published
-def test_every_abel_run_did_what_its_traces_say():
+def test_runs_of_the_tuning_are_in_no_answer(results):
+    for part in study.split(results):
+        assert part.runs["run_id"].is_unique
+        assert not set(part.runs["seed"]) & set(study.TUNING_SEEDS)
+
+
+@published
+def test_every_abel_run_did_what_its_traces_say(results):
     # Runs from before the arm watched every part are among them.
-    results = read_parquet(DOCS)
     runs = results.runs[(results.runs["arm"] == "abel") & (results.runs["status"] == "complete")].set_index("run_id")
     assert len(runs)
     for run_id, trace in results.traces[results.traces["run_id"].isin(runs.index)].groupby("run_id"):
@@ -500,7 +478,8 @@ def test_every_abel_run_did_what_its_traces_say():
 @published
 def test_the_readme_says_what_the_pages_say():
     text = (DOCS.parent.parent / "README.md").read_text()
-    pages = "".join((DOCS / name).read_text() for name in (PAGE, "control.md")).replace("\\", "")
+    pages = "".join((DOCS / name).read_text() for name in (PAGE, DETAILS, "control.md")).replace("\\", "")
+    pages = " ".join(pages.split())
     said = re.findall(r"[−\d.]+ \[[^\]]*\d\]|\d+ of \d+", " ".join(text.split()))
     assert len(said) > 4
     assert [number for number in said if number not in pages] == []

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.calibration import MINIMUM, bounce
+from benchmarks.measure.calibration import MINIMUM, bounce
+from benchmarks.measure.watching import first_decay, noise, plant, watching
 from benchmarks.results import Results
-from benchmarks.watching import first_decay, noise, plant, watching
 
 LENGTH = 100
 

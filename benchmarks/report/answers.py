@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.equivalence import Comparison, compare, scores_by_arm
 from benchmarks.results import NUMBERS, Results
-from benchmarks.statistics import (
+from benchmarks.statistics.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.statistics.estimates import (
     CRASHED,
     Interval,
     Summary,
@@ -46,18 +46,14 @@ class Prevalence:
     :param share: of runs with a bounce by the rule "trend", with its exact interval
     :param depth: median over the runs that bounced of how far the norm fell, as a share of the
         maximum before; NaN if none did
-    :param literal: share of runs in which Algorithm 1 to the letter decays
-    :param literal_decays: median of its decays a run
-    :param literal_first: median, over those runs, of when the first comes, as a share of the run
+    :param literal: runs in which Algorithm 1 to the letter decays
     """
 
     num_runs: int
     num_bounced: int
     share: Interval
     depth: float
-    literal: Interval
-    literal_decays: float
-    literal_first: float
+    literal: int
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,7 @@ def answer(results: Results) -> Answers:
     return Answers(
         scores=_table(scored),
         summaries=summaries,
-        prevalence=_prevalence(results, standard),
+        prevalence=prevalences(results, standard),
         sufficiency=sufficiency,
         improvement=improvement,
         literal=literal,
@@ -198,6 +194,15 @@ def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.G
     }
 
 
+def by_group(answers: Answers) -> dict[str, dict[str, dict[str, Prevalence]]]:
+    """Return the prevalence by group, task and part, of the groups that have any."""
+    found: dict[str, dict[str, dict[str, Prevalence]]] = {group: {} for group in GROUPS}
+    for task, parts in answers.prevalence.items():
+        if "total" in parts:
+            found["with weight decay" if task in answers.regularized else "without regularization"][task] = parts
+    return {group: tasks for group, tasks in found.items() if tasks}
+
+
 def undisturbed(results: Results, runs: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     """Return the traces of the finished runs at a constant rate, by task.
 
@@ -209,7 +214,8 @@ def undisturbed(results: Results, runs: pd.DataFrame) -> dict[str, list[pd.DataF
     return {task: of_task for task, of_task in found.items() if of_task}
 
 
-def _prevalence(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
+def prevalences(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Prevalence]]:
+    """Return, by task and part, how often the norm bounced in these runs, as far as they are at a constant rate."""
     found: dict[str, dict[str, Prevalence]] = {}
     for task, traces in undisturbed(results, runs).items():
         for part in PARTS:
@@ -222,17 +228,13 @@ def _prevalence(results: Results, runs: pd.DataFrame) -> dict[str, dict[str, Pre
 def prevalence(traces: Sequence[np.ndarray]) -> Prevalence:
     """Replay both rules over the traces |w|^2 of several runs, (num_measurements,) each."""
     bounces = [find_decays(trace) for trace in traces]
-    literal = [find_decays(trace, rule="paper") for trace in traces]
     depths = [bounce_depth(trace[: first[0] + 1]) for trace, first in zip(traces, bounces) if first]
-    firsts = [first[0] / max(1, len(trace) - 1) for trace, first in zip(traces, literal) if first]
     return Prevalence(
         num_runs=len(traces),
         num_bounced=len(depths),
         share=exact_binomial_interval(len(depths), len(traces)),
         depth=float(np.median(depths)) if depths else math.nan,
-        literal=exact_binomial_interval(len(firsts), len(traces)),
-        literal_decays=float(np.median([len(decays) for decays in literal])),
-        literal_first=float(np.median(firsts)) if firsts else math.nan,
+        literal=sum(bool(find_decays(trace, rule="paper")) for trace in traces),
     )
 
 

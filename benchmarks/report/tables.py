@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import pandas as pd
-
-from benchmarks.plan import ARMS, WITH_FACTOR, WITH_FINAL
-from benchmarks.report.answers import Answers, with_tasks
-from benchmarks.report.words import escaped, interval, number, part, percent
+from benchmarks.plan import ARMS
+from benchmarks.report.answers import PARTS, Answers, Prevalence, with_tasks
+from benchmarks.report.words import escaped, grid, interval, number, percent, templates, text
 from benchmarks.results import Results
-from benchmarks.statistics import Interval, exact_binomial_interval
+from benchmarks.statistics.estimates import Summary, exact_binomial_interval
 
 
 @dataclass(frozen=True)
@@ -28,168 +26,104 @@ class Table:
     rows: list[tuple[str, ...]]
 
 
-def tables(answers: Answers, sensitivity: pd.DataFrame) -> Iterator[Table]:
+@dataclass(frozen=True)
+class Report:
+    """A report that has been written.
+
+    :param page: the HTML page; figures, Markdown and parquet files lie beside it
+    :param answers: question -> sentences
+    :param tables: those of the page, without the one of every run
+    :param problems: what was left out, a sentence each
+    """
+
+    page: Path
+    counts: str
+    answers: dict[str, list[str]]
+    tables: list[Table]
+    problems: list[str]
+
+
+def tables(answers: Answers) -> Iterator[Table]:
     """Yield the tables that these runs allow, in the order of the page."""
     if answers.prevalence:
         yield _prevalence(answers)
-        yield _literal(answers)
     if any(answers.sufficiency.values()):
         yield _verdicts(answers)
     for group in answers.summaries:
         yield _overall(answers, group)
     for group, summaries in answers.summaries.items():
         yield _by_task(group, summaries)
-    if len(sensitivity):
-        yield _sensitivity(sensitivity)
 
 
 def _prevalence(answers: Answers) -> Table:
-    parts = [
-        name for name in ("total", "policy", "value", "shared") if any(name in p for p in answers.prevalence.values())
-    ]
-    rows = [
-        (task, *(part(found[name]) if name in found else "–" for name in parts))
-        for task, found in answers.prevalence.items()
-    ]
-    note = (
-        "Runs at a constant rate whose squared weight norm bounced by the rule “trend”; the share with its exact 95 % "
-        "interval, and the median depth of the fall."
-    )
-    return Table("Does the weight norm bounce?", note, ("task", *parts), rows)
+    parts = [part for part in PARTS if any(part in found for found in answers.prevalence.values())]
+    rows = [(task, *(_part(found.get(part)) for part in parts)) for task, found in answers.prevalence.items()]
+    return Table("Does the weight norm bounce?", _note("prevalence"), ("task", *parts), rows)
 
 
-def _literal(answers: Answers) -> Table:
-    rows = []
-    for task, found in answers.prevalence.items():
-        if total := found.get("total"):
-            first = (
-                "–" if total.literal_first != total.literal_first else f"{total.literal_first:.0%}".replace("%", " %")
-            )
-            rows.append((task, percent(total.literal), number(total.literal_decays, 1), first))
-    note = "The same runs: in how many Algorithm 1, taken to the letter, would have decayed the rate."
-    header = ("task", "runs with a decay", "decays a run (median)", "first one comes at (median)")
-    return Table("What the literal rule would have done", note, header, rows)
+def _part(found: Prevalence | None) -> str:
+    if not found:
+        return "–"
+    depth = f", depth {number(100 * found.depth, 1)} %" if found.num_bounced else ""
+    return f"{found.num_bounced} of {found.num_runs}: {percent(found.share)}{depth}"
 
 
 def _verdicts(answers: Answers) -> Table:
     rows = []
-    for group, comparisons in answers.sufficiency.items():
-        for kind, comparison in comparisons.items():
-            for task, judged in [(f"all, {group}", comparison.overall), *comparison.tasks.items()]:
-                against = "linear" if kind == "linear" else f"best: {judged.best['mean']}"
-                seeds = "–" if judged.equivalent_at is None else f"{judged.equivalent_at:,}"
-                rows.append(
-                    (
-                        task,
-                        against,
-                        str(judged.num_pairs),
-                        interval(judged.mean),
-                        interval(judged.iqm),
-                        judged.verdict,
-                        seeds,
-                    )
-                )
-    margin = next(c.margin for pair in answers.sufficiency.values() for c in pair.values())
-    note = (
-        "Differences of the normalised score, constant+final minus the other, with 95 % intervals; equivalent means "
-        f"within ±{margin:g} for mean and IQM, with so many pairs that rare failures which happened not to show could "
-        f"not change that ({3.7 / margin:.0f} over all tasks); different, that both intervals exclude 0 on the same "
-        "side and do not both lie within the margin. The best arm is chosen anew in every bootstrap sample, "
-        "and the upper end is the smallest of upper bounds on the differences to each arm, which hold together: "
-        "0 where one of them did the same (abel, where nothing bounces). The last column forecasts, if the differences "
-        "stayed as they are."
-    )
+    compared = [found for comparisons in answers.sufficiency.values() for found in comparisons.items()]
+    groups = [group for group, comparisons in answers.sufficiency.items() for _ in comparisons]
+    for group, (kind, comparison) in zip(groups, compared):
+        for task, judged in [(f"all, {group}", comparison.overall), *comparison.tasks.items()]:
+            against = "linear" if kind == "linear" else f"best: {judged.best['mean']}"
+            seeds = "–" if judged.equivalent_at is None else f"{judged.equivalent_at:,}"
+            amounts = interval(judged.mean), interval(judged.iqm)
+            rows.append((task, against, str(judged.num_pairs), *amounts, judged.verdict, seeds))
     header = ("task", "against", "pairs", "mean", "IQM", "verdict", "pairs for “equivalent”")
+    note = _note("verdicts", compared[0][1].margin)
     return Table("Does constant + final decay suffice?", note, header, rows)
 
 
 def _overall(answers: Answers, group: str) -> Table:
-    improvement = answers.improvement.get(group, {})
-    summaries = answers.summaries[group]
-    rows = [
-        (
-            arm,
-            str(len(summaries[arm].tasks)),
-            str(sum(task.num_runs for task in summaries[arm].tasks.values())),
-            interval(summaries[arm].mean),
-            interval(summaries[arm].iqm),
-            interval(improvement[arm]) if arm in improvement else "–",
-        )
-        for arm in sorted(summaries, key=_order)
-    ]
-    note = "Means over tasks of the per-task mean and IQM of the score: 0 is a random policy, 1 the reference."
-    counts = [{task: of_task.num_runs for task, of_task in summary.tasks.items()} for summary in summaries.values()]
-    if any(of_arm != counts[0] for of_arm in counts):
-        note += " Not every arm has the same tasks and seeds here; the differences above are of those that both have."
+    improvement, rows, counts = answers.improvement.get(group, {}), [], []
+    for arm, summary in _in_order(answers.summaries[group]):
+        counts.append({task: of_task.num_runs for task, of_task in summary.tasks.items()})
+        amounts = interval(summary.mean), interval(summary.iqm)
+        better = interval(improvement[arm]) if arm in improvement else "–"
+        rows.append((arm, str(len(counts[-1])), str(sum(counts[-1].values())), *amounts, better))
     header = ("arm", "tasks", "runs", "mean score", "IQM", "P(better than constant)")
-    return Table(f"All tasks, {group}", note, header, rows)
+    unequal = any(of_arm != counts[0] for of_arm in counts)
+    return Table(f"All tasks, {group}", _note("overall", unequal), header, rows)
 
 
-def _by_task(group: str, summaries: dict) -> Table:  # type: ignore[type-arg]
-    tasks = sorted({task for summary in summaries.values() for task in summary.tasks})
-    rows = []
-    for task in tasks:
-        for arm in sorted(summaries, key=_order):
-            if task in summaries[arm].tasks:
-                s = summaries[arm].tasks[task]
-                rows.append((task, arm, str(s.num_runs), interval(s.mean), interval(s.iqm), percent(s.failed)))
-    note = "A run failed if it crashed or scored below 0.5."
-    return Table(f"Every task, {group}", note, ("task", "arm", "runs", "mean score", "IQM", "failed"), rows)
-
-
-def _sensitivity(table: pd.DataFrame) -> Table:
-    multipliers = sorted(table["rate_multiplier"].unique())
-    rows = []
-    for (task, arm, factor, final), of_row in table.groupby(["task", "arm", "decay_factor", "final_decay_at"]):
-        cells = {row["rate_multiplier"]: row for row in of_row.to_dict("records")}
-        settings = f"{factor:g}" if arm in WITH_FACTOR else "–", f"{final:g}" if arm in WITH_FINAL else "–"
-        scores = (_score(cells[multiplier]) if multiplier in cells else "–" for multiplier in multipliers)
-        rows.append((str(task), str(arm), *settings, *scores))
-    rows.sort(key=lambda row: (row[0], _order(row[1])))
-    header = ("task", "arm", "decay factor", "final decay at", *(f"base rate × {value:g}" for value in multipliers))
-    note = "Tasks on which a setting was varied: mean score with its 95 % interval, and the number of runs."
-    return Table("Sensitivity", note, header, rows)
-
-
-def _score(cell: Mapping[str, Any]) -> str:
-    return f"{interval(Interval(cell['mean'], cell['low'], cell['high']))} ({cell['num_runs']})"
+def _by_task(group: str, summaries: Mapping[str, Summary]) -> Table:
+    rows = [
+        (task, arm, str(of.num_runs), interval(of.mean), interval(of.iqm), percent(of.failed))
+        for task in sorted({task for summary in summaries.values() for task in summary.tasks})
+        for arm, summary in _in_order(summaries)
+        if (of := summary.tasks.get(task))
+    ]
+    header = ("task", "arm", "runs", "mean score", "IQM", "failed")
+    return Table(f"Every task, {group}", _note("by_task"), header, rows)
 
 
 def runs_table(results: Results) -> Table:
     """Every run, a row each."""
-    runs = with_tasks(results.runs)
-    rows = [
-        (
-            row["run_id"],
-            row["status"],
-            row["task"],
-            row["arm"],
-            f"{row['learning_rate']:.3g}",
-            str(row["seed"]),
-            str(row["timesteps"]),
-            number(row["final_return"]),
-            number(row["score"]),
-            str(row["n_bounces"]),
-            f"{row['wall_time_s']:.0f}",
-            row["error"].strip().splitlines()[-1][:200] if row["error"].strip() else "",
-        )
-        for row in runs.to_dict("records")
-    ]
-    header = (
-        "run",
-        "status",
-        "task",
-        "arm",
-        "base rate",
-        "seed",
-        "timesteps",
-        "final return",
-        "score",
-        "bounces",
-        "seconds",
-        "error",
-    )
-    return Table("Every run", "Click a heading to sort.", header, rows)
+    columns = {
+        "run": lambda row: row["run_id"],
+        "status": lambda row: row["status"],
+        "task": lambda row: row["task"],
+        "arm": lambda row: row["arm"],
+        "base rate": lambda row: f"{row['learning_rate']:.3g}",
+        "seed": lambda row: str(row["seed"]),
+        "timesteps": lambda row: str(row["timesteps"]),
+        "final return": lambda row: number(row["final_return"]),
+        "score": lambda row: number(row["score"]),
+        "bounces": lambda row: str(row["n_bounces"]),
+        "seconds": lambda row: f"{row['wall_time_s']:.0f}",
+        "error": lambda row: (row["error"].strip().splitlines() or [""])[-1][:200],
+    }
+    rows = [tuple(cell(row) for cell in columns.values()) for row in with_tasks(results.runs).to_dict("records")]
+    return Table("Every run", "Click a heading to sort.", tuple(columns), rows)
 
 
 def failures(results: Results) -> str:
@@ -201,14 +135,13 @@ def failures(results: Results) -> str:
 
 def markdown(table: Table) -> str:
     """Return the table as Markdown; text from runs is escaped."""
-    lines = [f"## {escaped(table.title)}", "", escaped(table.note), "", _row(table.header)]
-    lines += ["|" + "---|" * len(table.header), *map(_row, table.rows)]
-    return "\n".join(lines) + "\n"
+    return f"## {escaped(table.title)}\n\n{escaped(table.note)}\n\n{grid(table.header, table.rows)}\n"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(escaped, cells)) + " |"
+def _note(of: str, *values: object) -> str:
+    return text(templates("benchmarks.report").get_template("sentences.j2"), f"{of}_note", *values)
 
 
-def _order(arm: str) -> tuple[int, str]:
-    return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)
+def _in_order(summaries: Mapping[str, Summary]) -> Iterable[tuple[str, Summary]]:
+    known = {arm: index for index, arm in enumerate(ARMS)}
+    return sorted(summaries.items(), key=lambda item: (known.get(item[0], len(ARMS)), item[0]))

@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchmarks.report import Report
+from benchmarks.report.tables import Report
 
 MOST_PROBLEMS = 5
 

@@ -1,13 +1,28 @@
-"""The answers as sentences that a stranger understands without the tables."""
+"""Numbers as they are printed, and the templates that hold the sentences around them."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from benchmarks.equivalence import Comparison, Verdict
-from benchmarks.report.answers import CANDIDATE, GROUPS, PARTS, Answers, Prevalence
-from benchmarks.statistics import Interval, exact_binomial_interval
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from benchmarks.statistics.equivalence import Verdict
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval
+
+WIDTH = 120
+"""Of a line of Markdown."""
+
+QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
+
+
+class Grid(NamedTuple):
+    """A table of text; what there is to say of it stands in a template."""
+
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -36,81 +51,9 @@ def percent(value: Interval) -> str:
     return f"{value.estimate:.0%} [{100 * value.low:.0f}, {100 * value.high:.0f}]".replace("%", " %")
 
 
-def bounce(answers: Answers) -> Iterator[str]:
-    """Yield the first answer, a sentence each."""
-    if not answers.prevalence:
-        yield "Not answered: there is no run of the constant rate, in which alone bounces are counted."
-        return
-    for label, wanted in (("Without regularization", False), ("With weight decay", True)):
-        tasks = {task: parts for task, parts in answers.prevalence.items() if (task in answers.regularized) == wanted}
-        tasks = {task: parts for task, parts in tasks.items() if "total" in parts}
-        if not tasks:
-            continue
-        runs = sum(parts["total"].num_runs for parts in tasks.values())
-        bounced = sum(parts["total"].num_bounced for parts in tasks.values())
-        share = exact_binomial_interval(bounced, runs)
-        yield (
-            f"{label}: the total weight norm bounced in {bounced:,} of {runs:,} runs at a constant rate "
-            f"({percent(share)}){_where(tasks, 'total')}.{_parts(tasks)}"
-        )
-        literal = sum(round(parts["total"].literal.estimate * parts["total"].num_runs) for parts in tasks.values())
-        group = next(group for group, regularized in GROUPS.items() if regularized == wanted)
-        yield (
-            f"Taken to the letter, Algorithm 1 would have decayed the rate in {literal:,} of these {runs:,} runs."
-            + (_cost(answers.literal[group]) if group in answers.literal else "")
-        )
-
-
-def _parts(tasks: Mapping[str, Mapping[str, Prevalence]]) -> str:
-    counts = []
-    for name in PARTS[1:]:
-        found = [parts[name] for parts in tasks.values() if name in parts]
-        if found:
-            bounced, runs = sum(f.num_bounced for f in found), sum(f.num_runs for f in found)
-            share = percent(exact_binomial_interval(bounced, runs))
-            counts.append(f"{name} {bounced:,} of {runs:,} ({share}){_where(tasks, name)}")
-    return f" By part: {'; '.join(counts)}." if counts else ""
-
-
-def _where(tasks: Mapping[str, Mapping[str, Prevalence]], name: str) -> str:
-    where = [
-        f"{task} ({parts[name].num_bounced} of {parts[name].num_runs})"
-        for task, parts in tasks.items()
-        if name in parts and parts[name].num_bounced
-    ]
-    return f", on {', '.join(where)}" if where else ""
-
-
-def _cost(comparison: Comparison) -> str:
-    return (
-        f" Trained by it, the mean score differed from that at a constant rate by {interval(comparison.overall.mean)} "
-        f"({_extent(comparison)})."
-    )
-
-
-def sufficiency(answers: Answers) -> Iterator[str]:
-    """Yield the second answer, a sentence each."""
-    if not any(answers.sufficiency.values()):
-        yield f"Not answered: there are no runs of {CANDIDATE} and of another arm on the same tasks and seeds."
-    for group, comparisons in answers.sufficiency.items():
-        for kind, comparison in comparisons.items():
-            yield f"{group[0].upper()}{group[1:]}, {_against(kind, comparison)}: {verdict(comparison)}"
-
-
-def _against(kind: str, comparison: Comparison) -> str:
-    return "against linear decay" if kind == "linear" else f"against the best of {len(comparison.others)} other arms"
-
-
-def verdict(comparison: Comparison) -> str:
-    """Return what an overall verdict says."""
-    judged = comparison.overall
-    amount = f"difference of the mean score {interval(judged.mean)}, of the IQM {interval(judged.iqm)}"
-    said = judged_as(judged)
-    if judged.verdict == "equivalent":
-        said += f" within ±{comparison.margin:g}"
-    elif judged.verdict == "undecided":
-        said += f"; {_needed(judged)}"
-    return f"{said} ({amount}; {_extent(comparison)})."
+def furthest(value: Interval) -> str:
+    """Return the largest difference, to either side, that an interval does not exclude."""
+    return number(max(abs(value.low), abs(value.high)))
 
 
 def judged_as(judged: Verdict) -> str:
@@ -120,30 +63,64 @@ def judged_as(judged: Verdict) -> str:
     return "different: " + ("better" if judged.mean.estimate > 0 else "worse")
 
 
-def _extent(comparison: Comparison) -> str:
-    tasks, pairs = len(comparison.tasks), comparison.overall.num_pairs
-    over = f"{tasks} tasks" if tasks > 1 else "one task"
-    return f"{over}, {pairs} {'pair' if pairs == 1 else 'pairs'} of runs each"
-
-
-def _needed(judged: Verdict) -> str:
-    ways = [
-        f"{count:,} pairs a task for “{name}”"
-        for name, count in (("equivalent", judged.equivalent_at), ("different", judged.different_at))
-        if count is not None
-    ]
-    return (
-        f"at these differences it would take {' or '.join(ways)}" if ways else "more seeds are needed to say how many"
-    )
-
-
-def part(value: Prevalence) -> str:
-    """Return how often one part bounced, and how deep."""
-    depth = f", depth {number(100 * value.depth, 1)} %" if value.num_bounced else ""
-    return f"{value.num_bounced} of {value.num_runs}: {percent(value.share)}{depth}"
-
-
 def escaped(text: str) -> str:
     """Return the text for Markdown on one line, nothing in it read as markup."""
     text = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{character}" if character in "|\\`*_[]" else character for character in text)
+
+
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown; what is in its cells is text, never markup."""
+    lines = ["| " + " | ".join(map(escaped, row)) + " |" for row in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+
+
+def templates(package: str, *, autoescape: bool = False) -> Environment:
+    """Return the templates that lie beside the modules of a package, with the formats of this module as filters."""
+    environment = Environment(
+        loader=PackageLoader(package, ""),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    formats = {f.__name__: f for f in (number, interval, percent, furthest, judged_as, escaped)} | {
+        "share": exact_binomial_interval
+    }
+    environment.filters.update(formats, grid=lambda table: grid(*table))
+    return environment
+
+
+def wrapped(markdown: str) -> str:
+    """Fill paragraphs and lists, whose lines a template cuts where its code stood; leave tables, headings and code.
+
+    >>> print(wrapped("# Title\\n\\na\\nb\\n- c\\n  d\\n"), end="")
+    # Title
+    <BLANKLINE>
+    a b
+    - c d
+    """
+    filled: list[str] = []
+    prose: list[str] = []
+    code = False
+    for line in [*markdown.splitlines(), ""]:
+        code ^= line.startswith("```")
+        apart = code or not line.strip() or line.startswith(("| ", "|-", "#", "!", "```"))
+        if prose and (apart or line.startswith("- ")):
+            indent = "  " * prose[0].startswith("- ")
+            filled += textwrap.wrap(" ".join(prose), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+            prose = []
+        (filled if apart else prose).append(line if apart else line.strip())
+    return "\n".join(filled)
+
+
+def text(template: Template, macro: str, *values: object) -> str:
+    """Return what a macro of a template says, on one line."""
+    return " ".join(getattr(template.module, macro)(*values).split())
+
+
+def sentences(template: Template, macro: str, *values: object) -> list[str]:
+    """Return what a macro of a template says, a line of it a sentence."""
+    said = getattr(template.module, macro)(*values)
+    return [line.strip() for line in said.splitlines() if line.strip()]

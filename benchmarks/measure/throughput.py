@@ -1,0 +1,194 @@
+"""How fast the engine is, as ratios measured in turn: ``python -m benchmarks.measure throughput``.
+
+- two workers against one, on the same runs;
+- one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
+- rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included);
+- the report of 10,000 made-up runs against that of 1,000, with its seconds and memory;
+- ``rl-abel inspect`` on 1,000 runs, from TensorBoard events and from progress.csv, in seconds.
+
+Launches alternate, so that a machine whose speed drifts slows all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from agents import find_preset
+from benchmarks.plan import Run
+
+ROOT = Path(__file__).parents[2]
+TIMESTEPS = 20_000
+KINDS = ("workers", "bare", "zoo", "report", "inspect")
+DUMPS, TAGS = 100, 20
+"""Of a made-up log, as SB3 writes it in a run of some length."""
+
+
+def runs(n: int) -> list[Run]:
+    """Return n CartPole runs of one arm."""
+    return [Run("PPO", "CartPole-v1", TIMESTEPS, "constant", seed) for seed in range(n)]
+
+
+def launch(n: int, workers: int) -> float:
+    """Seconds of ``python -m benchmarks run`` on n runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Path(folder) / "suite.toml"
+        block = {"agent": '"PPO"', "env_id": '"CartPole-v1"', "timesteps": TIMESTEPS, "arms": '"constant"', "seeds": n}
+        suite.write_text("[[block]]\n" + "".join(f"{key} = {value}\n" for key, value in block.items()))
+        command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", f"{folder}/out"]
+        return _seconds([*command, "--workers", str(workers)])
+
+
+def bare(n: int) -> float:
+    """Seconds of a loop of ``model.learn`` and the same evaluations, in one process, nothing written."""
+    return _seconds([sys.executable, "-m", "benchmarks.measure", "throughput", "--bare", str(n)])
+
+
+def bare_loop(n: int) -> None:
+    """Train and evaluate n runs as a script would, with SB3's own parts alone."""
+    import torch
+    from stable_baselines3.common.callbacks import EvalCallback
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    from agents import make_agent
+    from envs import make_env, make_evaluation_env
+
+    torch.set_num_threads(1)
+    for run in runs(n):
+        preset = find_preset(run.agent, run.env_id)
+        env, evaluation_env = make_env(run.env_id, preset.n_envs, run.seed), make_evaluation_env(run.env_id, 10, 10**6)
+        model = make_agent(run.agent, run.env_id, env, learning_rate=run.learning_rate, seed=run.seed)
+        every = run.timesteps // run.evaluations // preset.n_envs
+        model.learn(
+            run.timesteps, callback=EvalCallback(evaluation_env, eval_freq=every, n_eval_episodes=10, verbose=0)
+        )
+        evaluate_policy(model, evaluation_env, run.final_episodes, warn=False)
+
+
+def zoo(n: int) -> float:
+    """Seconds of n launches of rl_zoo3's command with the same hyperparameters, budget and evaluations."""
+    preset = find_preset("PPO", "CartPole-v1")
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [f"n_envs: {preset.n_envs}", f"n_timesteps: {TIMESTEPS}", f"learning_rate: {preset.learning_rate}"]
+        lines += [f"{name}: {value!r}" for name, value in preset.hyperparameters.items()]
+        config = Path(folder) / "ppo.yml"
+        config.write_text("CartPole-v1:\n" + "".join(f"  {line}\n" for line in lines))
+        command = [sys.executable, "-m", "rl_zoo3.train", "--algo", "ppo", "--env", "CartPole-v1", "-conf", str(config)]
+        command += ["-f", f"{folder}/logs", "--eval-freq", str(TIMESTEPS // 20), "--eval-episodes", "10"]
+        command += ["--n-eval-envs", "10", "--device", "cpu", "--num-threads", "1", "--verbose", "0"]
+        return sum(_seconds([*command, "--seed", str(run.seed)]) for run in runs(n))
+
+
+def report(n: int) -> tuple[float, float]:
+    """Seconds and peak gigabytes of ``python -m benchmarks report`` on n made-up runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.measure", "synthetic", str(n), "--out", folder], cwd=ROOT, check=True
+        )
+        code = (
+            "import resource, sys; from benchmarks.__main__ import main; main(['report', sys.argv[1]]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        # Linux counts in kilobytes, macOS in bytes.
+        per_gigabyte = 2**30 if sys.platform == "darwin" else 2**20
+        return time.perf_counter() - start, int(done.stdout.split()[-1]) / per_gigabyte
+
+
+def inspect(n: int, form: str) -> float:
+    """Seconds of ``rl-abel inspect`` on n made-up runs.
+
+    :param form: of their logs, as SB3 calls it: "tensorboard" or "csv"
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        models = [Path(folder) / "models" / str(number) for number in range(10)]
+        for number, model in enumerate(models):
+            log(model, form, number)
+        for number in range(n):
+            shutil.copytree(models[number % len(models)], Path(folder) / "runs" / f"{number:04}")
+        return _seconds([sys.executable, "-m", "rl_abel.cli", "inspect", f"{folder}/runs"])
+
+
+def log(folder: Path, form: str, number: int) -> None:
+    """Write a made-up log with SB3's own logger: a norm with a minimum in the middle, and other tags."""
+    from stable_baselines3.common.logger import configure
+
+    logger = configure(str(folder), [form])
+    others = [f"train/value_{tag}" for tag in range(TAGS - 3)]
+    for dump in range(1, DUMPS + 1):
+        for part in ("total", "policy", "value"):
+            norm = 200 + number + 50 * math.cos(2 * math.pi * dump / DUMPS)
+            logger.record(f"abel/weight_norm_{part}", norm)
+        for tag in others:
+            logger.record(tag, float(dump))
+        logger.record("time/total_timesteps", 1000 * dump, exclude="tensorboard")
+        logger.dump(1000 * dump)
+    logger.close()
+
+
+def _seconds(command: Sequence[str]) -> float:
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return time.perf_counter() - start
+
+
+def ratios(above: Callable[[], float], below: Callable[[], float], repeats: int) -> list[float]:
+    """Return the ratio of the two durations, measured in turn."""
+    return [above() / below() for _ in range(repeats)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print what was asked for, each beside its target."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.measure throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--runs", type=int, default=24, help="runs a launch (default 24)")
+    parser.add_argument("--repeats", type=int, default=3, help="pairs of launches (default 3)")
+    parser.add_argument("--only", nargs="*", choices=KINDS, help="these (default: all)")
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.bare is not None:
+        bare_loop(given.bare)
+        return
+    n, few = given.runs, max(2, given.runs // 4)
+    comparisons: dict[str, tuple[str, Callable[[], float], Callable[[], float], str]] = {
+        "workers": (f"one worker / two, {n} runs", lambda: launch(n, 1), lambda: launch(n, 2), "at least 1.9"),
+        "bare": (f"one worker / bare loop, {n} runs", lambda: launch(n, 1), lambda: bare(n), "at most 1.03"),
+        "zoo": (f"rl_zoo3 / one worker, {few} runs", lambda: zoo(few), lambda: launch(few, 1), "at least 1.2"),
+    }
+    console = Console(width=100)
+    _print(console, "durations", "median ratio", "all", "target")
+    for name in given.only if given.only is not None else KINDS:
+        if name in comparisons:
+            label, above, below, target = comparisons[name]
+            measured = ratios(above, below, given.repeats)
+            _print(console, label, f"{statistics.median(measured):.3f}", " ".join(f"{r:.2f}" for r in measured), target)
+        elif name == "inspect":
+            for form in ("tensorboard", "csv"):
+                _print(console, f"inspect 1,000 runs, {form}", f"{inspect(1000, form):.1f} s", "", "at most 30 s")
+        else:
+            (small, _), (large, memory) = report(1000), report(10_000)
+            _print(console, "report of 10,000 runs / of 1,000", f"{large / small:.2f}", "", "at most 10")
+            _print(console, "report of 10,000 runs", f"{large:.0f} s, {memory:.2f} GB", "", "60 s, 2 GB")
+
+
+def _print(console: Console, label: str, *figures: str) -> None:
+    # A line at a time: the whole takes long, and what has been measured shall not be lost.
+    console.print(f"{label:<36}" + "".join(f"{figure:>21}" for figure in figures), highlight=False)

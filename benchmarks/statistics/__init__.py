@@ -1,0 +1,1 @@
+"""Scores to estimates with intervals, and verdicts of equivalence."""

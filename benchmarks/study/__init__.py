@@ -1,0 +1,1 @@
+"""The study of docs/results: ``python -m benchmarks.study``."""
