@@ -19,7 +19,7 @@ MEASUREMENTS = 100
 """Measurements a training by default: the rule is calibrated on as many (more of them see more noise)."""
 
 FEW = 80
-"""With fewer the rule finds clearly fewer bounces: at 49 a third of those that it finds at 100."""
+"""With fewer the rule finds clearly fewer bounces: of 20 in the control's traces 19 on 128 measurements, 4 on 64."""
 
 
 def default_interval(model: BaseAlgorithm, budget: Budget) -> float:
@@ -106,8 +106,8 @@ def too_few_measurements(
         means = f"the rule needs {needed} before it can see a bounce: as it is, no bounce can decay the rate"
     else:
         means = (
-            f"the rule is calibrated on {MEASUREMENTS}: with fewer it misses many bounces (at 49 it finds a third of "
-            "them), so a norm that it does not see bounce may have bounced"
+            f"the rule is calibrated on {MEASUREMENTS}: with fewer it misses bounces (with half as many, most), "
+            "so a norm that it does not see bounce may have bounced"
         )
     return Few(
         expected < needed or weight_decay > 0,

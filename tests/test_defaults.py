@@ -1,6 +1,7 @@
 """Settings of the rule on recorded traces: what counts as a trace, a bounce, and a decay found."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from benchmarks.measure.shallow import shallow
 from benchmarks.measure.synthetic import make_run
 from benchmarks.results import Results, read_results
 from rl_abel import find_decays, rule
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
 def test_the_default_is_that_of_the_rule():
@@ -115,3 +118,16 @@ def test_how_deep_a_fall_has_to_be(tmp_path):
 def test_without_other_settings_there_is_nothing_to_compare(tmp_path):
     make_run(tmp_path, "PPO", "A-v1", "constant+final", 0, np.random.default_rng(0))
     assert decaying(read_results(tmp_path)).rows == []
+
+
+def test_what_half_the_measurements_find():
+    """docs/rules.md and docs/api.md: of the control's runs that bounce, before their final decay."""
+    runs, traces = (pd.read_parquet(RESULTS / f"control_{name}.parquet") for name in ("runs", "traces"))
+    chosen = runs[(runs.arm == "simple") & (runs.l2 > 0) & (runs.decay_factor == 0.1) & (runs.learning_rate >= 0.03)]
+    found = {1: 0, 2: 0}
+    for _, trace in traces[traces.run_id.isin(chosen.run_id)].groupby("run_id"):
+        constant = trace[trace.learning_rate == trace.learning_rate.iloc[0]].total.tolist()
+        assert len(constant) == 128
+        for every in found:
+            found[every] += bool(find_decays(constant[::every]))
+    assert (len(chosen), found) == (20, {1: 19, 2: 4})

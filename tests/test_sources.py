@@ -10,7 +10,7 @@ import pytest
 from stable_baselines3.common.logger import configure
 from torch.utils.tensorboard import SummaryWriter
 
-from benchmarks.synthetic import make_run
+from benchmarks.measure.synthetic import make_run
 from rl_abel import AbelCallback
 from rl_abel.events import begun, left_over, scalars
 from rl_abel.logs import event_blocks
