@@ -5,7 +5,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint docs overhead calibration results clean
+.PHONY: benchmark demo throughput test lint docs overhead calibration results extras clean
 
 benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
@@ -38,6 +38,9 @@ results: .venv/bench.installed  ## the pages of docs/results again, from the fil
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces
 	$(BIN)/python -m benchmarks.calibration
+
+extras:  ## every extra in an empty environment: before a release
+	$(PYTHON) -m tests.check_extras
 
 .venv/%.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ".[$*]"
