@@ -56,8 +56,8 @@ def test_without_weight_decay_it_grows_and_crossqs_alone_falls_again(runs, norms
     assert all(trace[-1] > trace[0] for trace in traces)
     crossq = constant(runs, norms, regularization="none", agent="CrossQ")
     falls = [1 - trace[-1] / trace.max() for trace in crossq]
-    assert sum(1 - trace[-1] / trace.max() > 0.02 for trace in traces) == sum(fall > 0.02 for fall in falls)
-    numbers = (sum(fall > 0.02 for fall in falls), len(falls), round(100 * min(falls)), round(100 * max(falls)))
+    assert sum(1 - trace[-1] / trace.max() > 0.05 for trace in traces) == sum(fall > 0.05 for fall in falls)
+    numbers = (sum(fall > 0.05 for fall in falls), len(falls), round(100 * min(falls)), round(100 * max(falls)))
     words = r"CrossQ's alone then falls again, in (\d+) of (\d+) runs, to end (\d+) to (\d+) % below its peak"
     assert said("README.md", words) == tuple(map(str, numbers))
 
@@ -112,7 +112,7 @@ def test_how_often_algorithm_1_cuts_the_rate(runs):
 def test_what_the_final_decay_costs(runs, agent, env_id, rate_multiplier, lost, of):
     these = runs[(runs.agent == agent) & (runs.env_id == env_id) & (runs.rate_multiplier == rate_multiplier)]
     scores = these[these.regularization == "none"].pivot(index="seed", columns="arm", values="score")
-    differences = scores["constant+final"] - scores["constant"]
+    differences = (scores["constant+final"] - scores["constant"]).dropna()
     assert (sum(differences < -0.05), len(differences)) == (lost, of)
 
 
