@@ -5,7 +5,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint docs overhead calibration results build clean
+.PHONY: benchmark demo throughput test lint docs overhead calibration results build extras clean
 
 benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
 	$(BIN)/python -m benchmarks run smoke --out $(OUT)
@@ -44,6 +44,9 @@ build: .venv/bin/pip  ## sdist and wheel into dist/, their metadata and descript
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
+
+extras:  ## every extra in an empty environment: before a release
+	$(PYTHON) -m tests.check_extras
 
 .venv/%.installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ".[$*]"

@@ -36,13 +36,13 @@ def photograph(page: Page, address: str, path: Path) -> None:
     """Open the dashboard, unfold the legends, let the axes hold all points, and save what is seen."""
     page.resize(1120, 1220, scale=1.25)
     page.go(f"{address}/#custom_scalars&_smoothingWeight=0")
-    page.wait_for("ABEL", "weight norm |w|²", "Matches (3)", "Matches (1)", "Matches (2)")
+    page.wait_for("ABEL", "|w|² of the policy, over its start", "factor", "Matches (1)")
     for condition in (
         "element.matches('.toggle-matches-button')",
         "element.matches('paper-checkbox') && element.textContent.includes('Ignore outliers')",
     ):
         page.evaluate(f"{ELEMENTS}.filter(element => {condition}).forEach(element => element.click())")
-    page.wait_for("abel/weight_norm_policy (SAC_1)", "abel/bounces (SAC_1)")
+    page.wait_for("abel/over_start_policy (SAC_1)")
     # Legends unfold and axes move for a while.
     before, now = None, b""
     while before != now:

@@ -94,7 +94,7 @@ def _make(spec: EnvSpec, n_envs: int, seed: int, training: bool) -> VecEnv:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     require(spec)
-    with _deprecated_models_of_mujoco_allowed(spec):
+    with _missing_modules_name_their_extra(spec), _deprecated_models_of_mujoco_allowed(spec):
         env: VecEnv = SeededVecEnv([lambda: _make_one(spec, training)] * n_envs)
     if spec.family == "atari":
         env = VecFrameStack(env, n_stack=FRAME_STACK)
@@ -119,19 +119,32 @@ def require(spec: EnvSpec) -> None:
 
     :raises MissingExtraError: if a module is not installed
     """
-    for module in FAMILIES[spec.family]:
-        try:
+    with _missing_modules_name_their_extra(spec):
+        for module in FAMILIES[spec.family]:
             # Box2D's bindings are older than what Python now expects of an extension's types.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 import_module(module)
-        except ImportError as error:
-            raise MissingExtraError(
-                f"{spec.env_id} needs the extra {spec.family!r} ({error}); "
-                f'install it with: pip install -e ".[{spec.family}]"'
-            ) from error
-    if spec.family == "minatar" and spec.env_id not in gym.registry:
-        import_module("minatar.gym").register_envs()
+        if spec.family == "minatar" and spec.env_id not in gym.registry:
+            import_module("minatar.gym").register_envs()
+
+
+@contextmanager
+def _missing_modules_name_their_extra(spec: EnvSpec) -> Iterator[None]:
+    """Raise MissingExtraError for any module that is missing, whoever imports it.
+
+    A family's packages import others in their turn, some only when an environment is made; and
+    Gymnasium has an error of its own for it, which is no ImportError.
+    """
+    try:
+        yield
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        if not FAMILIES[spec.family]:
+            raise
+        raise MissingExtraError(
+            f"{spec.env_id} needs the extra {spec.family!r} ({error}); "
+            f'install it with: pip install -e ".[{spec.family}]"'
+        ) from error
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """The pages: their code runs, their figures are those of this code, their links lead somewhere."""
 
+import ast
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,60 +15,114 @@ from tests.algorithms import ALGORITHMS, make_model, torch_optimizers
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = ["index", "tutorial", "rules", "diagnosis", "recipes"]
-# Three rollouts of PPO, without which nothing has been measured twice.
-BUDGETS = dict.fromkeys(PAGES, 300) | {"diagnosis": 6_000}
+PAGES = ["README", "index", "tutorial", "rules", "diagnosis", "recipes"]
+# Its page shows how many measurements its run makes.
+UNSHORTENED = "diagnosis"
+# Needs a cluster: what it says is not tried.
+NOT_RUN = ["benchmark"]
+GOES_ON = re.compile(r"# Goes on from the \w+ above\.\n")
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
 
 
+def text_of(page):
+    return (ROOT / "README.md" if page == "README" else DOCS / f"{page}.md").read_text()
+
+
 def blocks(page, language):
     """Fenced blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / f"{page}.md").read_text(), re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
 
 
-def shortened(learn, budget):
+def programs(page):
+    """What a reader would run: each block by itself, with those that say they go on from it."""
+    found = []
+    for block in blocks(page, "python"):
+        found.append(found.pop() + block if found and GOES_ON.match(block) else block)
+    return found
+
+
+PROGRAMS = [
+    pytest.param(page, program, id=f"{page}-{number}")
+    for page in PAGES
+    for number, program in enumerate(programs(page), start=1)
+]
+
+
+def shortened(learn, budget=300):
     def learn_less(self, total_timesteps, *args, **kwargs):
         return learn(self, min(total_timesteps, budget), *args, **kwargs)
 
     return learn_less
 
 
-def run(page, monkeypatch, tmp_path):
-    """Run the code of a page from its first line to its last, with tiny budgets; return its names."""
-    monkeypatch.chdir(tmp_path)
-    for kind in (OnPolicyAlgorithm, OffPolicyAlgorithm):
-        monkeypatch.setattr(kind, "learn", shortened(kind.learn, BUDGETS[page]))
+def run(program, name="program.py"):
+    """Run a program where we are; return its names."""
     # As a script: SB3 pickles classes that are defined in one by value.
     names = {"__name__": "__main__"}
-    for block in blocks(page, "python"):
-        exec(compile(block, f"{page}.md", "exec"), names)
+    exec(compile(program, name, "exec"), names)
     return names
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "recipes"])
-def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path, capsys):
-    run(page, monkeypatch, tmp_path)
-    printed = capsys.readouterr().out
-    if page == "rules":
-        assert printed == "[49, 69]\n"
-    if page == "diagnosis":
-        assert len(printed.splitlines()) == 2, "a line for every measurement"
+def said(program):
+    """What it says that its print() calls give, where it does not say that this is an instance."""
+    for comment in re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE):
+        with suppress(ValueError, SyntaxError):
+            ast.literal_eval(comment)
+            yield comment
 
 
-@pytest.fixture(scope="module")
-def recipes(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        names = run("recipes", monkeypatch, tmp_path := tmp_path_factory.mktemp("recipes"))
-        yield names, tmp_path
+@pytest.fixture
+def a_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_budgets(monkeypatch):
+    for kind in (OnPolicyAlgorithm, OffPolicyAlgorithm):
+        monkeypatch.setattr(kind, "learn", shortened(kind.learn))
+
+
+@pytest.mark.usefixtures("a_folder", "tiny_budgets")
+@pytest.mark.parametrize(("page", "program"), [case for case in PROGRAMS if case.values[0] != UNSHORTENED])
+def test_each_block_runs_by_itself(page, program, capsys):
+    run(program, page)
+    printed = capsys.readouterr().out.splitlines()
+    for output in said(program):
+        assert output in printed
+
+
+def test_the_outputs_of_some_blocks_are_exact():
+    assert [(case.id, [*said(case.values[1])]) for case in PROGRAMS if [*said(case.values[1])]] == [
+        ("README-2", ["[54]", "[54]"]),
+        ("rules-1", ["[49, 69]"]),
+    ]
+
+
+def test_every_page_with_code_is_run():
+    assert {path.stem for path in DOCS.glob("*.md") if blocks(path.stem, "python")} <= {*PAGES, *NOT_RUN}
+
+
+@pytest.mark.usefixtures("a_folder")
+def test_the_run_of_the_diagnosis_makes_as_many_measurements_as_its_page_shows(capsys):
+    from rl_abel.cli import main
+
+    [program] = programs("diagnosis")
+    trace = run(program)["callback"].trace
+    assert len(capsys.readouterr().out.splitlines()) == len(trace["total"]), "a line for every measurement"
+    main(["inspect", "runs"])
+    counts = re.compile(r"(\d+) measurements, timestep ([\d,]+) to ([\d,]+)")
+    given, shown = (counts.search(text).groups() for text in (capsys.readouterr().out, text_of("diagnosis")))
+    assert given == shown
 
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "ARS"])
-def test_weight_decay_in_every_algorithm(name, recipes):
+def test_weight_decay_in_every_algorithm(name):
     """It decays matrices alone, and all else about the optimizer is as SB3 has it."""
-    names, _ = recipes
+    with_weight_decay = run(blocks("recipes", "python")[0])["with_weight_decay"]
     plain = make_model(name)
-    policy_kwargs = {**plain.policy_kwargs, **names["with_weight_decay"](name, 0.25, batch_size=16)}
+    policy_kwargs = {**plain.policy_kwargs, **with_weight_decay(name, 0.25, batch_size=16)}
     model = make_model(name, policy_kwargs=policy_kwargs)
     for ours, own in zip(torch_optimizers(model), torch_optimizers(plain)):
         for group in ours.param_groups:
@@ -79,16 +135,13 @@ def test_weight_decay_in_every_algorithm(name, recipes):
             assert {p.ndim for p in spared["params"]} == {1}
 
 
-def test_a_job_that_is_started_again_goes_on(recipes, monkeypatch):
-    _, folder = recipes
-    monkeypatch.chdir(folder)
-    [script] = [block for block in blocks("recipes", "python") if block.startswith("# train.py")]
-    assert [path.name for path in folder.glob("runs/seed_0/*.zip")] == ["ppo_2048_steps.zip"]
-    again = {"__name__": "__main__"}
-    exec(compile(script.replace("TIMESTEPS = 100_000", "TIMESTEPS = 4_000"), "train.py", "exec"), again)
-    assert again["model"].num_timesteps == 4096
-    assert len(again["model"].abel_state["trace"]) == 1, "measured after the first update, that of the first job"
-    assert (folder / "runs/seed_0/ppo_4096_steps.zip").is_file()
+def test_a_job_that_is_started_again_goes_on(a_folder):
+    [script] = [program for program in programs("recipes") if program.startswith("# train.py")]
+    for timesteps, reached in ((2_000, 2048), (4_000, 4096)):
+        names = run(script.replace("TIMESTEPS = 100_000", f"TIMESTEPS = {timesteps}"), "train.py")
+        assert names["model"].num_timesteps == reached
+        assert (a_folder / f"runs/seed_0/ppo_{reached}_steps.zip").is_file()
+    assert len(names["model"].abel_state["trace"]) == 1, "measured after the first update, that of the first job"
 
 
 def test_the_yaml_for_the_zoo_names_the_callback():
@@ -110,8 +163,7 @@ def test_the_figures_are_those_of_this_code(tmp_path):
 
 
 def test_links_of_the_readme():
-    text = (ROOT / "README.md").read_text()
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", text_of("README")) if "://" not in target]
     assert targets
     assert not [target for target in targets if not (ROOT / target).exists()]
 

@@ -148,6 +148,43 @@ def test_a_missing_extra_gives_the_command_that_installs_it(monkeypatch, env_id,
         make(env_id, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "module"),
+    [
+        ("LunarLander-v3", "pygame"),  # Gymnasium has an error of its own for it
+        ("Hopper-v5", "imageio"),  # imported by Gymnasium as it makes the environment
+        ("Hopper-v5", "glfw"),
+        ("MinAtar/Freeway-v1", "minatar.gym"),
+    ],
+)
+def test_a_missing_module_of_a_module_names_the_extra_too(env_id, module):
+    if not all(map(find_spec, FAMILIES[find_env(env_id).family])):
+        pytest.skip(f"needs the extra {find_env(env_id).family!r}")
+    # In a process of its own, where nobody has imported it before.
+    code = f"""
+import sys
+from envs import MissingExtraError, make_env
+sys.modules[{module!r}] = None
+try:
+    make_env({env_id!r}, 1, 0)
+except MissingExtraError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith(f"{env_id} needs the extra '{find_env(env_id).family}' (")
+    assert module in run.stdout
+
+
+def test_what_has_no_extra_says_what_is_missing_itself(monkeypatch):
+    monkeypatch.setattr("gymnasium.make", raise_missing)
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'anything'$"):
+        make_env("CartPole-v1", 1, 0)
+
+
+def raise_missing(*_, **__):
+    raise ModuleNotFoundError("No module named 'anything'")
+
+
 def test_normalized_training_and_an_evaluation_that_reads_its_statistics():
     training = make_env("Pendulum-v1", 2, 0, normalize=True, gamma=0.9)
     assert isinstance(training, VecNormalize)

@@ -7,9 +7,11 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 
 import rl_abel
+from tests import check_extras
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,6 +47,22 @@ def test_the_wheel_alone_is_enough(tmp_path):
 def test_versions_agree():
     assert f"version: {rl_abel.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## [{rl_abel.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_extra_has_a_script_of_its_use(monkeypatch, capsys):
+    """Running them takes a quarter of an hour: ``make extras``, before a release."""
+    scripts = {path.stem for path in check_extras.USES.glob("*.sh")}
+    assert scripts == set(check_extras.declared())
+    monkeypatch.setattr(check_extras, "declared", lambda: ["none", "new"])
+    with pytest.raises(SystemExit, match="2"):
+        check_extras.main(["none"])
+    assert "what new is for should be in" in capsys.readouterr().err
+
+
+def test_an_extra_that_is_not_there_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        check_extras.main(["bench,mujco"])
+    assert "got mujco" in capsys.readouterr().err
 
 
 def test_every_requirement_is_pinned():

@@ -1,0 +1,121 @@
+"""What README and limits say of the study in words: counted here again, from the files of the runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TUNING_SEEDS = 1000
+
+
+@pytest.fixture(scope="module")
+def runs():
+    table = pd.read_parquet(ROOT / "docs/results/runs.parquet")
+    table["score"] = (table.final_return - table.random_return) / (table.reference_return - table.random_return)
+    return table[(table.seed < TUNING_SEEDS) & (table.decay_factor == 0.1) & (table.final_decay_at == 0.85)]
+
+
+@pytest.fixture(scope="module")
+def norms(runs):
+    """Squared norms of runs at a constant rate, by run: a frame of parts, in the order of time."""
+    ids = runs.run_id[runs.arm == "constant"]
+    columns = ["run_id", "timesteps", "total", "policy", "value"]
+    table = pd.read_parquet(ROOT / "docs/results/traces.parquet", columns=columns)
+    return dict(list(table[table.run_id.isin(ids)].sort_values("timesteps").groupby("run_id")))
+
+
+def constant(runs, norms, part="total", **where):
+    """Traces of the runs at a constant rate with these values."""
+    chosen = runs[(runs.arm == "constant")]
+    for column, value in where.items():
+        chosen = chosen[chosen[column] == value]
+    return [norms[run_id][part].to_numpy() for run_id in chosen.run_id]
+
+
+def by_shape(trace):
+    """Whether its running median falls by 5 % below its start and then rises by 5 % from its lowest."""
+    smooth = pd.Series(trace).rolling(5).median().dropna()
+    lowest = smooth.cummin()
+    return bool(((lowest <= 0.95 * smooth.iloc[0]) & (smooth >= 1.05 * lowest)).any())
+
+
+def said(page, pattern):
+    """The numbers that a page gives, by a pattern of its words."""
+    text = " ".join((ROOT / page).read_text().split())
+    found = re.findall(pattern, text)
+    assert len(found) == 1, f"{page} no more says {pattern!r}: mend this test with it"
+    return found[0] if isinstance(found[0], tuple) else (found[0],)
+
+
+def test_without_weight_decay_it_grows_and_crossqs_alone_falls_again(runs, norms):
+    traces = constant(runs, norms, regularization="none")
+    assert len(traces) > 200
+    assert all(trace[-1] > trace[0] for trace in traces)
+    crossq = constant(runs, norms, regularization="none", agent="CrossQ")
+    falls = [1 - trace[-1] / trace.max() for trace in crossq]
+    assert sum(1 - trace[-1] / trace.max() > 0.05 for trace in traces) == sum(fall > 0.05 for fall in falls)
+    numbers = (sum(fall > 0.05 for fall in falls), len(falls), round(100 * min(falls)), round(100 * max(falls)))
+    words = r"CrossQ's alone then falls again, in (\d+) of (\d+) runs, to end (\d+) to (\d+) % below its peak"
+    assert said("README.md", words) == tuple(map(str, numbers))
+
+
+def test_what_bounces_by_shape(runs, norms):
+    sac = [by_shape(trace) for trace in constant(runs, norms, "policy", regularization="adamw", agent="SAC")]
+    assert said("README.md", r"SAC's policy network in (\d+) of (\d+) runs") == (str(sum(sac)), str(len(sac)))
+    strong = {
+        env_id: constant(runs, norms, regularization="adamw", agent="PPO", strength=10, env_id=env_id)
+        for env_id in ("Acrobot-v1", "CartPole-v1")
+    }
+    bounced = {env_id: sum(map(by_shape, traces)) for env_id, traces in strong.items()}
+    assert bounced["Acrobot-v1"] == bounced["CartPole-v1"]
+    numbers = (sum(bounced.values()), sum(map(len, strong.values())))
+    assert said("README.md", r"stronger decay in (\d+) of (\d+), half") == tuple(map(str, numbers))
+
+
+def test_what_is_learned_under_the_stronger_decay(runs):
+    strong = runs[(runs.agent == "PPO") & (runs.regularization == "adamw") & (runs.strength == 10) & (runs.seed < 10)]
+    best = strong.groupby(["env_id", "arm"]).score.mean().groupby("env_id").max()
+    words = r"on Acrobot, which it hardly learns \(([\d.]+) at best\), half on CartPole, where it comes to ([\d.]+)\."
+    assert said("README.md", words) == (f"{best['Acrobot-v1']:.2f}", f"{best['CartPole-v1']:.2f}")
+
+
+@pytest.mark.parametrize("strength", [1, 10])
+def test_the_candidate_does_not_bounce(runs, norms, strength):
+    traces = constant(runs, norms, regularization="adamw", agent="CrossQ", strength=strength)
+    assert len(traces) == 5
+    for trace in traces:
+        assert not by_shape(trace)
+        if strength == 10:
+            assert 0 < trace.argmin() < 10, "it dips for a few measurements"
+            assert trace[-1] > 0.99 * trace.max(), "and grows to the end"
+        else:
+            assert trace.argmin() == 0, "it does not dip"
+            assert trace[-1] < 0.95 * trace.max(), "and ends below its peak"
+
+
+def test_how_often_algorithm_1_cuts_the_rate(runs):
+    literal = runs[runs.arm == "abel-paper"]
+    cuts = literal.decays.map(lambda decays: sum(cause == "bounce" for _, cause, _ in json.loads(decays)))
+    most = literal.env_id[cuts == cuts.max()]
+    words = r"cuts the rate up to (\w+) times \(on (\w+)\), and once more at the end"
+    assert said("README.md", words) == ("ten", "Pendulum")
+    assert (cuts.max(), set(most)) == (10, {"Pendulum-v1"})
+
+
+@pytest.mark.parametrize(
+    ("agent", "env_id", "rate_multiplier", "lost", "of"),
+    [("SAC", "Pendulum-v1", 1.0, 5, 5), ("PPO", "CartPole-v1", 0.3, 4, 5), ("PPO", "Acrobot-v1", 0.3, 1, 5)],
+)
+def test_what_the_final_decay_costs(runs, agent, env_id, rate_multiplier, lost, of):
+    these = runs[(runs.agent == agent) & (runs.env_id == env_id) & (runs.rate_multiplier == rate_multiplier)]
+    scores = these[these.regularization == "none"].pivot(index="seed", columns="arm", values="score")
+    differences = (scores["constant+final"] - scores["constant"]).dropna()
+    assert (sum(differences < -0.05), len(differences)) == (lost, of)
+
+
+def test_limits_says_how_many_runs_lost_by_the_final_decay():
+    words = r"lost by it in each of (\w+) runs, and PPO on CartPole at 0\.3 times the preset's rate in (\w+) of (\w+)"
+    assert said("docs/limits.md", words) == ("five", "four", "five")

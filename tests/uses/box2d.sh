@@ -1,0 +1,2 @@
+cd "$CHECKOUT"
+python -m tests.uses.step box2d

@@ -1,0 +1,1 @@
+make -C "$CHECKOUT" --old-file .venv/lint.installed BIN="$BIN" lint
