@@ -74,7 +74,8 @@ def at_end(model: BaseAlgorithm, memory: Memory, rule: Rule, learned: bool, max_
     if max_decays == 0 or made >= needed or not learned:
         return None
     end, timestep = memory.budget.end, model.num_timesteps
-    if end is not None and end - memory.budget.begin < TRIAL:
+    begin = max(memory.budget.begin, getattr(model, "learning_starts", 0))
+    if end is not None and end - begin < TRIAL:
         return None
     stopped = f"; it stopped at timestep {timestep:,} of {end:,}" if end is not None and timestep < end else ""
     return (

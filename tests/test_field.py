@@ -519,7 +519,7 @@ def test_no_row_layout_or_hint_raises(tensorboard, tmp_path, monkeypatch):
 
     model = make_model("PPO", tensorboard_log=str(tmp_path) if tensorboard else None)
     monkeypatch.setattr(dashboard, "hparams", fail)
-    monkeypatch.setattr(dashboard, "LAYOUT", 1)
+    monkeypatch.setattr(dashboard, "layout", fail)
     monkeypatch.setattr(advice, "at_start", fail)
     abel = AbelCallback()
     messages = said_by(lambda: model.learn(200, callback=abel))
