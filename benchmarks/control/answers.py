@@ -192,12 +192,10 @@ def answer(runs: pd.DataFrame, traces: pd.DataFrame) -> Answers:
         # Its norm is undisturbed until the final decay.
         trace = by_run[row["run_id"]].head(first_epoch(FINAL_DECAY_AT, row["epochs"]))
         movements[row["setting"]][row["seed"]] = {part: movement(trace[part]) for part in ("total", *LAYERS)}
-    accuracies: dict[tuple[Setting, str, float], dict[int, float]] = {}
-    for row in _rows(main):
-        accuracies.setdefault((row["setting"], row["arm"], row["decay_factor"]), {})[row["seed"]] = row["test_accuracy"]
-    decays: dict[tuple[Setting, str], dict[int, list[int]]] = {}
-    for row in _rows(standard):
-        decays.setdefault((row["setting"], row["arm"]), {})[row["seed"]] = json.loads(row["bounces"])
+    by_arm = main.groupby(["setting", "arm", "decay_factor"])
+    accuracies = {key: dict(zip(of["seed"], of["test_accuracy"])) for key, of in by_arm}
+    bounces = standard.groupby(["setting", "arm"])
+    decays = {key: dict(zip(of["seed"], of["bounces"].map(json.loads))) for key, of in bounces}
     profiles: dict[Setting, dict[float, list[float]]] = {}
     minima: dict[Setting, list[int]] = {}
     for row in _rows(tuning.sort_values(["place", "seed"])):

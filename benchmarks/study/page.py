@@ -76,10 +76,6 @@ def context(results: Results) -> tuple[dict[str, Any], list[Picture]]:
             "literal": scores.literal(main),
             "beside": scores.beside(main),
             "multipliers": _multipliers(choice),
-            "stages": Grid(
-                ("stage", "done", "planned"),
-                [(name, f"{done:,}", f"{planned:,}") for name, (done, planned) in progress(results.runs).items()],
-            ),
         },
     }, list(drawn.values())
 

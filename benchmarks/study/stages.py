@@ -110,39 +110,19 @@ def _tuning(tasks: Mapping[str, int]) -> list[Run]:
 
 
 def _robust() -> list[Run]:
+    rates = {"rate_multiplier": (0.1, 0.3, 1.0, 3.0, 10.0)}
+    decays = {"decay_factor": (0.1, 0.2, 0.5), "final_decay_at": (0.7, 0.85, 0.95)}
     return _by_seed(
-        block
+        _block(env_id, QUICK[env_id], arms, FIVE, **varied)
         for env_id in WITH_DECAY
-        for block in (
-            _block(env_id, QUICK[env_id], MAIN, FIVE, rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0)),
-            _block(
-                env_id,
-                QUICK[env_id],
-                ("constant+final", "abel"),
-                FIVE,
-                decay_factor=(0.1, 0.2, 0.5),
-                final_decay_at=(0.7, 0.85, 0.95),
-            ),
-        )
+        for arms, varied in ((MAIN, rates), (("constant+final", "abel"), decays))
     )
 
 
 def _fresh(agent: str, env_id: str, timesteps: int, seeds: Sequence[int]) -> list[Run]:
     """Runs of abel, where it decays after bounces, and of what it differs from by these decays alone."""
-    return _by_seed(
-        [
-            Block(
-                agent,
-                (env_id,),
-                timesteps,
-                ("constant+final", "abel"),
-                tuple(seeds),
-                ("adamw",),
-                (10.0,),
-                evaluations=1,
-            )
-        ]
-    )
+    arms, strong = ("constant+final", "abel"), (("adamw",), (10.0,))
+    return _by_seed([Block(agent, (env_id,), timesteps, arms, tuple(seeds), *strong, evaluations=1)])
 
 
 def _evaluated_once(run: Run, unless: Set[Run]) -> Run:
@@ -186,24 +166,13 @@ def choose(runs: pd.DataFrame) -> Choice:
     return choice
 
 
-PARTS = {
-    "main": (
-        "classic",
-        "classic, more seeds",
-        "lander",
-        "decay",
-        "offpolicy, constant",
-        "offpolicy, other arms",
-        "offpolicy, weight decay",
-        "offpolicy, less weight decay",
-        "games",
-        "mujoco",
-    ),
+TUNINGS = ("tuning", "lander, tuning")
+APART = {
     "robust": ("robust",),
     "edge": ("lander, larger rates",),
     "fresh": ("fresh seeds, cartpole", "fresh seeds, sac"),
 }
-"""Field of :class:`Parts` -> stages."""
+"""Field of :class:`Parts` -> stages; all others but the tunings are "main"."""
 
 
 class Parts(NamedTuple):
@@ -224,7 +193,11 @@ class Parts(NamedTuple):
 def split(results: Results) -> Parts:
     """Return the runs by part; "robust" and "edge" share some with "main"."""
     by_stage = {name: {run.run_id for run in runs} for name, runs in stages(choose(results.runs)).items()}
-    return Parts(*(_only(results, set().union(*map(by_stage.__getitem__, PARTS[part]))) for part in Parts._fields))
+    main = [
+        name for name in by_stage if name not in {*TUNINGS, *(stage for names in APART.values() for stage in names)}
+    ]
+    parts = {"main": main, **APART}
+    return Parts(*(_only(results, set().union(*(by_stage[name] for name in parts[part]))) for part in Parts._fields))
 
 
 def _only(results: Results, run_ids: set[str]) -> Results:
