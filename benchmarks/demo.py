@@ -110,7 +110,7 @@ def picture(path: Path, trained: Trained) -> None:
     rates = trained.rates()
     at = [0, *(decay.timestep for decay in trained.decays), end]
     below.step(at, [*rates, rates[-1]], where="post", color=color, lw=2)
-    below.set(yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, end))
+    below.set(yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, end), ylim=(rates[-1] / 2, 2 * rates[0]))
     for decay, rate in zip(trained.decays, rates[1:]):
         marker, label = CAUSES[decay.cause]
         style = {"color": PART_COLORS[WATCHED], "mec": "black", "ms": 11, "ls": "none", "zorder": 5}
