@@ -110,16 +110,16 @@ def picture(path: Path, trained: Trained) -> None:
     rates = trained.rates()
     at = [0, *(decay.timestep for decay in trained.decays), end]
     below.step(at, [*rates, rates[-1]], where="post", color=color, lw=2)
-    below.set(yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, end), ylim=(rates[-1] / 2, 2 * rates[0]))
+    below.set(
+        yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, end), ylim=(rates[-1] / 2, 2 * rates[0])
+    )
     for decay, rate in zip(trained.decays, rates[1:]):
         marker, label = CAUSES[decay.cause]
         style = {"color": PART_COLORS[WATCHED], "mec": "black", "ms": 11, "ls": "none", "zorder": 5}
         height = np.interp(decay.timestep, trained.timesteps, trained.over_start(WATCHED))
         above.plot(decay.timestep, height, marker, label=label, **style)
         below.plot(decay.timestep, rate, marker, **{**style, "color": color})
-        below.annotate(
-            f"× {decay.factor:g}", (decay.timestep, rate), (-12, -4), textcoords="offset points", ha="right"
-        )
+        below.annotate(f"× {decay.factor:g}", (decay.timestep, rate), (-12, -4), textcoords="offset points", ha="right")
         for axes in (above, middle, below):
             axes.axvline(decay.timestep, color="0.6", lw=1, ls="--" if decay.cause == "bounce" else ":", zorder=0)
     bounced = any(decay.cause == "bounce" for decay in trained.decays)

@@ -19,7 +19,6 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
-    BASELINE,
     CANDIDATE,
     PARTS,
     SEED,
@@ -231,7 +230,9 @@ def _task(
     legend(figure, (curve, rate, *norms))
     scores = runs.groupby("arm")["score"].mean()
     said = [
-        f"{arm} {scores[arm]:.2f}".replace("-", "−") for arm in ARM_COLORS if arm in scores and scores[arm] == scores[arm]
+        f"{arm} {scores[arm]:.2f}".replace("-", "−")
+        for arm in ARM_COLORS
+        if arm in scores and scores[arm] == scores[arm]
     ]
     caption = f"Mean score at the end: {', '.join(said)}." if said else "No run here has a score."
     alt = f"{task}: mean return with its 95 % band, learning rate, and weight norms of single runs."
