@@ -1,136 +1,154 @@
-"""Train PPO with the callback for about a minute and show what it did: ``python -m benchmarks.demo``."""
+"""Train SAC with the callback for about a minute and show what it did: ``python -m benchmarks.demo``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
-from stable_baselines3 import PPO
+from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
-from rl_abel import AbelCallback, find_decays
-from rl_abel.rule import observe_each
+from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
+from rl_abel import AbelCallback, Decay
 
-ENV_ID = "CartPole-v1"
-TIMESTEPS = 200_000
+ENV_ID = "Pendulum-v1"
+TIMESTEPS = 10_000
+BASE_RATE = 1e-3
+WATCHED = "policy"
+EPISODES = 10
+"""In a mean of the return."""
 
 
-def train(folder: Path, timesteps: int, seed: int) -> tuple[PPO, AbelCallback]:
-    """Train PPO with weight decay, without which the norm is not expected to bounce."""
-    model = PPO(
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: measurements of |w|^2 by part, decays, and the return of each episode at its end."""
+
+    norms: Mapping[str, Sequence[float]]
+    timesteps: Sequence[int]
+    decays: Sequence[Decay]
+    ends: Sequence[int]
+    returns: Sequence[float]
+
+    def over_start(self, part: str) -> np.ndarray:
+        """|w|^2 of a part over its first measurement, shape (measurements,)."""
+        return np.array(self.norms[part]) / self.norms[part][0]
+
+    def rates(self) -> list[float]:
+        """The learning rate at the start and after each decay."""
+        return [float(rate) for rate in BASE_RATE * np.cumprod([1, *(decay.factor for decay in self.decays)])]
+
+
+def train(folder: Path, timesteps: int = TIMESTEPS, seed: int = 0, progress_bar: bool = False) -> Trained:
+    """Train as the tutorial does: with weight decay, without which the norm is not expected to bounce."""
+    env = VecNormalize(make_vec_env(ENV_ID, seed=seed), norm_obs=False)
+    model = SAC(
         "MlpPolicy",
-        make_vec_env(ENV_ID, n_envs=8, seed=seed),
-        learning_rate=1e-3,
-        n_steps=64,
-        batch_size=128,
-        gamma=0.98,
+        env,
+        learning_rate=BASE_RATE,
         policy_kwargs={
+            "net_arch": [64, 64],
             "optimizer_class": torch.optim.AdamW,
-            # SB3 gives PPO's Adam this eps, unless optimizer_kwargs are given.
-            "optimizer_kwargs": {"eps": 1e-5, "weight_decay": 1.0},
+            "optimizer_kwargs": {"weight_decay": 1.0},
         },
         tensorboard_log=str(folder),
         seed=seed,
         device="cpu",
     )
-    callback = AbelCallback(verbose=1)
-    model.learn(timesteps, callback=callback, progress_bar=True)
-    return model, callback
+    callback = AbelCallback(watch=WATCHED, decay_factor=0.3, verbose=1)
+    model.learn(timesteps, callback=callback, log_interval=1, progress_bar=progress_bar)
+    norms = {part: norms for part, norms in callback.trace.items() if part != "timesteps"}
+    [returns], [lengths] = env.env_method("get_episode_rewards"), env.env_method("get_episode_lengths")
+    return Trained(norms, callback.trace["timesteps"], callback.decays, np.cumsum(lengths).tolist(), returns)
 
 
-PARTS = ("total", "policy", "value")
+def told(trained: Trained) -> Iterator[str]:
+    """Say what happened, a line each."""
+    for part in trained.norms:
+        ratio = trained.over_start(part)
+        low = int(ratio.argmin())
+        yield (
+            f"|w|² of the {part}: down to {ratio[low]:.0%} of its start at timestep {trained.timesteps[low]:,}, "
+            f"{ratio[-1]:.0%} at the end"
+        )
+    for decay, before, after in zip(trained.decays, trained.rates(), trained.rates()[1:]):
+        why = f"the norm of the {WATCHED} had bounced" if decay.cause == "bounce" else "the final decay, always made"
+        yield f"learning rate {before:.2g} → {after:.2g} at timestep {decay.timestep:,}: {why}"
+    if not any(decay.cause == "bounce" for decay in trained.decays):
+        yield "no bounce was seen in this run: try another --seed"
+    if len(trained.returns) >= 2 * EPISODES:
+        first, last = np.mean(trained.returns[:EPISODES]), np.mean(trained.returns[-EPISODES:])
+        yield f"return of an episode: {first:,.0f} at first, {last:,.0f} in the end (means of {EPISODES})"
 
 
-def phases(callback: AbelCallback) -> list[dict[str, str]]:
-    """Return what the rule was waiting for after each measurement, by part."""
-    states: dict[str, Any] = {}
-    waiting = []
-    for norms in zip(*(callback.trace[part] for part in PARTS)):
-        states, _ = observe_each(callback.rule, states, dict(zip(PARTS, norms)))
-        waiting.append({part: state["phase"] for part, state in states.items()})
-    return waiting
-
-
-def picture(path: Path, callback: AbelCallback, base_rate: float) -> None:
-    """Save weight norm by part above, learning rate below, with the decays marked in both."""
+def picture(path: Path, trained: Trained) -> None:
+    """Save weight norms over their start, return and learning rate, one below the other, decays marked."""
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    trace: dict[str, list[Any]] = callback.trace
-    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, height_ratios=[2, 1], layout="constrained")
-    for part in PARTS:
-        above.plot(trace["timesteps"], trace[part], label=part, linewidth=2 if part == "total" else 1)
-    bounced = any(decay.cause == "bounce" for decay in callback.decays)
-    what = "the rate decays when the norm has bounced" if bounced else "no bounce, so one decay near the end"
-    above.set(ylabel="squared weight norm |w|²", title=f"PPO on {ENV_ID}: {what}")
-    steps, rates = [0], [base_rate]
-    for decay in callback.decays:
-        steps += [decay.timestep, decay.timestep]
-        rates += [rates[-1], rates[-1] * decay.factor]
-        for axis in (above, below):
-            axis.axvline(decay.timestep, color="tab:red" if decay.cause == "bounce" else "0.5", linestyle="--")
-        label = "the norm bounced:\nrate x" if decay.cause == "bounce" else "85 % of the budget:\nrate x"
-        near_the_end = decay.timestep > 0.6 * trace["timesteps"][-1]
-        above.annotate(
-            f"{label} {decay.factor:g}",
-            (decay.timestep, 0.15),
-            xycoords=("data", "axes fraction"),
-            xytext=(-5 if near_the_end else 5, 0),
-            textcoords="offset points",
-            ha="right" if near_the_end else "left",
-        )
-    below.plot([*steps, trace["timesteps"][-1]], [*rates, rates[-1]], color="tab:green")
-    below.set(yscale="log", ylabel="learning rate", xlabel="timesteps")
-    above.legend(loc="upper left")
-    figure.savefig(path, dpi=120)
+    figure, (above, middle, below) = plt.subplots(
+        3, 1, figsize=(9, 7), sharex=True, height_ratios=[5, 3, 3], layout="constrained"
+    )
+    end = max([*trained.timesteps, *trained.ends])
+    for part in trained.norms:
+        style = {"color": PART_COLORS.get(part, "#888888"), "lw": 2.4 if part == WATCHED else 1.2}
+        above.plot(trained.timesteps, trained.over_start(part), label=part, **style)
+    above.set(ylabel="|w|² over its start", ylim=(0, None))
+    color = ARM_COLORS["abel"]
+    middle.plot(trained.ends, trained.returns, ".", color=color, alpha=0.4, label="an episode")
+    if len(trained.returns) >= EPISODES:
+        means = np.convolve(trained.returns, np.ones(EPISODES) / EPISODES, "valid")
+        middle.plot(trained.ends[EPISODES - 1 :], means, color=color, lw=2, label=f"mean of {EPISODES}")
+    middle.set(ylabel="return")
+    rates = trained.rates()
+    at = [0, *(decay.timestep for decay in trained.decays), end]
+    below.step(at, [*rates, rates[-1]], where="post", color=color, lw=2)
+    below.set(
+        yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, end), ylim=(rates[-1] / 2, 2 * rates[0])
+    )
+    for decay, rate in zip(trained.decays, rates[1:]):
+        marker, label = CAUSES[decay.cause]
+        style = {"color": PART_COLORS[WATCHED], "mec": "black", "ms": 11, "ls": "none", "zorder": 5}
+        height = np.interp(decay.timestep, trained.timesteps, trained.over_start(WATCHED))
+        above.plot(decay.timestep, height, marker, label=label, **style)
+        below.plot(decay.timestep, rate, marker, **{**style, "color": color})
+        below.annotate(f"× {decay.factor:g}", (decay.timestep, rate), (-12, -4), textcoords="offset points", ha="right")
+        for axes in (above, middle, below):
+            axes.axvline(decay.timestep, color="0.6", lw=1, ls="--" if decay.cause == "bounce" else ":", zorder=0)
+    bounced = any(decay.cause == "bounce" for decay in trained.decays)
+    what = f"the norm of the {WATCHED} bounces, and the rate decays" if bounced else "no bounce, one decay near the end"
+    above.set_title(f"SAC on {ENV_ID}: {what}")
+    above.legend(loc="upper center", ncols=2, fontsize=9)
+    middle.legend(loc="lower right", fontsize=9)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
 
 
-def report(console: Console, callback: AbelCallback) -> None:
-    """Print how the norm moved, in the rule's own words, and each decay with its reason."""
-    trace = callback.trace
-    table = Table(title="What the squared weight norm did")
-    for heading in ("part", "first", "lowest", "highest", "last"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
-    for part in [part for part in trace if part != "timesteps"]:
-        norms = trace[part]
-        table.add_row(part, *(f"{norm:,.1f}" for norm in (norms[0], min(norms), max(norms), norms[-1])))
-    console.print(table)
-    waiting = phases(callback)
-    names = {"minimum": "a significant fall", "equilibrium": "a significant rise: the minimum is passed"}
-    for before, now, timestep in zip(waiting, waiting[1:], trace["timesteps"][1:]):
-        for part in (part for part in PARTS if before[part] != now[part]):
-            console.print(f"{timestep:>9,}  {part}: {names.get(now[part], 'waiting for a fall again')}")
-    for decay in callback.decays:
-        reason = "the norm bounced" if decay.cause == "bounce" else f"{callback.final_decay_at:.0%} of the budget"
-        console.print(f"{decay.timestep:>9,}  [bold]learning rate x {decay.factor:g}[/bold] because of {reason}")
-    if not callback.n_bounces:
-        console.print("The norm has not bounced: this was a constant rate with one decay near the end.")
-    literal = len(find_decays(trace["total"], rule="paper"))
-    console.print(f"On the total of the same measurements Algorithm 1 to the letter decays {literal} times.")
-
-
-def main() -> None:
-    """Train, report, and say where the logs and the picture are."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, say what happened, and where the logs and the picture are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timesteps", type=int, default=TIMESTEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the logs and the picture")
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    console = Console()
-    console.print(f"PPO on {ENV_ID}, {arguments.timesteps:,} timesteps, AdamW with weight decay, AbelCallback()")
-    model, callback = train(arguments.out, arguments.timesteps, arguments.seed)
-    report(console, callback)
-    path = arguments.out / "demo.png"
-    picture(path, callback, float(model.learning_rate))  # type: ignore[arg-type]
-    console.print(f"\nPicture:      {path}")
-    console.print(f"TensorBoard:  .venv/bin/tensorboard --logdir {arguments.out}   (tags under abel/)")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"SAC on {ENV_ID}, {given.timesteps:,} timesteps, AdamW with weight decay, seed {given.seed}")
+    trained = train(given.out, given.timesteps, given.seed, progress_bar=True)
+    console.print("\n[bold]What happened[/bold], for instance: another machine or seed may bounce elsewhere, or not")
+    for line in told(trained):
+        console.print(f"  {line}", markup=False)
+    path = given.out / "demo.png"
+    picture(path, trained)
+    console.print(f"\nPicture:      {path}", markup=False)
+    console.print(f"TensorBoard:  .venv/bin/tensorboard --logdir {given.out}   (under Custom Scalars)", markup=False)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import rl_abel
 
 project = "rl_abel"
 author = "The rl_abel authors"
+copyright = f"{author}, MIT license"
 version = release = rl_abel.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks.colors import ARM_COLORS, LITERAL_COLOR
 from benchmarks.measure.calibration import bounce
 from rl_abel import TrendRule, find_decays
 from rl_abel.rule import STRIDES, replay, t_statistic
@@ -21,40 +22,48 @@ from rl_abel.schedule import Scaled
 FOLDER = Path(__file__).parent / "figures"
 WAITING = {"fall": "waiting for a fall", "minimum": "waiting for the minimum", "equilibrium": "waiting for the end"}
 SHADES = {"fall": "0.95", "minimum": "#dceaf7", "equilibrium": "#fbe3cf"}
-PAPER, TREND = "tab:red", "tab:blue"
+DECIDING = {
+    "fall": "lowest of\nthe strides",
+    "minimum": "highest of the strides:\nrising when above z",
+    "equilibrium": "of stride 1: the rise is over\nwhen not above z",
+}
+PAPER, TREND = LITERAL_COLOR, ARM_COLORS["abel"]
 
 
 def phases(path: Path) -> None:
-    """What the rule "trend" waits for along a noisy bounce, and the t-statistics it goes by."""
+    """What the rule "trend" waits for along a noisy bounce, and the t-statistic that decides each phase."""
     norms = (bounce() + 0.7 * np.random.default_rng(7).standard_normal(100)).tolist()
     rule = TrendRule()
-    states = [(state["phase"], decayed) for state, decayed in replay(rule, norms)]
+    states = [state for state, _ in replay(rule, norms)]
+    phase_at = [state["phase"] for state in states]
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(9, 5.6), sharex=True, height_ratios=[3, 2], layout="constrained"
     )
     start = 0
     for t in range(1, 101):
-        if t == 100 or states[t][0] != states[start][0]:
-            phase = states[start][0]
+        if t == 100 or phase_at[t] != phase_at[start]:
+            phase = phase_at[start]
             for axis in (above, below):
                 axis.axvspan(start, t, color=SHADES[phase], zorder=0)
             above.text(
                 (start + t) / 2, 310, WAITING[phase].replace(" for ", "\nfor "), ha="center", va="center", fontsize=9
             )
+            below.text((start + t) / 2, 14, DECIDING[phase], ha="center", va="top", fontsize=8)
             start = t
     above.plot(norms, color="0.2", marker=".", markersize=4)
     _mark(above, norms)
     above.set(ylabel="squared weight norm |w|²", ylim=(165, 328), title="A bounce, as the rule “trend” sees it")
     above.legend(loc="lower right", fontsize=9)
-    lowest, highest = zip(*(_extremes(norms[: t + 1], rule.window) for t in range(100)))
-    below.plot(lowest, color="tab:purple", label="lowest t-statistic of the strides")
-    below.plot(highest, color="tab:green", label="highest")
+    before = [rule.init(), *states]
+    deciding = [_deciding(state, norm, rule) for state, norm in zip(before, norms)]
+    for phase in DECIDING:
+        values = [t if state["phase"] == phase else np.nan for state, t in zip(before, deciding)]
+        below.plot(values, color="0.2", marker=".", markersize=4)
     for z in (-rule.z, rule.z):
         below.axhline(z, color="0.4", linestyle=":", linewidth=1)
-    below.text(1, rule.z + 0.4, f"z = {rule.z:g}: rising", fontsize=9)
-    below.text(1, -rule.z - 0.4, f"−z = −{rule.z:g}: falling", fontsize=9, va="top")
-    below.set(xlabel="measurement", ylabel="t-statistic", ylim=(-13, 11), xlim=(0, 100))
-    below.legend(loc="lower right", fontsize=9)
+    below.text(99, rule.z + 0.4, f"z = {rule.z:g}", fontsize=9, ha="right")
+    below.text(99, -rule.z - 0.4, f"−z = −{rule.z:g}: falling when below", fontsize=9, ha="right", va="top")
+    below.set(xlabel="measurement", ylabel="t-statistic", ylim=(-15, 15), xlim=(0, 100))
     _save(figure, path)
 
 
@@ -112,9 +121,12 @@ def _mark(axis: Any, norms: Sequence[float]) -> tuple[int, int]:
     return len(paper), len(trend)
 
 
-def _extremes(norms: Sequence[float], window: int) -> tuple[float, float]:
-    statistics = [t_statistic(norms, stride, window) for stride in STRIDES if len(norms) > stride * window]
-    return (min(statistics), max(statistics)) if statistics else (np.nan, np.nan)
+def _deciding(state: Mapping[str, Any], norm: float, rule: TrendRule) -> float:
+    """The t-statistic by which the rule may leave a phase: of the strongest stride, or of stride 1 at the end."""
+    phase, norms = state["phase"], [*state["norms"], norm]
+    strides = (1,) if phase == "equilibrium" else STRIDES
+    statistics = [t_statistic(norms, stride, rule.window) for stride in strides if len(norms) > stride * rule.window]
+    return (min if phase == "fall" else max)(statistics, default=np.nan)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -33,17 +33,13 @@ def train(folder: Path) -> None:
 
 
 def photograph(page: Page, address: str, path: Path) -> None:
-    """Open the dashboard, unfold the legends, let the axes hold all points, and save what is seen."""
-    page.resize(1120, 1220, scale=1.25)
+    """Open the dashboard, let the axes hold all points, and save what is seen."""
+    page.resize(1480, 990, scale=1)
     page.go(f"{address}/#custom_scalars&_smoothingWeight=0")
     page.wait_for("ABEL", "|w|² of the policy, over its start", "factor", "Matches (1)")
-    for condition in (
-        "element.matches('.toggle-matches-button')",
-        "element.matches('paper-checkbox') && element.textContent.includes('Ignore outliers')",
-    ):
-        page.evaluate(f"{ELEMENTS}.filter(element => {condition}).forEach(element => element.click())")
-    page.wait_for("abel/over_start_policy (SAC_1)")
-    # Legends unfold and axes move for a while.
+    outliers = "element.matches('paper-checkbox') && element.textContent.includes('Ignore outliers')"
+    page.evaluate(f"{ELEMENTS}.filter(element => {outliers}).forEach(element => element.click())")
+    # Axes move for a while.
     before, now = None, b""
     while before != now:
         time.sleep(1)

@@ -182,3 +182,20 @@ def test_the_options_of_the_command_are_described(capsys):
     options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
     described = set(re.findall(r"`(--[a-z]+)", (DOCS / "api.md").read_text()))
     assert options == described
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.stem)
+def test_a_page_has_one_title(path):
+    assert len(re.findall(r"^# ", without_code(path.read_text()), re.MULTILINE)) == 1
+
+
+def test_the_index_says_how_to_install_and_shows_a_run():
+    text = text_of("index")
+    assert "```\npip install .\n```" in text
+    pictures = re.findall(r"!\[.+\]\((.+?)\)", text)
+    assert pictures
+    assert all((DOCS / picture).is_file() for picture in pictures)

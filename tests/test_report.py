@@ -346,8 +346,8 @@ def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):
 
 
 def test_arms_and_parts_have_a_color_each():
-    arms, parts = set(figures.COLORS.values()), set(figures.PART_COLORS.values())
-    assert len(arms | parts | {figures.OTHERS}) == len(figures.COLORS) + len(figures.PART_COLORS) + 1
+    arms, parts = set(figures.ARM_COLORS.values()), set(figures.PART_COLORS.values())
+    assert len(arms | parts | {figures.OTHERS}) == len(figures.ARM_COLORS) + len(figures.PART_COLORS) + 1
 
 
 def test_profiles_want_ten_runs_of_an_arm_on_every_task(pair, drawn):

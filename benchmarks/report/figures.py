@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
+from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
-    BASELINE,
     CANDIDATE,
     PARTS,
     SEED,
@@ -41,12 +41,6 @@ STYLE = {
     "text.parse_math": False,
     "figure.dpi": 110,
 }
-COLORS = {UNDISTURBED: "#444444", BASELINE: "#1f77b4", CANDIDATE: "#d62728", "abel": "#2ca02c"}
-"""The arms that the questions are about; the others are grey."""
-
-PART_COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22"}
-"""None of them an arm's."""
-
 OTHERS = "#c4c4c4"
 BANDS = ((0.1, "#f0f0f0"), (0.05, "#dcead8"))
 RESAMPLES = 500
@@ -58,8 +52,6 @@ FEWEST_FOR_A_BAND = 3
 
 FEWEST_FOR_A_PROFILE = 10
 """Runs of each arm: with fewer a profile is a staircase of single runs."""
-
-CAUSES = {"bounce": ("v", "decay after a bounce"), "final": ("o", "final decay")}
 
 
 @dataclass(frozen=True)
@@ -179,7 +171,7 @@ def profiles(answers: Answers) -> Picture | None:
         for arm, tasks in scores.items():
             profile = performance_profile(tasks, taus, rng, RESAMPLES)
             axes.plot(taus, profile.shares, color=_color(arm), ls=_style(arm), label=_label(arm), lw=1.4)
-            if arm in COLORS:
+            if arm in ARM_COLORS:
                 axes.fill_between(taus, profile.low, profile.high, color=_color(arm), alpha=0.12, lw=0)
         axes.set(title=group, xlabel="score (0 random, 1 reference)", ylim=(0, 1.02), xlim=(0, taus[-1]))
     panels[0][0].set_ylabel("share of runs above")
@@ -213,7 +205,7 @@ def _task(
     curve, rate = above.subgridspec(1, 2, width_ratios=(3, 2)).subplots()
     norms = below.subgridspec(1, max(1, len(parts))).subplots(squeeze=False)[0]
     # Those that matter last, above the grey ones.
-    for arm in sorted(_in_order(runs["arm"].unique()), key=lambda arm: arm in COLORS):
+    for arm in sorted(_in_order(runs["arm"].unique()), key=lambda arm: arm in ARM_COLORS):
         of_arm = [evaluations[run_id] for run_id in runs.loc[runs["arm"] == arm, "run_id"] if run_id in evaluations]
         if of_arm:
             _curve(curve, of_arm, arm)
@@ -238,7 +230,9 @@ def _task(
     legend(figure, (curve, rate, *norms))
     scores = runs.groupby("arm")["score"].mean()
     said = [
-        f"{arm} {scores[arm]:.2f}".replace("-", "−") for arm in COLORS if arm in scores and scores[arm] == scores[arm]
+        f"{arm} {scores[arm]:.2f}".replace("-", "−")
+        for arm in ARM_COLORS
+        if arm in scores and scores[arm] == scores[arm]
     ]
     caption = f"Mean score at the end: {', '.join(said)}." if said else "No run here has a score."
     alt = f"{task}: mean return with its 95 % band, learning rate, and weight norms of single runs."
@@ -255,7 +249,7 @@ def _curve(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
     returns = np.stack([table["return_mean"].to_numpy()[:rows] for table in evaluations])
     mean = returns.mean(axis=0)
     axes.plot(timesteps, mean, color=_color(arm), ls=_style(arm), label=_label(arm), lw=1.2)
-    if arm in COLORS and len(returns) >= FEWEST_FOR_A_BAND:
+    if arm in ARM_COLORS and len(returns) >= FEWEST_FOR_A_BAND:
         counts = draw_counts(len(returns), RESAMPLES, np.random.default_rng(SEED))
         low, high = mean + quantiles(widened([counts @ returns / len(returns) - mean], [len(returns)]))
         axes.fill_between(timesteps, low, high, color=_color(arm), alpha=0.1, lw=0)
@@ -332,11 +326,11 @@ def _in_order(arms: Sequence[str] | Mapping[str, object]) -> list[str]:
 
 
 def _color(arm: str) -> str:
-    return COLORS.get(arm, OTHERS)
+    return ARM_COLORS.get(arm, OTHERS)
 
 
 def _label(arm: str) -> str:
-    return arm if arm in COLORS else "other arms"
+    return arm if arm in ARM_COLORS else "other arms"
 
 
 def _style(arm: str) -> str:

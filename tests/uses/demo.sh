@@ -1,4 +1,4 @@
 out="$PWD"
 cd "$CHECKOUT"
-python -m benchmarks.demo --timesteps 20000 --out "$out"
+python -m benchmarks.demo --timesteps 1000 --out "$out"
 test -s "$out/demo.png"
