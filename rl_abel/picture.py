@@ -11,7 +11,8 @@ from rl_abel.inspection import Finding
 from rl_abel.traces import Trace
 
 PANELS = 12
-COLORS = {"total": "black", "policy": "tab:blue", "value": "tab:orange", "shared": "tab:green", "log_std": "tab:purple"}
+COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22", "log_std": "#7f7f7f"}
+"""The parts, as in all pictures of the project."""
 
 
 def plot(findings: Sequence[Finding], rule: str, path: Path) -> None:
