@@ -78,8 +78,9 @@ def at_end(model: BaseAlgorithm, memory: Memory, rule: Rule, learned: bool, max_
     if end is not None and end - begin < TRIAL:
         return None
     stopped = f"; it stopped at timestep {timestep:,} of {end:,}" if end is not None and timestep < end else ""
+    were = "measurement of the weight norm was" if made == 1 else "measurements of the weight norm were"
     return (
-        f"{made} measurements of the weight norm were made in this training, one every "
+        f"{made} {were} made in this training, one every "
         f"{memory.data['measure_every']:,.0f} timesteps{stopped}. The rule needs {needed} before it can see a bounce. "
         "Give learn() the timesteps that you expect, or set measure_every."
     )

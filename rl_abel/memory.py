@@ -86,6 +86,8 @@ class Memory:
         if not isinstance(data, dict) or not isinstance(data.get("trace"), list):
             return None
         if data.get("version") == VERSION:
+            for name, value in cls.empty().data.items():
+                data.setdefault(name, value)
             return cls(data)
         if "version" in data or "decays" not in data:
             return None

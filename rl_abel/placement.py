@@ -15,7 +15,7 @@ def refuse_to_be_a_child(callback: BaseCallback, root: object) -> None:
     """
     above = callback.parent if isinstance(callback.parent, EventCallback) else None
     if above is None and isinstance(root, BaseCallback):
-        above = next((event for event in _events(root) if callback in _below(event)), None)
+        above = next((event for event in _events(root) if any(below is callback for below in _below(event))), None)
     if above is not None:
         raise misplaced(type(above).__name__)
 
@@ -33,8 +33,13 @@ def require_alone(kind: type[BaseCallback], root: object) -> None:
 
     :raises ValueError: if there is more than one
     """
-    if isinstance(root, BaseCallback) and sum(isinstance(callback, kind) for callback in {*_below(root), root}) > 1:
+    if isinstance(root, BaseCallback) and len(_of_kind(kind, root)) > 1:
         raise ValueError("one AbelCallback a model: two would overwrite each other's learning rate")
+
+
+def _of_kind(kind: type[BaseCallback], root: BaseCallback) -> set[int]:
+    # By identity: a callback that is a dataclass has no hash.
+    return {id(callback) for callback in (root, *_below(root)) if isinstance(callback, kind)}
 
 
 def _events(root: BaseCallback) -> Iterator[EventCallback]:

@@ -54,7 +54,9 @@ class AppliedRate:
 
     def begin_update(self) -> None:
         """Note what the update that begins now is promised; a decay within it is for the next."""
-        self._promised = self._scaled.factor if self._scaled else None
+        self._promised = None
+        if self._scaled:
+            self._promised, self._scaled.asked = self._scaled.factor, None
 
     def to_verify(self) -> bool:
         """Whether the first update since a change of the factor, or of the schedule, is still to be looked at."""
@@ -72,12 +74,13 @@ class AppliedRate:
         if self._scaled is None:
             return None
         self._verified = self._promised
-        # SB3 sets the rate at the start of an update, and the progress not before the next rollout.
-        remaining = self._model._current_progress_remaining
-        scheduled, plain = self._scaled(remaining), float(self._scaled.base(remaining))
+        rates = [float(group["lr"]) for group in groups]
+        # What the update was told is what counts: the user's schedule is not asked again, it may count its calls.
+        if self._scaled.asked is None:
+            return _lost(rates, len(groups)) if rates and self._scaled.factor < 1 else None
+        plain, scheduled = self._scaled.asked
         if scheduled <= 0:
             return None
-        rates = [float(group["lr"]) for group in groups]
         multiples = [rate / scheduled for rate in rates]
         if len(multiples) != len(self._multiples):
             self._multiples = multiples
@@ -85,14 +88,15 @@ class AppliedRate:
             lost = [rate for rate in rates if decayed and _near(rate, plain)]
         else:
             lost = [rate for rate, now, before in zip(rates, multiples, self._multiples) if not _near(now, before)]
-        if not lost:
-            return None
-        return (
-            f"the learning rate of {len(lost)} of {len(groups)} parameter groups does not follow: with the decays the "
-            f"schedule says {scheduled:g}, the last update ran at {', '.join(f'{r:g}' for r in dict.fromkeys(lost))}. "
-            "Something else sets it: a callback that sets lr_schedule after AbelCallback has (then list AbelCallback "
-            "last), or an algorithm with a rate of its own."
-        )
+        return _lost(lost, len(groups), f"with the decays the schedule says {scheduled:g}, ") if lost else None
+
+
+def _lost(rates: Sequence[float], of: int, scheduled: str = "") -> str:
+    return (
+        f"the learning rate of {len(rates)} of {of} parameter groups does not follow: {scheduled}the last update ran "
+        f"at {', '.join(f'{rate:g}' for rate in dict.fromkeys(rates))}. Something else sets it: a callback that sets "
+        "lr_schedule after AbelCallback has (then list AbelCallback last), or an algorithm with a rate of its own."
+    )
 
 
 def _near(one: float, other: float) -> bool:

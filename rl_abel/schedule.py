@@ -30,6 +30,8 @@ class Scaled:
     ) -> None:
         self.base, self.factor, self.min_learning_rate = base, factor, min_learning_rate
         self.retired = False
+        # The user's rate and the applied one, as they were last asked for; None since begin_update.
+        self.asked: tuple[float, float] | None = None
         # Weak, and left out of pickles: a schedule that holds the model would double its file.
         self._model = None if model is None else weakref.ref(model)
         self._started = getattr(model, "start_time", None)
@@ -43,7 +45,9 @@ class Scaled:
         if not self.in_force:
             return learning_rate
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
-        return max(float(learning_rate * self.factor), min(self.min_learning_rate, float(learning_rate)), 0.0)
+        applied = max(float(learning_rate * self.factor), min(self.min_learning_rate, float(learning_rate)), 0.0)
+        self.asked = float(learning_rate), applied
+        return applied
 
     @property
     def in_force(self) -> bool:

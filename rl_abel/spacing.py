@@ -109,10 +109,11 @@ def too_few_measurements(
             f"the rule is calibrated on {MEASUREMENTS}: with fewer it misses bounces (with half as many, most), "
             "so a norm that it does not see bounce may have bounced"
         )
+    fit = "measurement of the weight norm fits" if expected == 1 else "measurements of the weight norm fit"
     return Few(
         expected < needed or weight_decay > 0,
-        f"about {expected} measurements of the weight norm fit into this training, one every {every:.0f} timesteps, "
-        f"and {means}. {mend}, or set max_decays=0 if you want the final decay alone.",
+        f"about {expected} {fit} into this training, one every {every:.0f} timesteps, and {means}. {mend}, or set "
+        "max_decays=0 if you want the final decay alone.",
     )
 
 

@@ -17,7 +17,7 @@ from rl_abel import AbelCallback, Decay, weight_norms
 from rl_abel.schedule import Scaled
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, make_model, torch_optimizers
 
-pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
 

@@ -28,7 +28,7 @@ from rl_abel.memory import Memory
 from rl_abel.rule import observe_each
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model, torch_optimizers
 
-TOO_FEW = "ignore:rl_abel. about .* measurements"
+TOO_FEW = "ignore:rl_abel. about .* measurement"
 pytestmark = pytest.mark.filterwarnings(TOO_FEW)
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
@@ -634,7 +634,7 @@ def test_where_the_rule_misses_bounces_that_can_be_expected(weight_decay, capsys
 
 def test_a_warning_where_a_training_ended_long_before_its_budget():
     with pytest.warns(
-        UserWarning, match=r"1 measurements .* one every 10,000,000 timesteps; it stopped at .* 200 of 1,000"
+        UserWarning, match=r"1 measurement .* one every 10,000,000 timesteps; it stopped at .* 200 of 1,000"
     ):
         make_model("PPO").learn(1_000_000_000, callback=[AbelCallback(), Stop(200)])
 

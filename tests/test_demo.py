@@ -43,7 +43,7 @@ def test_every_run_can_be_drawn(decays, episodes, tmp_path):
     assert matplotlib.image.imread(tmp_path / "demo.png").std() > 0.05
 
 
-@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 def test_it_is_the_first_run_of_the_tutorial(tmp_path, monkeypatch, capsys):
     """Shortened alike, the two measure the same norms to the last digit."""
     [block, *_] = re.findall(r"^```python\n(.*?)^```$", TUTORIAL.read_text(), re.DOTALL | re.MULTILINE)
@@ -59,7 +59,7 @@ def test_it_is_the_first_run_of_the_tutorial(tmp_path, monkeypatch, capsys):
     assert (ours.ends, len(ours.returns)) == ([200, 400], 2)
 
 
-@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 @pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
 def test_the_command(tmp_path, capsys):
     demo.main(["--timesteps", "450", "--out", str(tmp_path)])

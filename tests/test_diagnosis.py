@@ -17,7 +17,7 @@ from rl_abel.inspection import explain
 from rl_abel.traces import Trace
 from tests.algorithms import ALGORITHMS, STEPS, make_model
 
-pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
 

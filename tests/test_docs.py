@@ -22,7 +22,7 @@ UNSHORTENED = "diagnosis"
 NOT_RUN = ["benchmark"]
 GOES_ON = re.compile(r"# Goes on from the \w+ above\.\n")
 
-pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 
 
 def text_of(page):

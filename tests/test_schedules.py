@@ -72,7 +72,7 @@ class Weights:
         env.close()
 
 
-@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 def test_arms_are_one_training_until_their_rates_differ():
     seen = {arm: Weights(Run("PPO", "CartPole-v1", 2048, arm, seed=3)) for arm in ARMS}
     constant = seen["constant"]
@@ -87,7 +87,7 @@ def test_arms_are_one_training_until_their_rates_differ():
             assert not np.array_equal(constant.weights[-1], other.weights[-1])
 
 
-@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 def test_evaluations_do_not_touch_the_training(tmp_path):
     traces = []
     for evaluations in (1, 20):

@@ -12,7 +12,7 @@ from benchmarks.plan import Run
 from benchmarks.train import publish, train
 from rl_abel import find_decays
 
-pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 SMALL = {"evaluations": 20, "evaluation_episodes": 1, "final_episodes": 5}
 RUN = Run("PPO", "CartPole-v1", 8192, "constant+final", 2, **SMALL)
 

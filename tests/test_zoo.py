@@ -21,7 +21,7 @@ CartPole-v1:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurements")
+@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_zoo_trains_with_the_callback_from_its_yaml(tmp_path, monkeypatch):
     from rl_zoo3.train import train
