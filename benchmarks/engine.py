@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, as_completed
 
+from benchmarks.folders import status_of
 from benchmarks.plan import Run
 
 LOCK = ".lock"
@@ -41,15 +41,6 @@ class Progress:
     def done(self) -> int:
         """Runs that need no more work in this launch."""
         return self.already + self.complete + len(self.failed)
-
-
-def status_of(run: Run, out: Path) -> str:
-    """Return "complete", "failed" or "missing"; what cannot be read is missing."""
-    try:
-        status = json.loads((out / run.run_id / "run.json").read_text())["status"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "missing"
-    return status if status in ("complete", "failed") else "missing"
 
 
 @contextlib.contextmanager
@@ -122,7 +113,7 @@ def execute(
             if left.is_dir():
                 shutil.rmtree(left)
         skip = ("complete",) if retry_failed else ("complete", "failed")
-        statuses = {run.run_id: status_of(run, out) for run in runs}
+        statuses = {run.run_id: status_of(out / run.run_id) for run in runs}
         missing = [run for run in runs if statuses[run.run_id] not in skip]
         progress = Progress(total=len(runs), already=len(runs) - len(missing))
         progress.failed += [run_id for run_id, status in statuses.items() if status == "failed" and not retry_failed]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 import os
 import platform
-import shutil
 import subprocess
+import sys
 import time
 import traceback
 import uuid
@@ -22,15 +21,16 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import find_preset, make_agent, regularized_optimizer
+from benchmarks.folders import publish, read_record
 from benchmarks.plan import Run
-from benchmarks.schedules import Arm, make_arm
+from benchmarks.schedules import Arm
+from benchmarks.together import Branch, Group, flush
 from envs import find_env, make_env, make_evaluation_env
 
-RUN_JSON = "run.json"
 EVALUATION_ENVS = 10
 FINAL_ENVS = 50
 """More episodes at once are fewer calls of the policy, which cost more than the environments do."""
@@ -45,18 +45,53 @@ def train(run: Run, out: Path) -> dict[str, Any]:
     A run that raises is recorded as failed, with its traceback. A folder appears under its name
     only when everything else is in it, and its run.json last of all.
     """
-    torch.set_num_threads(1)
-    aside = out / f".{run.run_id}.{uuid.uuid4().hex[:8]}"
-    aside.mkdir(parents=True)
-    start = time.monotonic()
-    try:
-        result = {"status": "complete", **_train(run, aside), "error": None}
-    except Exception:
-        result = {"status": "failed", "final_return": None, "n_bounces": None, "decays": [], "factor": None}
-        result["error"] = traceback.format_exc()
-    record = {**describe(run), **result, "wall_time_s": round(time.monotonic() - start, 3)}
-    publish(record, aside, out / run.run_id)
+    train_unit([run], out)
+    record = read_record(out / run.run_id)
+    assert record is not None
     return record
+
+
+def train_unit(runs: Sequence[Run], out: Path) -> list[str]:
+    """Train runs that begin alike, their beginning once; leave a folder for each in ``out``.
+
+    With more than one run, call it in a process without threads, which is copied (``os.fork``); each
+    copy ends in here. A run that raises stops no other.
+
+    :param runs: one of :func:`benchmarks.branches.units`
+    :return: ids of the runs whose process was killed; they have no folder
+    """
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    group = Group([Branch(run, aside(run, out)) for run in runs])
+    try:
+        try:
+            results = _train(group)
+        except Exception:
+            results = [(branch, failure(traceback.format_exc())) for branch in group.branches]
+        results += [(branch, failure(branch.error)) for branch in group.stopped]
+        for branch, result in results:
+            seconds = round(time.monotonic() - start - group.waited, 3)
+            record = {**describe(branch.run), **result, "branched_from": branch.left, "wall_time_s": seconds}
+            publish(record, branch.folder, out / branch.run.run_id)
+    finally:
+        if group.forked:
+            # Above us is the training of another run.
+            flush(sys.stderr)
+            os._exit(int(sys.exc_info()[0] is not None or bool(group.killed)))
+    return group.killed
+
+
+def aside(run: Run, out: Path) -> Path:
+    """Make a folder for a run that is not finished."""
+    folder = out / f".{run.run_id}.{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def failure(error: str | None) -> dict[str, Any]:
+    """Return what run.json says of a training that came to nothing."""
+    nothing = {"final_return": None, "n_bounces": None, "decays": [], "factor": None}
+    return {"status": "failed", **nothing, "error": error}
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -78,46 +113,43 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def publish(record: dict[str, Any], aside: Path, folder: Path) -> None:
-    """Give a finished folder its name, and then its run.json; the first to finish a run wins."""
-    text = json.dumps(record, indent=1)
-    (aside / f".{RUN_JSON}").write_text(text)
-    if folder.is_dir():
-        if (folder / RUN_JSON).is_file() and json.loads((folder / RUN_JSON).read_text())["status"] == "complete":
-            shutil.rmtree(aside)
-            return
-        shutil.rmtree(folder)
-    aside.rename(folder)
-    (folder / f".{RUN_JSON}").rename(folder / RUN_JSON)
-
-
-def _train(run: Run, folder: Path) -> dict[str, Any]:
+def _train(group: Group) -> list[tuple[Branch, dict[str, Any]]]:
+    run = group.branches[0].run
     preset = find_preset(run.agent, run.env_id)
-    arm = make_arm(run.arm, run.learning_rate, run.measure_every, run.decay_factor, run.final_decay_at)
+    group.open()
     env = make_env(run.env_id, preset.n_envs, run.seed, normalize=preset.normalize, gamma=preset.gamma)
     evaluation_env = make_evaluation_env(run.env_id, EVALUATION_ENVS, EVALUATION_SEED + run.seed, env)
-    model = build(run, arm, env)
-    logger = configure(str(folder), ["csv", "tensorboard"])
-    model.set_logger(logger)
+    model = build(run, group.branches[0].arm, env)
     evaluation = Evaluation(run, evaluation_env)
     try:
-        # The evaluation notes the last rate before the callback gives the model its own schedule back.
-        model.learn(run.timesteps, callback=[*arm.others, evaluation, arm.abel])
+        # The evaluation notes the last rate before the callbacks give the model its own schedule back.
+        model.learn(run.timesteps, callback=[evaluation, group.start(model)])
         returns = final_returns(model, run, env)
-        log_return(logger, model.num_timesteps, returns)
+        for branch in group.branches:
+            log_return(branch.logger, model.num_timesteps, returns)
     finally:
-        logger.close()
+        group.close()
         env.close()
         evaluation_env.close()
-    _write_csv(folder / "evaluations.csv", Evaluation.COLUMNS, evaluation.rows)
+    leader, *others = group.branches
+    for branch in others:
+        branch.left = {"run_id": leader.run.run_id, "timesteps": model.num_timesteps}
+    return [(branch, _write(branch, evaluation, returns)) for branch in group.branches]
+
+
+def _write(branch: Branch, evaluation: Evaluation, returns: Sequence[float]) -> dict[str, Any]:
+    abel = branch.arm.abel
+    _write_csv(branch.folder / "evaluations.csv", Evaluation.COLUMNS, evaluation.rows)
     # One measurement gives both, so they have the same timesteps.
-    trace = arm.abel.trace | arm.abel.diagnosis
-    _write_csv(folder / "trace.csv", list(trace), zip(*trace.values()))
+    trace = abel.trace | abel.diagnosis
+    _write_csv(branch.folder / "trace.csv", list(trace), zip(*trace.values()))
     return {
+        "status": "complete",
         "final_return": sum(returns) / len(returns),
-        "n_bounces": arm.abel.n_bounces,
-        "decays": [list(decay) for decay in arm.abel.decays],
-        "factor": arm.abel.factor,
+        "n_bounces": abel.n_bounces,
+        "decays": [list(decay) for decay in abel.decays],
+        "factor": abel.factor,
+        "error": None,
     }
 
 

@@ -8,8 +8,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents import PRESETS
 from benchmarks import train as module
+from benchmarks.folders import publish
 from benchmarks.plan import Run
-from benchmarks.train import publish, train
+from benchmarks.train import train
 from rl_abel import find_decays
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
