@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--workers", type=positive(int), default=os.cpu_count() or 1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a dask scheduler, in place of this machine")
     run.add_argument("--retry-failed", action="store_true", help="try failed runs again")
+    run.add_argument(
+        "--no-branches", action="store_true", help="train each run alone, not together those that begin alike"
+    )
     report = commands.add_parser("report", help="tables, figures and a page of what has been run")
     report.add_argument("out", type=Path, help="folder of the runs")
     show = commands.add_parser("show", help="one run: configuration, result, the command that repeats it")
@@ -76,7 +79,16 @@ def _run(given: argparse.Namespace) -> int:
     from benchmarks.launch import launch
 
     suite = find_suite(given.suite)
-    return launch(suite.name, suite.runs(), given.out, console, given.workers, given.scheduler, given.retry_failed)
+    return launch(
+        suite.name,
+        suite.runs(),
+        given.out,
+        console,
+        given.workers,
+        given.scheduler,
+        given.retry_failed,
+        not given.no_branches,
+    )
 
 
 def _report(given: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Iterable
 
+from benchmarks.branches import saved, units
 from benchmarks.plan import Run
 
 # Processor seconds for a thousand timesteps, for an episode of evaluation and for what a run costs
@@ -66,6 +67,11 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"
 
 
-def total(runs: Iterable[Run], workers: int) -> float:
-    """Return the seconds that ``workers`` will take for all runs."""
-    return sum(map(cost_of, runs)) / workers
+def total(runs: Iterable[Run], workers: int, branches: bool = True) -> float:
+    """Return the seconds that ``workers`` will take for all runs.
+
+    :param branches: whether the beginnings that runs have in common are trained once
+    """
+    if not branches:
+        return sum(map(cost_of, runs)) / workers
+    return sum((1 - saved([unit])) * sum(map(cost_of, unit)) for unit in units(runs)) / workers

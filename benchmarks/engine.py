@@ -13,8 +13,10 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, as_completed
 
-from benchmarks.folders import status_of
+from benchmarks.branches import Unit, units
+from benchmarks.folders import publish, read_record, status_of
 from benchmarks.plan import Run
+from benchmarks.starter import train_apart
 
 LOCK = ".lock"
 ATTEMPTS = 3
@@ -93,6 +95,7 @@ def execute(
     workers: int = 1,
     scheduler: str | None = None,
     retry_failed: bool = False,
+    branches: bool = True,
     on_start: Callable[[Client, Progress], None] = lambda client, progress: None,
     on_done: Callable[[Progress, dict[str, Any]], None] = lambda progress, record: None,
 ) -> Progress:
@@ -102,6 +105,7 @@ def execute(
     :param workers: processes on this machine, one torch thread each; not used with ``scheduler``
     :param scheduler: address of a dask scheduler whose workers share this file system and checkout
     :param retry_failed: whether runs that failed before are tried again
+    :param branches: whether runs that begin alike are trained together, their beginning once
     :param on_start: called when the cluster is up
     :param on_done: called with the record of each run that ends
     :raises AlreadyRunning: if another launch is at work on the folder
@@ -120,59 +124,58 @@ def execute(
         progress.already -= len(progress.failed)
         if not missing:
             return progress
-        with connect(min(workers, len(missing)), scheduler) as client:
+        for run in missing:
+            # What is found there afterwards is of now.
+            shutil.rmtree(out / run.run_id, ignore_errors=True)
+        grouped = units(missing) if branches else [(run,) for run in missing]
+        with connect(min(workers, len(grouped)), scheduler) as client:
             on_start(client, progress)
-            _drain(client, missing, out, progress, on_done)
+            _drain(client, grouped, out, progress, on_done)
     return progress
 
 
 def _drain(
     client: Client,
-    runs: Sequence[Run],
+    grouped: Sequence[Unit],
     out: Path,
     progress: Progress,
     on_done: Callable[[Progress, dict[str, Any]], None],
 ) -> None:
     futures = {
         # The first of the list is the first to be run: as a cluster takes them by priority.
-        client.submit(_train, run, str(out), key=f"{run.run_id}", pure=False, priority=-number): run
-        for number, run in enumerate(runs)
+        client.submit(
+            _train, unit, str(out), key=unit[0].run_id, pure=False, priority=-number, retries=ATTEMPTS - 1
+        ): unit
+        for number, unit in enumerate(grouped)
     }
     for future in as_completed(futures):
-        run = futures[future]
         error = future.exception()
-        record = _record_loss(run, out, error) if error is not None else future.result()
-        if record["status"] == "complete":
-            progress.complete += 1
-        else:
-            progress.failed.append(run.run_id)
-        on_done(progress, record)
+        for run in futures[future]:
+            record = read_record(out / run.run_id)
+            if record is None:
+                record = _record_loss(run, out, error)
+            if record["status"] == "complete":
+                progress.complete += 1
+            else:
+                progress.failed.append(run.run_id)
+            on_done(progress, record)
         future.release()
 
 
-def _train(run: Run, out: str) -> dict[str, Any]:
-    """On a worker: torch is loaded here, not where runs are handed out."""
-    from benchmarks.train import train
+def _train(unit: Unit, out: str) -> None:
+    """On a worker: train what is not finished of a unit."""
+    left = [run for run in unit if status_of(Path(out) / run.run_id) != "complete"]
+    if left:
+        train_apart(left, Path(out))
 
-    record = train(run, Path(out))
-    return {key: record[key] for key in ("run_id", "status", "final_return", "wall_time_s", "timesteps", "error")}
 
-
-def _record_loss(run: Run, out: Path, error: BaseException) -> dict[str, Any]:
+def _record_loss(run: Run, out: Path, error: BaseException | None) -> dict[str, Any]:
     """Write a run.json for a run whose every worker was killed, or that could not be sent to one."""
-    from benchmarks.train import describe, publish
+    from benchmarks.train import describe, failure
 
     aside = out / f".{run.run_id}.lost"
     aside.mkdir(exist_ok=True)
-    record = {
-        **describe(run),
-        "status": "failed",
-        "final_return": None,
-        "n_bounces": None,
-        "decays": [],
-        "factor": None,
-        "error": f"{type(error).__name__}: {error}",
-        "wall_time_s": 0.0,
-    }
+    lost = failure(f"{type(error).__name__}: {error}")
+    record = {**describe(run), **lost, "branched_from": None, "wall_time_s": 0.0}
     publish(record, aside, out / run.run_id)
     return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import cost, engine
+from benchmarks.branches import saved, units
 from benchmarks.plan import Run
 
 INTERRUPTED = 130
 """Exit status that shells give to what Ctrl-C ended."""
+
+
+@dataclass
+class Shared:
+    """Timesteps of the runs that have ended, and how many of them were trained with another run."""
+
+    timesteps: int = 0
+    of: int = 0
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Count a run."""
+        self.of += record["timesteps"]
+        self.timesteps += (record["branched_from"] or {"timesteps": 0})["timesteps"]
 
 
 def launch(
@@ -24,6 +39,7 @@ def launch(
     workers: int = 1,
     scheduler: str | None = None,
     retry_failed: bool = False,
+    branches: bool = True,
 ) -> int:
     """Train what is missing in ``out``; return the exit status: 1 if a run failed, 130 after Ctrl-C.
 
@@ -31,8 +47,16 @@ def launch(
     """
     where = f"the cluster at {scheduler}" if scheduler else f"{workers} workers"
     steps = sum(run.timesteps for run in runs)
-    estimate = "" if scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, workers))}"
+    estimate = (
+        "" if scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, workers, branches))}"
+    )
     console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
+    if branches and (saving := saved(grouped := units(runs))):
+        console.print(
+            f"{len(runs)} runs in {len(grouped)} units: arms that begin alike are trained once, "
+            f"which saves up to {saving:.0%} of the timesteps"
+        )
+    shared = Shared()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,12 +73,15 @@ def launch(
 
     def ended(progress: engine.Progress, record: dict[str, Any]) -> None:
         bar.update(bar.task_ids[0], completed=progress.done)
+        shared.add(record)
         if record["status"] == "failed":
             bar.print(f"[red]failed[/red] {record['run_id']}: {record['error'].strip().splitlines()[-1]}")
 
     try:
         with bar:
-            progress = engine.execute(runs, out, workers, scheduler, retry_failed, on_start=started, on_done=ended)
+            progress = engine.execute(
+                runs, out, workers, scheduler, retry_failed, branches, on_start=started, on_done=ended
+            )
     except KeyboardInterrupt:
         console.print("\nInterrupted. What was finished is kept; the same command goes on from there.")
         return INTERRUPTED
@@ -62,6 +89,10 @@ def launch(
         f"{progress.total} runs: {progress.already} were there, {progress.complete} completed now, "
         f"{len(progress.failed)} failed."
     )
+    if shared.timesteps:
+        console.print(
+            f"{shared.timesteps / shared.of:.0%} of their timesteps needed no training: another run had them."
+        )
     for run_id in progress.failed[:10]:
         console.print(f"  failed: {run_id}   (python -m benchmarks show {run_id} --out {out})")
     if len(progress.failed) > 10:
