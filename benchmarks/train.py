@@ -19,23 +19,16 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import find_preset, make_agent, regularized_optimizer
+from benchmarks.evaluation import Evaluation, log_return
 from benchmarks.folders import publish, read_record
 from benchmarks.plan import Run
 from benchmarks.schedules import Arm
 from benchmarks.together import Branch, Group, flush
-from envs import find_env, make_env, make_evaluation_env
+from envs import find_env, make_env
 
-EVALUATION_ENVS = 10
-FINAL_ENVS = 50
-"""More episodes at once are fewer calls of the policy, which cost more than the environments do."""
-# Seeds of training are small; these are streams of their own.
-EVALUATION_SEED, FINAL_SEED = 1_000_000, 2_000_000
 PACKAGES = ("rl_abel", "stable_baselines3", "sb3_contrib", "gymnasium", "torch", "numpy")
 
 
@@ -90,7 +83,7 @@ def aside(run: Run, out: Path) -> Path:
 
 def failure(error: str | None) -> dict[str, Any]:
     """Return what run.json says of a training that came to nothing."""
-    nothing = {"final_return": None, "n_bounces": None, "decays": [], "factor": None}
+    nothing = {"final_return": None, "n_bounces": None, "decays": [], "factor": None, "evaluation_time_s": None}
     return {"status": "failed", **nothing, "error": error}
 
 
@@ -118,19 +111,18 @@ def _train(group: Group) -> list[tuple[Branch, dict[str, Any]]]:
     preset = find_preset(run.agent, run.env_id)
     group.open()
     env = make_env(run.env_id, preset.n_envs, run.seed, normalize=preset.normalize, gamma=preset.gamma)
-    evaluation_env = make_evaluation_env(run.env_id, EVALUATION_ENVS, EVALUATION_SEED + run.seed, env)
+    evaluation = Evaluation(run, env)
     model = build(run, group.branches[0].arm, env)
-    evaluation = Evaluation(run, evaluation_env)
     try:
         # The evaluation notes the last rate before the callbacks give the model its own schedule back.
         model.learn(run.timesteps, callback=[evaluation, group.start(model)])
-        returns = final_returns(model, run, env)
+        returns = evaluation.final_returns(model)
         for branch in group.branches:
             log_return(branch.logger, model.num_timesteps, returns)
     finally:
         group.close()
         env.close()
-        evaluation_env.close()
+        evaluation.close()
     leader, *others = group.branches
     for branch in others:
         branch.left = {"run_id": leader.run.run_id, "timesteps": model.num_timesteps}
@@ -149,6 +141,7 @@ def _write(branch: Branch, evaluation: Evaluation, returns: Sequence[float]) -> 
         "n_bounces": abel.n_bounces,
         "decays": [list(decay) for decay in abel.decays],
         "factor": abel.factor,
+        "evaluation_time_s": round(evaluation.seconds, 3),
         "error": None,
     }
 
@@ -165,65 +158,6 @@ def build(run: Run, arm: Arm, env: VecEnv) -> BaseAlgorithm:
         optimizer_class=optimizer_class,
         optimizer_kwargs=optimizer_kwargs,
     )
-
-
-def evaluate(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int) -> list[float]:
-    """Return the returns of the deterministic policy in episodes that depend on the seed alone."""
-    env.seed(seed)
-    returns, _ = evaluate_policy(model, env, episodes, deterministic=True, return_episode_rewards=True, warn=False)
-    return [float(r) for r in returns]
-
-
-def final_returns(model: BaseAlgorithm, run: Run, env: VecEnv) -> list[float]:
-    """Return the returns of the last policy, on environments that have seen no other episode."""
-    seed = FINAL_SEED + run.seed
-    final_env = make_evaluation_env(run.env_id, min(FINAL_ENVS, run.final_episodes), seed, env)
-    try:
-        return evaluate(model, final_env, run.final_episodes, seed)
-    finally:
-        final_env.close()
-
-
-def log_return(logger: Logger, timestep: int, returns: Sequence[float]) -> None:
-    """Write the mean return under the name that SB3's EvalCallback gives it."""
-    # A logger of its own on the same outputs: what the training has recorded stays for its own dump.
-    apart = Logger(None, logger.output_formats)
-    apart.record("eval/mean_reward", sum(returns) / len(returns))
-    apart.record("time/total_timesteps", timestep, exclude="tensorboard")
-    apart.dump(timestep)
-
-
-class Evaluation(BaseCallback):
-    """Evaluates the policy at equal distances, always on the same episodes, and notes the rate.
-
-    The last one is of the policy after its last update. In the logs the final return, which is of
-    that policy too, stands in its place.
-    """
-
-    COLUMNS = ("timesteps", "return_mean", "return_std", "learning_rate")
-
-    def __init__(self, run: Run, env: VecEnv) -> None:
-        super().__init__()
-        self.run, self.env = run, env
-        self.rows: list[tuple[float, ...]] = []
-
-    def _on_step(self) -> bool:
-        number = len(self.rows) + 1
-        # The last update comes after the last step, and the last evaluation after that.
-        if number < self.run.evaluations and self.num_timesteps * self.run.evaluations >= number * self.run.timesteps:
-            log_return(self.logger, self.num_timesteps, self._evaluate())
-        return True
-
-    def _on_training_end(self) -> None:
-        self._evaluate()
-
-    def _evaluate(self) -> list[float]:
-        returns = evaluate(self.model, self.env, self.run.evaluation_episodes, EVALUATION_SEED + self.run.seed)
-        mean = sum(returns) / len(returns)
-        deviation = (sum((r - mean) ** 2 for r in returns) / len(returns)) ** 0.5
-        rate = self.model.lr_schedule(self.model._current_progress_remaining)
-        self.rows.append((self.num_timesteps, mean, deviation, rate))
-        return returns
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
