@@ -90,9 +90,7 @@ def launch(
         f"{len(progress.failed)} failed."
     )
     if shared.timesteps:
-        console.print(
-            f"{shared.timesteps / shared.of:.0%} of their timesteps needed no training: another run had them."
-        )
+        console.print(f"{shared.timesteps / shared.of:.0%} of the timesteps were shared by runs, and trained once.")
     for run_id in progress.failed[:10]:
         console.print(f"  failed: {run_id}   (python -m benchmarks show {run_id} --out {out})")
     if len(progress.failed) > 10:

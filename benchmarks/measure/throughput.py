@@ -1,6 +1,8 @@
 """How fast the engine is, as ratios measured in turn: ``python -m benchmarks.measure throughput``.
 
 - two workers against one, on the same runs;
+- five arms that begin alike against one of them, on the tasks of the suite "classic", each budget a fifth;
+- evaluations as a share of a run, where they take most;
 - one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
 - rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included);
 - the report of 10,000 made-up runs against that of 1,000, with its seconds and memory;
@@ -12,6 +14,7 @@ Launches alternate, so that a machine whose speed drifts slows all alike.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import shutil
 import statistics
@@ -19,17 +22,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from agents import find_preset
 from benchmarks.plan import Run
+from benchmarks.suites import CLASSIC
 
 ROOT = Path(__file__).parents[2]
 TIMESTEPS = 20_000
-KINDS = ("workers", "bare", "zoo", "report", "inspect")
+KINDS = ("workers", "branches", "evaluations", "bare", "zoo", "report", "inspect")
+FIVE = ("constant", "constant+final", "cooldown", "step", "abel")
+SHORTER = 5
+"""Budgets, evaluations and last episodes are divided by it, so that their proportions stay."""
 DUMPS, TAGS = 100, 20
 """Of a made-up log, as SB3 writes it in a run of some length."""
 
@@ -41,12 +49,39 @@ def runs(n: int) -> list[Run]:
 
 def launch(n: int, workers: int) -> float:
     """Seconds of ``python -m benchmarks run`` on n runs."""
+    block = {"agent": "PPO", "env_id": "CartPole-v1", "timesteps": TIMESTEPS, "arms": "constant", "seeds": n}
+    return run_suite([block], workers)[0]
+
+
+def run_suite(blocks: Sequence[Mapping[str, Any]], workers: int) -> tuple[float, list[dict[str, Any]]]:
+    """Return the seconds of ``python -m benchmarks run`` on a suite of these blocks, and its run.json."""
     with tempfile.TemporaryDirectory() as folder:
-        suite = Path(folder) / "suite.toml"
-        block = {"agent": '"PPO"', "env_id": '"CartPole-v1"', "timesteps": TIMESTEPS, "arms": '"constant"', "seeds": n}
-        suite.write_text("[[block]]\n" + "".join(f"{key} = {value}\n" for key, value in block.items()))
-        command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", f"{folder}/out"]
-        return _seconds([*command, "--workers", str(workers)])
+        suite, out = Path(folder) / "suite.toml", Path(folder) / "out"
+        tables = ("".join(f"{key} = {json.dumps(value)}\n" for key, value in block.items()) for block in blocks)
+        suite.write_text("".join(f"[[block]]\n{table}" for table in tables))
+        command = [sys.executable, "-m", "benchmarks", "run", str(suite), "--out", str(out), "--workers", str(workers)]
+        return _seconds(command), [json.loads(path.read_text()) for path in sorted(out.glob("*/run.json"))]
+
+
+def classic(arms: Sequence[str], regularization: Sequence[str] = ("none", "adamw")) -> list[dict[str, Any]]:
+    """Return the blocks of the suite "classic" with one seed, shorter."""
+    shorter = {"evaluations": 20 // SHORTER, "final_episodes": 100 // SHORTER, "seeds": 1, "strength": 10.0}
+    return [
+        {"agent": "PPO", "env_id": env_id, "timesteps": timesteps // SHORTER, "arms": list(arms)}
+        | {"regularization": list(regularization), **shorter}
+        for env_id, timesteps in CLASSIC
+    ]
+
+
+def evaluations() -> dict[str, float]:
+    """Return the share of a run that its evaluations take, by agent and environment."""
+    shares = {}
+    one = classic(["constant"], ["none"])
+    sac = {**one[0], "agent": "SAC", "env_id": "Pendulum-v1", "timesteps": 20_000 // SHORTER}
+    for block in [*one, sac]:
+        [record] = run_suite([block], 1)[1]
+        shares[f"{block['agent']} {block['env_id']}"] = record["evaluation_time_s"] / record["wall_time_s"]
+    return shares
 
 
 def bare(n: int) -> float:
@@ -170,6 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n, few = given.runs, max(2, given.runs // 4)
     comparisons: dict[str, tuple[str, Callable[[], float], Callable[[], float], str]] = {
         "workers": (f"one worker / two, {n} runs", lambda: launch(n, 1), lambda: launch(n, 2), "at least 1.9"),
+        "branches": (
+            "five arms / one, classic",
+            lambda: run_suite(classic(FIVE), 1)[0],
+            lambda: run_suite(classic(FIVE[:1]), 1)[0],
+            "at most 2.2",
+        ),
         "bare": (f"one worker / bare loop, {n} runs", lambda: launch(n, 1), lambda: bare(n), "at most 1.03"),
         "zoo": (f"rl_zoo3 / one worker, {few} runs", lambda: zoo(few), lambda: launch(few, 1), "at least 1.2"),
     }
@@ -180,6 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             label, above, below, target = comparisons[name]
             measured = ratios(above, below, given.repeats)
             _print(console, label, f"{statistics.median(measured):.3f}", " ".join(f"{r:.2f}" for r in measured), target)
+        elif name == "evaluations":
+            for task, share in evaluations().items():
+                _print(console, f"evaluations, {task}", f"{share:.1%}", "", "at most 10 %")
         elif name == "inspect":
             for form in ("tensorboard", "csv"):
                 _print(console, f"inspect 1,000 runs, {form}", f"{inspect(1000, form):.1f} s", "", "at most 30 s")
