@@ -19,7 +19,7 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat, configure
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat, configure
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -127,7 +127,8 @@ class Group:
     def close(self) -> None:
         """Close the logs of the runs that are left."""
         for branch in self.branches:
-            branch.logger.close()
+            if hasattr(branch, "logger"):
+                branch.logger.close()
 
 
 class Together(BaseCallback):
@@ -195,8 +196,17 @@ class Logs(Logger):
     """SB3's logger of a model, which hands all to the loggers of the runs."""
 
     def __init__(self, group: Group) -> None:
-        super().__init__(None, [])
         self._group = group
+        super().__init__(None, self.output_formats)
+
+    @property
+    def output_formats(self) -> list[KVWriter]:
+        """Those of the runs that are trained here now."""
+        return [output for branch in self._group.branches for output in branch.logger.output_formats]
+
+    @output_formats.setter
+    def output_formats(self, _: list[KVWriter]) -> None:
+        """SB3 sets them once; they are where they were."""
 
     def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
         """Record it for each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import os
@@ -109,20 +110,19 @@ def describe(run: Run) -> dict[str, Any]:
 def _train(group: Group) -> list[tuple[Branch, dict[str, Any]]]:
     run = group.branches[0].run
     preset = find_preset(run.agent, run.env_id)
-    group.open()
-    env = make_env(run.env_id, preset.n_envs, run.seed, normalize=preset.normalize, gamma=preset.gamma)
-    evaluation = Evaluation(run, env)
-    model = build(run, group.branches[0].arm, env)
-    try:
+    with contextlib.ExitStack() as to_close:
+        to_close.callback(group.close)
+        group.open()
+        env = make_env(run.env_id, preset.n_envs, run.seed, normalize=preset.normalize, gamma=preset.gamma)
+        to_close.callback(env.close)
+        evaluation = Evaluation(run, env)
+        to_close.callback(evaluation.close)
+        model = build(run, group.branches[0].arm, env)
         # The evaluation notes the last rate before the callbacks give the model its own schedule back.
         model.learn(run.timesteps, callback=[evaluation, group.start(model)])
         returns = evaluation.final_returns(model)
         for branch in group.branches:
             log_return(branch.logger, model.num_timesteps, returns)
-    finally:
-        group.close()
-        env.close()
-        evaluation.close()
     leader, *others = group.branches
     for branch in others:
         branch.left = {"run_id": leader.run.run_id, "timesteps": model.num_timesteps}
