@@ -56,6 +56,8 @@ def launch(
             f"{len(runs)} runs in {len(grouped)} units: arms that begin alike are trained once, "
             f"which saves up to {saving:.0%} of the timesteps"
         )
+        if not scheduler and len(grouped) < min(workers, len(runs)):
+            console.print(f"a unit is for one worker: --no-branches keeps {min(workers, len(runs))} of them busy")
     shared = Shared()
     bar = Progress(
         TextColumn("{task.description}"),

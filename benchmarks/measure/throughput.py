@@ -36,8 +36,6 @@ ROOT = Path(__file__).parents[2]
 TIMESTEPS = 20_000
 KINDS = ("workers", "branches", "evaluations", "bare", "zoo", "report", "inspect")
 FIVE = ("constant", "constant+final", "cooldown", "step", "abel")
-SHORTER = 5
-"""Budgets, evaluations and last episodes are divided by it, so that their proportions stay."""
 DUMPS, TAGS = 100, 20
 """Of a made-up log, as SB3 writes it in a run of some length."""
 
@@ -63,22 +61,29 @@ def run_suite(blocks: Sequence[Mapping[str, Any]], workers: int) -> tuple[float,
         return _seconds(command), [json.loads(path.read_text()) for path in sorted(out.glob("*/run.json"))]
 
 
-def classic(arms: Sequence[str], regularization: Sequence[str] = ("none", "adamw")) -> list[dict[str, Any]]:
-    """Return the blocks of the suite "classic" with one seed, shorter."""
-    shorter = {"evaluations": 20 // SHORTER, "final_episodes": 100 // SHORTER, "seeds": 1, "strength": 10.0}
+def classic(arms: Sequence[str], regularization: Sequence[str], shorter: int = 1) -> list[dict[str, Any]]:
+    """Return the blocks of the suite "classic" with one seed.
+
+    :param shorter: divides budgets, evaluations and last episodes, so that their proportions stay
+    """
     return [
-        {"agent": "PPO", "env_id": env_id, "timesteps": timesteps // SHORTER, "arms": list(arms)}
-        | {"regularization": list(regularization), **shorter}
+        {"agent": "PPO", "env_id": env_id, "timesteps": timesteps // shorter, "arms": list(arms), "seeds": 1}
+        | {"regularization": list(regularization), "strength": 10.0}
+        | {"evaluations": 20 // shorter, "final_episodes": 100 // shorter}
         for env_id, timesteps in CLASSIC
     ]
 
 
+def branches(arms: Sequence[str]) -> float:
+    """Seconds of the suite "classic" with these arms, without and with weight decay, each budget a fifth."""
+    return run_suite(classic(arms, ("none", "adamw"), shorter=5), 1)[0]
+
+
 def evaluations() -> dict[str, float]:
-    """Return the share of a run that its evaluations take, by agent and environment."""
+    """Return the share of a whole run that its evaluations take, by agent and environment."""
+    one = classic(FIVE[:1], ("none",))
     shares = {}
-    one = classic(["constant"], ["none"])
-    sac = {**one[0], "agent": "SAC", "env_id": "Pendulum-v1", "timesteps": 20_000 // SHORTER}
-    for block in [*one, sac]:
+    for block in [*one, {**one[0], "agent": "SAC", "env_id": "Pendulum-v1", "timesteps": 20_000}]:
         [record] = run_suite([block], 1)[1]
         shares[f"{block['agent']} {block['env_id']}"] = record["evaluation_time_s"] / record["wall_time_s"]
     return shares
@@ -207,8 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "workers": (f"one worker / two, {n} runs", lambda: launch(n, 1), lambda: launch(n, 2), "at least 1.9"),
         "branches": (
             "five arms / one, classic",
-            lambda: run_suite(classic(FIVE), 1)[0],
-            lambda: run_suite(classic(FIVE[:1]), 1)[0],
+            lambda: branches(FIVE),
+            lambda: branches(FIVE[:1]),
             "at most 2.2",
         ),
         "bare": (f"one worker / bare loop, {n} runs", lambda: launch(n, 1), lambda: bare(n), "at most 1.03"),
