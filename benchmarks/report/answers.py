@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.results import NUMBERS, Results
-from benchmarks.statistics.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, compare, scores_by_arm
 from benchmarks.statistics.estimates import (
     CRASHED,
     Interval,
@@ -146,6 +146,13 @@ def answer(results: Results) -> Answers:
         regularized=frozenset(runs.loc[runs["regularized"], "task"]),
         left_out=left_out,
     )
+
+
+def too_few(answers: Answers) -> bool:
+    """Whether runs can answer neither question: too few for any verdict, and as few at a constant rate."""
+    pairs = (found.overall.num_pairs for of_group in answers.sufficiency.values() for found in of_group.values())
+    constant = sum(parts["total"].num_runs for parts in answers.prevalence.values() if "total" in parts)
+    return max(constant, *pairs, 0) < MIN_SEEDS
 
 
 def _table(runs: pd.DataFrame) -> dict[str, dict[str, dict[int, float]]]:

@@ -6,10 +6,11 @@ import base64
 from pathlib import Path
 
 from benchmarks.report import words
-from benchmarks.report.answers import answer, by_group, sensitivity
+from benchmarks.report.answers import answer, by_group, sensitivity, too_few
 from benchmarks.report.figures import Picture, pictures
 from benchmarks.report.tables import Report, Table, failures, markdown, runs_table, tables
 from benchmarks.results import BESIDE, Results, read_results, write_parquet
+from benchmarks.statistics.equivalence import MIN_SEEDS
 
 PAGE, MARKDOWN = "report.html", "report.md"
 MOST_BROKEN = 20
@@ -38,6 +39,7 @@ def write(results: Results, out: Path, title: str = "") -> Report:
         answers=dict(zip(words.QUESTIONS, answers)),
         tables=list(tables(worked_out)),
         problems=words.sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),
+        works={words.WORKS: words.sentences(said, "works", results.runs, MIN_SEEDS)} if too_few(worked_out) else {},
     )
     drawn = list(pictures(results, worked_out, varied))
     title = title or f"Benchmark: {out.resolve().name}"

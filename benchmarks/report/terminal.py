@@ -1,4 +1,4 @@
-"""The report in the terminal: the two answers, and one line an arm."""
+"""The report in the terminal: the two answers and one line an arm, or what too few runs tell instead."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MOST_PROBLEMS = 5
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the answers, the tables over all tasks, and where the page is."""
-    for question, sentences in report.answers.items():
+    """Print the answers and the tables over all tasks, no score of too few runs, and where the page is."""
+    for question, sentences in (report.works or report.answers).items():
         console.print(
             Panel(Text("\n".join(f"• {sentence}" for sentence in sentences)), title=question, title_align="left")
         )
     for table in report.tables:
-        if table.title.startswith("All tasks"):
+        if table.title.startswith("All tasks") and not report.works:
             rich = RichTable(title=table.title, title_justify="left", caption=table.note, caption_justify="left")
             # The arm, the runs, mean and IQM: more does not fit into 80 columns.
             shown = [0, 2, 3, 4]
@@ -34,5 +34,6 @@ def show(report: Report, console: Console) -> None:
         console.print(
             Text(f"and {len(report.problems) - MOST_PROBLEMS} more lines like these, in the page", style="yellow")
         )
-    console.print(Text(f"{report.counts}."))
+    if not report.works:
+        console.print(Text(f"{report.counts}."))
     console.print(Text(f"The page: {report.page}"), soft_wrap=True)

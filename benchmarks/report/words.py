@@ -16,6 +16,8 @@ WIDTH = 120
 """Of a line of Markdown."""
 
 QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
+WORKS = "Does it all work here?"
+"""Asked of runs that are too few for the two questions."""
 
 
 class Grid(NamedTuple):
