@@ -25,7 +25,8 @@ def decaying(results: Results) -> Table:
     note = (
         f"{', '.join(tasks)} at the preset's base rate: the score minus that of the default, with 95 % intervals, "
         "paired by seed. Factor and place are those of the paper; among nine settings on so few seeds the best of "
-        "them looks better than it is."
+        "them looks better than it is. The IQM is the mean of the middle half of the runs; verdicts are those of "
+        "the benchmark's report."
     )
     overall = {label: found.overall for label, found in differences.items()}
     rows = [

@@ -195,6 +195,8 @@ def write_page(folder: Path) -> Path:
     table = Table("The defaults of “trend” and others", note, HEADER, rows)
     within = [row[0] for row in rows if float(row[-2]) <= FALSE and float(row[-1]) >= FOUND]
     summary = (
+        "The rule looks for a trend in the last `window` increments of the norm, between measurements as far apart as "
+        "`strides` says, and takes it for one if it stands out by `z` standard errors ([how](../rules.md)).\n\n"
         f"- The rule shall decay at most {FALSE} times on a random walk of 500, and find at least {FOUND} of the "
         "made-up bounces (the last two columns): what its first default, marked “before”, did on 1,500 other traces. "
         f"Of these settings that leaves: {'; '.join(within) or 'none'}. Of the control's bounces they find "
