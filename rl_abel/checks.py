@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 
@@ -27,6 +28,13 @@ def check_integer(name: str, value: object, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < at_least:
         raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
     return int(value)
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> str:
+    """Return the value if it is one of those known, which the message lists."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
+    return value
 
 
 def check_verbose(value: object) -> int:
