@@ -167,7 +167,7 @@ class AbelCallback(Mover):
         self._alone = self.scope == "part" and set(NETWORKS) <= self._rate.split()
         self._recall()
         # What has decayed alone before stays so.
-        self._apart = self._alone or any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split())
+        self._apart = self._alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
         self._action = make_action(self.decay, self.model)
         self._apply()
         self._status_due = self._row_due = True

@@ -23,6 +23,14 @@ def check_between(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
+def check_above(name: str, value: object, low: float) -> float:
+    """Return the finite number as a float if it is above the bound."""
+    number = _number(value)
+    if not low < number < math.inf:
+        raise ValueError(f"{name} must be a finite number above {low:g}, got {value!r}")
+    return number
+
+
 def check_integer(name: str, value: object, at_least: int) -> int:
     """Return the integer as Python's own."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < at_least:

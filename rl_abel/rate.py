@@ -99,10 +99,16 @@ class AppliedRate:
         self.look()
         return self._parts.parts
 
+    @property
+    def asked(self) -> float | None:
+        """The user's own rate as the latest update asked for it, None if it did not ask."""
+        asked = self._scaled.asked if self._scaled else None
+        return asked[0] if asked else None
+
     def of_part(self, part: str | None) -> float | None:
         """The rate that the latest update was told for a part, None where it was told none."""
-        asked = self._scaled.asked if self._scaled else None
-        return None if self._scaled is None or asked is None else self._scaled.moved(asked[0], part)
+        asked = self.asked
+        return None if self._scaled is None or asked is None else self._scaled.moved(asked, part)
 
     def look(self) -> None:
         """Find the optimizers that the model has now, and note the rates of those that are new."""
