@@ -79,7 +79,7 @@ class PartRates:
         if self._rates:
             for cut in self._cut.values():
                 for group in cut.optimizer.param_groups:
-                    group["lr"] = self._plain(group)
+                    group["lr"] = self.plain(group)
         self._ratios, self._rates, self._n_steps = {}, {}, 0
 
     def release(self) -> None:
@@ -119,9 +119,10 @@ class PartRates:
             return groups[0]
         there = {id(p): p for group in groups for p in group["params"]}
         ordered = {id(p): p for p in order if id(p) in there}
-        return {**groups[0], "lr": self._plain(groups[0]), "params": list((ordered | there).values())}
+        return {**groups[0], "lr": self.plain(groups[0]), "params": list((ordered | there).values())}
 
-    def _plain(self, group: Group) -> float:
+    def plain(self, group: Group) -> float:
+        """The rate of a group as SB3 has set it."""
         plain, written = self._rates.get(id(group), (group["lr"], group["lr"]))
         # What was set since then is nobody's product.
         return plain if group["lr"] == written else group["lr"]
@@ -152,9 +153,11 @@ class PartRates:
         number = {id(p): index for index, p in enumerate(p for group in wholes for p in group["params"])}
         now = [id(p) for group in optimizer.param_groups for p in group["params"]]
         renumbered = {index: number[key] for index, key in enumerate(dict.fromkeys(now))}
-        groups = [
-            {**group, "lr": self._plain(group), "params": [number[id(p)] for p in group["params"]]} for group in wholes
-        ]
+        groups = []
+        for group in wholes:
+            # Keys in the order of torch's own.
+            packed = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**packed, "lr": self.plain(group), "params": [number[id(p)] for p in group["params"]]})
         state = {renumbered.get(key, key): value for key, value in saved["state"].items()}
         # The order of torch's own: by number.
         state = dict(sorted(state.items(), key=lambda item: (isinstance(item[0], str), item[0])))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+import torch
+
 from rl_abel.norms import measured_groups
 from rl_abel.notices import warn
 from rl_abel.optimizers import optimizers
@@ -38,7 +40,13 @@ class AppliedRate:
         self._updating = False
         self._n_updates = 0
         self._optimizers: list[Any] = []
-        self._noted: dict[int, float] = {}
+        # Of each group, by its id and with itself, or another could take its id: the rate that our latest look
+        # found, and the one that the latest verified update ran at.
+        self._noted: dict[int, tuple[Any, float]] = {}
+        self._ran: dict[int, float] = {}
+        self._follow: dict[int, Any] = {}
+        self._last_set: float | None = None
+        self._handles: list[Any] = []
         self._learning_rate = model.learning_rate
         self.hold()
         self.look()
@@ -87,6 +95,7 @@ class AppliedRate:
         if self._scaled is not None:
             # What has replaced it may call it: nothing may be multiplied twice.
             self._scaled.retired = True
+            self._last_set = self._scaled.asked[1] if self._scaled.asked else None
         base = unscaled(self._model.lr_schedule)
         self._scaled = Scaled(base, self._factors, self._model, self._before_update)
         self._model.lr_schedule = self._scaled
@@ -114,10 +123,13 @@ class AppliedRate:
         """Find the optimizers that the model has now, and note the rates of those that are new."""
         if self._parts:
             self._parts.find()
+        self._places = self._optimizers_at_hand()
         self._optimizers = optimizers(self._model)
         before = self._noted
         self._note()
-        self._noted |= before
+        self._noted |= {
+            key: kept for key, kept in before.items() if key in self._noted and self._noted[key][0] is kept[0]
+        }
 
     # One update: after the rollout's end, until the next event
 
@@ -130,11 +142,19 @@ class AppliedRate:
                 f"model.learning_rate was set to {self._model.learning_rate!r} in mid-training, which moves nothing: "
                 "stable-baselines3 reads it when a model is made or loaded. Wrap model.lr_schedule, or use RateByPart",
             )
+        if self._parts and self._places != self._optimizers_at_hand():
+            self.look()
         self._promised = self._promise()
         self._n_updates = getattr(self._model, "_n_updates", 0)
         self._updating = True
         if self._scaled:
+            self._last_set = self._scaled.asked[1] if self._scaled.asked else self._last_set
             self._scaled.asked = None
+        self._unhook()
+        self._ran = {}
+        if self._to_verify():
+            torchs = [o for o in self._optimizers if isinstance(o, torch.optim.Optimizer)]
+            self._handles = [optimizer.register_step_post_hook(self._note_step) for optimizer in torchs]
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
         """Look at what the update did that began last, if there was one.
@@ -145,9 +165,12 @@ class AppliedRate:
             return
         self._updating = False
         asked = self._scaled is not None and self._scaled.asked is not None
+        self._unhook()
         updated = asked or getattr(self._model, "_n_updates", 0) != self._n_updates or touched()
         if self._parts:
             if updated and not self._parts.stepped and self._apart():
+                # Where it went one update has gone without.
+                self.look()
                 self._warn(
                     "no step",
                     "the rates of the parts have moved nothing: no optimizer that was found has stepped in an update",
@@ -157,6 +180,22 @@ class AppliedRate:
             if self._to_verify() and (wrong := self._verify(measured_groups(self._model))):
                 self._warn("does not follow", wrong)
             self._note()
+
+    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        # What others set after the update is not what it ran at.
+        for group in optimizer.param_groups:
+            self._ran.setdefault(id(group), self._parts.plain(group) if self._parts else group["lr"])
+
+    def _unhook(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _optimizers_at_hand(self) -> tuple[int, ...]:
+        """Where most models keep theirs, as a look at all places costs as much as a small update."""
+        policy = self._model.policy
+        owners = (policy, getattr(policy, "actor", None), getattr(policy, "critic", None))
+        return tuple(id(getattr(owner, "optimizer", None)) for owner in owners)
 
     def _apart(self) -> bool:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
@@ -193,7 +232,7 @@ class AppliedRate:
         if self._scaled is None:
             return None
         self._verified = self._promised
-        rates = [float(group["lr"]) for group in groups]
+        rates = [float(self._ran.get(id(group), group["lr"])) for group in groups]
         # What the update was told is what counts: the user's schedule is not asked again, it may count its calls.
         if self._scaled.asked is None:
             return _lost(rates, len(groups)) if rates and self._moves else None
@@ -201,6 +240,7 @@ class AppliedRate:
         if scheduled <= 0:
             return None
         multiples = [rate / scheduled for rate in rates]
+        self._follow = {id(group): group for group, rate in zip(groups, rates) if rate == scheduled}
         if len(multiples) != len(self._multiples):
             self._multiples = multiples
             moved = not _near(plain, scheduled)
@@ -215,12 +255,17 @@ class AppliedRate:
         return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
     def _note(self) -> None:
-        self._noted = {id(group): group["lr"] for group in self._groups() if "lr" in group}
+        self._noted = {id(group): (group, group["lr"]) for group in self._groups() if "lr" in group}
 
     def _before_update(self) -> None:
         """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
         # State that was loaded comes in groups of its own, and has the rate of its time.
-        lost = [g["lr"] for g in self._groups() if "lr" in g and g["lr"] != self._noted.get(id(g), g["lr"])]
+        lost = []
+        for group in self._groups():
+            same, noted = self._noted.get(id(group), (None, None))
+            follows = self._follow.get(id(group)) is group and self._last_set is not None
+            if same is group and group["lr"] != (self._last_set if follows else noted):
+                lost.append(group["lr"])
         if lost and self._updating:
             self._warn(
                 "param_groups",
