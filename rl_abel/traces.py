@@ -166,7 +166,7 @@ def state_rows(state: Mapping[str, Any]) -> tuple[list[Row], int]:
 def state_record(state: Mapping[str, Any]) -> Record | None:
     """Return the bounces and decays that the callback has kept in a saved model, or a benchmark in its run.json."""
     try:
-        decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor in state["decays"]]
+        decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor, *_ in state["decays"]]
         n_bounces = int(state["n_bounces"])
         bounces = [int(timestep) for timestep in state.get("bounces", ())]
     except (KeyError, TypeError, ValueError):
