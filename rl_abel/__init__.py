@@ -12,16 +12,29 @@ from rl_abel.rule import PaperRule, Rule, TrendRule, find_decays
 
 if TYPE_CHECKING:
     from rl_abel.callback import AbelCallback
+    from rl_abel.finishing import FinishedEval, finish
     from rl_abel.memory import Decay
     from rl_abel.norms import weight_norms
 
 __version__ = "0.1.0"
 
-__all__ = ["AbelCallback", "Decay", "PaperRule", "Rule", "TrendRule", "find_decays", "weight_norms"]
+__all__ = [
+    "AbelCallback",
+    "Decay",
+    "FinishedEval",
+    "PaperRule",
+    "Rule",
+    "TrendRule",
+    "find_decays",
+    "finish",
+    "weight_norms",
+]
 
 _LAZY = {
     "AbelCallback": "rl_abel.callback",
     "Decay": "rl_abel.memory",
+    "FinishedEval": "rl_abel.finishing",
+    "finish": "rl_abel.finishing",
     "weight_norms": "rl_abel.norms",
 }
 

@@ -177,7 +177,7 @@ class AbelCallback(BaseCallback):
         if self._started:
             self._look_back()
         elif not self._in_rollouts:
-            raise misplaced("another callback" if self.parent is None else type(self.parent).__name__)
+            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
         return True
 
     def _on_rollout_end(self) -> None:

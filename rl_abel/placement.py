@@ -17,14 +17,15 @@ def refuse_to_be_a_child(callback: BaseCallback, root: object) -> None:
     if above is None and isinstance(root, BaseCallback):
         above = next((event for event in _events(root) if any(below is callback for below in _below(event))), None)
     if above is not None:
-        raise misplaced(type(above).__name__)
+        raise misplaced(callback, type(above).__name__)
 
 
-def misplaced(where: str) -> ValueError:
+def misplaced(callback: BaseCallback, where: str) -> ValueError:
     """Return the error that says where to put the callback instead."""
+    name = type(callback).__name__
     return ValueError(
-        f"AbelCallback cannot work inside {where}, which passes on steps but no rollouts. "
-        "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
+        f"{name} cannot work inside {where}, which passes on steps but no rollouts. "
+        f"Put it beside: model.learn(..., callback=[{name}(...), your_other_callback])"
     )
 
 
