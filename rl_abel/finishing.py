@@ -109,11 +109,15 @@ class FinishedEval(BaseCallback):
         self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
         self.n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
         self.env = None if env is None else vectorized("env", env)
-        self.finished: list[tuple[int, float]] = []
-        """Results so far: timestep, and mean reward of the finished copy."""
+        self._finished: list[tuple[int, float]] = []
         self._next: int | None = None
         self._in_rollouts = False
         self._harmless = Harmless()
+
+    @property
+    def finished(self) -> list[tuple[int, float]]:
+        """Results so far: timestep, and mean reward of the finished copy."""
+        return list(self._finished)
 
     def _init_callback(self) -> None:
         refuse_to_be_a_child(self, None)
@@ -155,9 +159,8 @@ class FinishedEval(BaseCallback):
             evaluate: Any = evaluate_policy
             if "action_masks" in signature(finished.predict).parameters:
                 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate
-            said = bool(self.finished)
-            reward, _ = evaluate(finished, self.eval_env, n_eval_episodes=self.n_eval_episodes, warn=not said)
-        self.finished.append((timestep, float(reward)))
+                        reward, _ = evaluate(finished, self.eval_env, n_eval_episodes=self.n_eval_episodes, warn=not self._finished)
+        self._finished.append((timestep, float(reward)))
         self._schedule_next()
         self.logger.record("abel/finished_reward", float(reward), exclude="tensorboard")
         if self.locals.get("log_interval", 1) is not None:

@@ -98,8 +98,11 @@ def test_the_original_is_bit_identical(name):
     assert rate_of(finished) == pytest.approx(RATE / 10)
 
 
-@pytest.mark.parametrize("when", ["between", "within a step"])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [(name, "within a step") for name in ALGORITHMS]
+    + [(name, "between") for name in ("PPO", "SAC", "DQN", "RecurrentPPO")],
+)
 def test_the_training_goes_on_as_if_it_had_not_been_finished(name, when):
     def trained(call):
         model = make_model(name)
@@ -167,15 +170,15 @@ def decays_twice():
 def test_decays_count_once_within_learn_and_after_it():
     model = PPO("MlpPolicy", "Pendulum-v1", learning_rate=lambda p: RATE * (0.5 + p), **SMALL)
     rates = []
-    look = At(50, lambda model: rates.append(rate_of(finish(model, 20))) or True)
+    look = At(70, lambda model: rates.append(rate_of(finish(model, 20))) or True)
     model.learn(200, callback=[decays_twice(), look])
-    # 40 of 200 timesteps are used up, and one decay is in force.
-    assert rates == pytest.approx([1.3 * RATE * 0.1 * 0.1])
+    # The last update was after 60 of 200 timesteps, and one decay is in force.
+    assert rates == pytest.approx([1.2 * RATE * 0.1 * 0.1])
     finished = finish(model, 20)
     assert rate_of(finished) == pytest.approx(0.5 * RATE * 0.01 * 0.1)
     assert rate_of(finish(finished, 20)) == pytest.approx(0.5 * RATE * 0.01 * 0.01), "the copy holds its decays"
     loaded = save_and_load(model)
-    assert rate_of(finish(loaded, 20, env=gym.make("Pendulum-v1"))) == pytest.approx(1.5e-3 * 0 + 0.5e-3 * 1e-3)
+    assert rate_of(finish(loaded, 20, env=gym.make("Pendulum-v1"))) == pytest.approx(0.5 * RATE * 0.01 * 0.1)
     model.learn(40, reset_num_timesteps=False)
     assert rate_of(finish(model, 20)) == pytest.approx(0.5 * RATE * 0.1), "trained on without them"
 
@@ -255,7 +258,7 @@ def test_compiled_policies(how):
 
 
 def test_a_gsde_policy():
-    model = make_model("A2C", use_sde=True) if False else PPO("MlpPolicy", "Pendulum-v1", use_sde=True, **SMALL)
+    model = PPO("MlpPolicy", "Pendulum-v1", use_sde=True, **SMALL)
     model.learn(60)
     before = everything(model)
     finish(model, 20)
@@ -263,9 +266,11 @@ def test_a_gsde_policy():
 
 
 def test_her_trains_in_the_copy():
+    changes = {**OFF_POLICY, "policy_kwargs": {"net_arch": [8]}, "train_freq": 1, "seed": 0, "device": "cpu"}
+
     def make():
         env = BitFlippingEnv(n_bits=4, continuous=False)
-        model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, seed=0, device="cpu", **OFF_POLICY)
+        model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, **changes)
         return model.learn(103)
 
     model = make()
@@ -288,13 +293,13 @@ def test_her_trains_in_the_copy():
 @pytest.mark.parametrize("changes", [{"n_steps": 3}, {"replay_buffer_kwargs": {"handle_timeout_termination": False}}])
 def test_no_transition_reaches_into_the_new_episode(changes):
     optimized = {"optimize_memory_usage": "replay_buffer_kwargs" in changes}
-    model = make_model("DQN", **changes, **optimized)
-    model.learn(103)
-    assert not model.replay_buffer.dones[102]
+    model = make_model("DQN", train_freq=1, **changes, **optimized)
+    model.learn(105)
+    assert not model.replay_buffer.dones[104], "in mid-episode"
     finished = finish(model, 20)
     ends = finished.replay_buffer.dones if optimized["optimize_memory_usage"] else finished.replay_buffer.timeouts
-    assert ends[102] == 1
-    assert not model.replay_buffer.dones[102]
+    assert ends[104] == 1
+    assert not model.replay_buffer.dones[104]
 
 
 def test_a_real_timeout_stays_one():
@@ -312,7 +317,7 @@ def normalized(n_envs=1, **kwargs):
 
 
 def test_statistics_of_vec_normalize_are_copied():
-    model = PPO("MlpPolicy", VecFrameStack(VecMonitor(normalized(2)), 2), **SMALL)
+    model = PPO("MlpPolicy", VecFrameStack(normalized(2), 2), **SMALL)
     model.learn(80)
     before = everything(model)
     count = model.get_vec_normalize_env().obs_rms.count
@@ -335,14 +340,20 @@ def test_a_given_environment_has_the_statistics(given):
     assert np.array_equal(model.get_vec_normalize_env().obs_rms.mean, mean)
 
 
-def test_monitor_files_are_not_written_by_the_copy(tmp_path):
-    model = PPO("MlpPolicy", make_vec_env("Pendulum-v1", seed=0, monitor_dir=str(tmp_path)), **SMALL)
+@pytest.mark.parametrize("each", [True, False])
+def test_monitor_files_are_not_written_by_the_copy(each, tmp_path):
+    if each:
+        env = make_vec_env("Pendulum-v1", seed=0, monitor_dir=str(tmp_path))
+    else:
+        env = VecMonitor(DummyVecEnv([lambda: gym.make("Pendulum-v1")]), str(tmp_path / "0"))
+    model = PPO("MlpPolicy", env, **SMALL)
     model.learn(220)
-    text = (tmp_path / "0.monitor.csv").read_text()
-    finish(model, 400)
+    finished = finish(model, 400)
+    assert len(finished.ep_info_buffer) == 3
     model.learn(200, reset_num_timesteps=False)
-    lines = (tmp_path / "0.monitor.csv").read_text().splitlines()
-    assert (len(text.splitlines()), len(lines)) == (3, 4)
+    env.close()
+    head, names, *episodes = (tmp_path / "0.monitor.csv").read_text().splitlines()
+    assert (head[0], names, len(episodes)) == ("#", "r,l,t", 2)
 
 
 def test_box2d_is_made_anew_from_its_arguments():
@@ -396,7 +407,7 @@ def test_what_cannot_be_copied_asks_for_an_environment(make, said):
     with pytest.raises(ValueError, match=said):
         finish(model, 20)
     with pytest.raises(ValueError, match=said):
-        model.learn(40, callback=FinishedEval(gym.make("Pendulum-v1"), every=20, timesteps=20))
+        model.learn(40, callback=an_eval(), reset_num_timesteps=False)
     assert finish(model, 20, env=gym.make("Pendulum-v1")).num_timesteps == 60
     if isinstance(env, DummyVecEnv) and isinstance(env.envs[0], Piped):
         env.envs[0].ours.send("still open")
