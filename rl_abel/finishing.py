@@ -128,7 +128,8 @@ class FinishedEval(BaseCallback):
         self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
         # What cannot be copied is to be said now, not after hours.
         if self.env is None:
-            copy_env(self.model.get_env(), {})
+            with _random_states_kept():
+                copy_env(self.model.get_env(), {})
         else:
             self.env = beside(self.model, "env", self.env)
         self._schedule_next()
@@ -159,7 +160,8 @@ class FinishedEval(BaseCallback):
             evaluate: Any = evaluate_policy
             if "action_masks" in signature(finished.predict).parameters:
                 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate
-                        reward, _ = evaluate(finished, self.eval_env, n_eval_episodes=self.n_eval_episodes, warn=not self._finished)
+            said, episodes = bool(self._finished), self.n_eval_episodes
+            reward, _ = evaluate(finished, self.eval_env, n_eval_episodes=episodes, warn=not said)
         self._finished.append((timestep, float(reward)))
         self._schedule_next()
         self.logger.record("abel/finished_reward", float(reward), exclude="tensorboard")

@@ -372,6 +372,16 @@ def test_box2d_is_made_anew_from_its_arguments():
     assert rewards() == rewards(), "its generator is seeded"
 
 
+def test_box2d_goes_on_as_if_it_had_not_been_evaluated():
+    pytest.importorskip("Box2D")
+
+    def trained(*evaluation):
+        model = PPO("MlpPolicy", gym.make("LunarLander-v3"), **SMALL)
+        return outcome(model.learn(80, callback=list(evaluation)))
+
+    assert trained(an_eval(eval_env=gym.make("LunarLander-v3"), every=40, n_eval_episodes=1)) == trained()
+
+
 class Piped(gym.Wrapper):
     """Holds a pipe to another process, which has its end."""
 
