@@ -190,6 +190,13 @@ def save_and_load(model):
     return type(model).load(buffer, env=gym.make("Pendulum-v1"), device="cpu")
 
 
+def test_a_floor_is_in_force_too():
+    model, rates = make_model("PPO"), []
+    abel = AbelCallback(DecayAt(2), final_decay_at=None, measure_every=20, min_learning_rate=RATE / 2)
+    model.learn(100, callback=[At(90, lambda model: rates.append(rate_of(finish(model, 20))) or True), abel])
+    assert rates == pytest.approx([RATE / 2 * 0.1])
+
+
 def test_an_interrupted_training_counts_its_decays_once():
     model = make_model("PPO")
     with pytest.raises(ZeroDivisionError):
