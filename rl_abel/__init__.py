@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rl_abel.auto import AutoLearningRate
     from rl_abel.by_part import RateByPart
     from rl_abel.callback import AbelCallback
+    from rl_abel.finishing import FinishedEval, finish
     from rl_abel.kl import KLAdaptiveCallback
     from rl_abel.memory import Decay
     from rl_abel.norms import weight_norms
@@ -24,12 +25,14 @@ __all__ = [
     "AbelCallback",
     "AutoLearningRate",
     "Decay",
+    "FinishedEval",
     "KLAdaptiveCallback",
     "PaperRule",
     "RateByPart",
     "Rule",
     "TrendRule",
     "find_decays",
+    "finish",
     "weight_norms",
 ]
 
@@ -39,6 +42,8 @@ _LAZY = {
     "KLAdaptiveCallback": "rl_abel.kl",
     "RateByPart": "rl_abel.by_part",
     "Decay": "rl_abel.memory",
+    "FinishedEval": "rl_abel.finishing",
+    "finish": "rl_abel.finishing",
     "weight_norms": "rl_abel.norms",
 }
 

@@ -12,7 +12,7 @@ from rl_abel.deciding import WATCHABLE, Deciding, watched
 from rl_abel.during import DuringUpdate
 from rl_abel.gauge import Gauge
 from rl_abel.measuring import Measuring
-from rl_abel.memory import EVERY_PART, REST, Decay, Memory
+from rl_abel.memory import EVERY_PART, NETWORKS, REST, Decay, Memory
 from rl_abel.mover import Mover
 from rl_abel.norms import parts_of
 from rl_abel.recorder import Recorder
@@ -22,8 +22,6 @@ from rl_abel.training import clock, recall
 
 SCOPES = ("model", "part")
 FINAL_DECAYS = ("step", "linear")
-NETWORKS = ("policy", "value")
-"""Parts that can decay alone."""
 
 
 class AbelCallback(Mover):

@@ -33,6 +33,9 @@ MOST_MEASUREMENTS = 200
 
 EVERY_PART = "total"
 
+NETWORKS = ("policy", "value")
+"""Parts that can decay alone."""
+
 REST = "rest"
 """Parameters of neither the policy nor the value network alone: shared ones, log_std, the entropy coefficient."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -58,6 +59,27 @@ class AppliedRate:
         if latest is None or latest._model is not model or not latest.in_force:
             latest = _LATEST[id(model)] = cls(model)
         return latest
+
+    @classmethod
+    def in_force_on(cls, model: BaseAlgorithm) -> AppliedRate | None:
+        """Return the one of the ``learn()`` that a model is in, None outside of one."""
+        latest = _LATEST.get(id(model))
+        return latest if latest and latest._model is model and latest.in_force and latest._factors else None
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Show the optimizers as they were found, to whatever copies them."""
+        if self._parts:
+            self._parts.release()
+        try:
+            yield
+        finally:
+            if self._parts:
+                self._parts.find()
+
+    def moved(self, learning_rate: float, part: str | None = None) -> float:
+        """Return what all movers make of a rate of the user's, for a part or for parameters of none."""
+        return self._scaled.moved(learning_rate, part) if self._scaled else learning_rate
 
     def join(self, name: str) -> Factor:
         """Return the factor of a mover, which it may change whenever it wants to."""

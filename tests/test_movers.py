@@ -11,7 +11,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart
+from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish
 from rl_abel.kl import kl_adapted
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, make_model, torch_optimizers
 
@@ -560,3 +560,27 @@ def test_auto_hands_its_options_through():
 def test_bad_input_is_named_where_the_user_calls(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# Finished copies
+
+
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
+def test_a_finished_copy_runs_at_what_all_movers_make_of_the_rate(name):
+    """Within a training, which goes on as without, and with the groups that SB3 makes."""
+    trained, copies = [], []
+
+    def copy(model):
+        if model.num_timesteps >= 160 and not copies:
+            copies.append(finish(model, 20))
+
+    for event in (lambda model: None, copy):
+        model = make_model(name)
+        abel = AbelCallback(rule=DecayAt(2), watch="value", scope="part", final_decay_at=None, measure_every=1)
+        model.learn(STEPS, callback=[abel, RateByPart(policy=0.5), Do(rollout_start=event)])
+        trained.append(weights(model))
+    assert same(*trained)
+    [copied] = copies
+    assert [len(o.param_groups) for o in torch_optimizers(copied)] == [1] * len(torch_optimizers(copied))
+    assert copied.learning_rate == pytest.approx(1e-4)
+    type(copied).load(saved(copied), env=copied.get_env())
