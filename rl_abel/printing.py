@@ -28,6 +28,11 @@ SOURCES = {
 BY_BOUNCE = "trend"
 """The rule whose decays are bounces."""
 
+COURSE = "▁ lowest, █ highest"
+
+EVERY_PART = 12
+"""Runs of which the table shows every part; of more the total alone."""
+
 LISTED = 5
 """Timesteps of a long list that are shown, and files that were skipped for one reason."""
 
@@ -57,8 +62,8 @@ def page(finding: Finding, width: int) -> str:
     facts += [(f"rule {rule}", _decays(decays, rule)) for rule, decays in sorted(finding.decays.items(), reverse=True)]
     lines += ["", *(line for name, text in facts for line in _wrapped(text, width, f"  {name:<13}"))]
     lines += ["", *_wrapped(finding.verdict, width, "  ")]
-    if finding.explanation:
-        lines += _wrapped(finding.explanation, width, "  ")
+    for text in filter(None, (finding.explanation, finding.effective_rate)):
+        lines += _wrapped(text, width, "  ")
     if finding.every > 1:
         text = f"Note: the rule was shown one measurement of {finding.every}, as it is calibrated on about 100 a run."
         lines += _wrapped(text, width, "  ")
@@ -68,17 +73,23 @@ def page(finding: Finding, width: int) -> str:
 
 
 def _norms(finding: Finding, width: int) -> Iterable[str]:
-    """Yield a line for each part: its name, its course, its start, end and lowest."""
-    parts = []
+    """Yield a line for each part: its name, its course, the scale of that, and its ends."""
+    rows = [("|w|²", COURSE, "start", "end", "lowest", "highest")]
     for part, norms in finding.trace.norms.items():
-        finite = [norm for norm in norms if math.isfinite(norm)]
-        ends = (number(norms[0]), number(norms[-1]), number(min(finite)) if finite else "none")
-        parts.append((f"{part} |w|²" if part == "total" else part, norms, "{} → {}, lowest {}".format(*ends)))
-    names, texts = (max(len(row[place]) for row in parts) for place in (0, 2))
-    room = max(8, min(60, width - names - texts - 4))
-    for name, norms, text in parts:
-        course = spark(norms, room)
-        yield f"{name:<{names}}  {course}  {text}"
+        rows.append((part, "", number(norms[0]), number(norms[-1]), *_scale(norms)))
+    sizes = [max(map(len, column)) for column in zip(*rows)]
+    room = max(8, min(60, width - sum(sizes) + sizes[1] - 2 * (len(sizes) - 1)))
+    courses = [COURSE if room >= len(COURSE) else "", *(spark(norms, room) for norms in finding.trace.norms.values())]
+    sizes[1] = max(map(len, courses))
+    for (name, _, *numbers), course in zip(rows, courses):
+        texts = [f"{name:<{sizes[0]}}", f"{course:<{sizes[1]}}"]
+        yield "  ".join(texts + [f"{text:>{size}}" for text, size in zip(numbers, sizes[2:])])
+
+
+def _scale(norms: Sequence[float]) -> tuple[str, str]:
+    """Lowest and highest."""
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    return (number(min(finite)), number(max(finite))) if finite else ("none", "none")
 
 
 def _training(record: Record | None) -> str:
@@ -112,15 +123,18 @@ def _cut(texts: Sequence[str]) -> str:
 
 
 def table(findings: Sequence[Finding], rule: str, width: int) -> str:
-    """Return a line for each run, in columns; those that do not fit are left out."""
+    """Return a line for each run, in columns; those that do not fit are left out. Of few runs each part has one too."""
     folder = _common([finding.trace.path for finding in findings])
     columns: dict[str, Callable[[Finding], str]] = {
         "n": lambda finding: f"{len(finding.trace.timesteps):,}",
         "to timestep": lambda finding: f"{finding.trace.timesteps[-1]:,}",
-        "total |w|²": lambda finding: spark(finding.trace.norms["total"], 12),
+        "total |w|²": lambda finding: _course(finding.trace.norms["total"], 12),
         "in training": lambda finding: _short_training(finding.trace.record),
         f"rule {rule}": lambda finding: _short_rule(finding, rule),
     }
+    each_part = len(findings) <= EVERY_PART
+    if each_part:
+        del columns["total |w|²"]
     cells = {name: [name, *map(make, findings)] for name, make in columns.items()}
     paths = ["run", *(_short_path(finding, folder) for finding in findings)]
     longest = max(map(len, paths))
@@ -137,7 +151,14 @@ def table(findings: Sequence[Finding], rule: str, width: int) -> str:
             size = max(map(len, column))
             texts.append(f"{column[row]:>{size}}" if name in ("n", "to timestep") else f"{column[row]:<{size}}")
         lines.append("  ".join(texts).rstrip())
+        if each_part and row:
+            norms = findings[row - 1].trace.norms
+            lines += [f"  {part:<{max(map(len, norms))}}  {_course(norms[part], 24)}" for part in norms]
     return "\n".join([*([f"In {folder}:"] if folder else []), *lines, ""])
+
+
+def _course(norms: Sequence[float], width: int) -> str:
+    return f"{spark(norms, width):<{width}} {' to '.join(_scale(norms))}"
 
 
 def _common(paths: Sequence[str]) -> str:
