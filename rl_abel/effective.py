@@ -47,17 +47,17 @@ def effective_rate(trace: Trace) -> str:
     own = f"; the rate itself went from {rates[0]:.4g} to {rates[-1]:.4g}" if rates and not constant else ""
     text = (
         f"Effective rate: |w| ended at {times} what it was, so with steps like Adam's {subject} {verb} by itself to "
-        f"{left} of its start{own}. Only for networks with normalisation layers is that a rate in the sense of Lyle et al. (2024)."
+        f"{left} of its start{own}. Only for networks with normalisation layers is that a rate in the sense of Lyle et "
+        "al. (2024)."
     )
-    if moved := {part: ends for part in grown if (ends := _ends(trace.terms.get(f"relative_update_{part}", [])))}:
-        listed = _each(
-            {
-                part: f"{100 * first:.2g}% of |w| at first and {100 * last:.2g}% lately"
-                for part, (first, last) in moved.items()
-            }
-        )
-        text += f" Measured, an update moved {listed}."
+    measured = {part: _ends(trace.terms.get(f"relative_update_{part}", [])) for part in grown}
+    if moved := {part: _moved(*ends) for part, ends in measured.items() if ends}:
+        text += f" Measured, an update moved {_each(moved)}."
     return text
+
+
+def _moved(first: float, last: float) -> str:
+    return f"{100 * first:.2g}% of |w| at first and {100 * last:.2g}% lately"
 
 
 def _each(texts: dict[str, str]) -> str:

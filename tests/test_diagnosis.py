@@ -288,7 +288,7 @@ def test_explanations(displacement, alignment, weight_decay, bounces, said):
     ("norms", "curves", "terms", "said"),
     [
         # |w| is the root: four times the norm is twice the weight, and half the rate.
-        ({"total": [1.0, 4.0]}, {}, {}, "|w| ended at 2 times what it was, so with steps like Adam's a constant rate"),
+        ({"total": [1.0, 4.0]}, {}, {}, "|w| ended at 2 times what it was, so with steps like Adam's a constant"),
         ({"total": [1.0, 4.0]}, {}, {}, "a constant rate would have decayed by itself to 50% of its start. Only for"),
         (
             {"total": [1.0, 4.0]},
@@ -301,8 +301,8 @@ def test_explanations(displacement, alignment, weight_decay, bounces, said):
             {"total": [9.0, 9.0], "policy": [1.0, 4.0], "value": [8.0, 5.0]},
             {},
             {},
-            "2 times (policy) and 0.791 times (value) what it was, so with steps like Adam's a constant rate would have "
-            "come by itself to 50% and 126% of its start.",
+            "2 times (policy) and 0.791 times (value) what it was, so with steps like Adam's a constant rate would "
+            "have come by itself to 50% and 126% of its start.",
         ),
         (
             {"total": [1.0, 4.0]},

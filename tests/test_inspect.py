@@ -389,6 +389,7 @@ def test_nothing_to_read(tmp_path, bouncing, capsys):
         ["--rule", "x"],
         ["--plot", "/no/such/folder/a.png"],
         ["--plot", "a.unknown"],
+        ["--html", "/no/such/folder/a.html"],
     ],
 )
 def test_wrong_usage(arguments, bouncing):
