@@ -46,8 +46,9 @@ class AbelCallback(BaseCallback):
         a training, within an update too (at ends of epochs) where rollouts are few
     :param verbose: 1 prints what was decided and why
     :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
-        ``abel/alignment_<part>``, whose sum is its change since the last measurement, and
-        ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
+        ``abel/alignment_<part>``, whose sum is its change since the last measurement,
+        ``abel/relative_update_<part>``, how far an update goes over |w|, and ``abel/layer/<name>``,
+        the squared norms of the ten largest layers. Keeps a copy of the weights
     :raises ValueError: for an argument out of its range, when the callback is made
     :raises TypeError: when a training begins, for a model without parameters of PyTorch (SBX)
     """
