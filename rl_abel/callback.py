@@ -45,8 +45,9 @@ class AbelCallback(Mover):
         a training, within an update too (at ends of epochs) where rollouts are few
     :param verbose: 1 prints what was decided and why
     :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
-        ``abel/alignment_<part>``, whose sum is its change since the last measurement, and
-        ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
+        ``abel/alignment_<part>``, whose sum is its change since the last measurement,
+        ``abel/relative_update_<part>``, how far an update goes over |w|, and ``abel/layer/<name>``,
+        the squared norms of the ten largest layers. Keeps a copy of the weights
     :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce
         of the policy, the value network's after one of its own; what belongs to neither alone, shared
         layers, ``log_std`` and the entropy coefficient, after one of the total, as it moves with both.

@@ -10,6 +10,7 @@ import torch
 
 from rl_abel.diagnosis import Diagnosis
 from rl_abel.norms import measured_parameters, norms_of
+from rl_abel.optimizers import steps_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -66,7 +67,8 @@ class Gauge:
             return {}
         if self.diagnosis is None:
             self.diagnosis = Diagnosis()
-        self.diagnosis.observe(timestep, self.parts)
+        model = self._model() if self._model else None
+        self.diagnosis.observe(timestep, self.parts, steps_of(model, self.parts) if model else {})
         return self.diagnosis.latest
 
     def _marks(self) -> list[tuple[int, int]]:
