@@ -21,11 +21,13 @@ OVERWRITING = ("A2C", "QRDQN")
 """Algorithms that overwrite the user's ``optimizer_kwargs`` unless ``optimizer_class`` is given."""
 
 
-def at_start(model: BaseAlgorithm, final_decay_at: float | None, budget: Budget) -> Iterator[str]:
+def at_start(
+    model: BaseAlgorithm, final_decay_at: float | None, budget: Budget, bounces_decay: bool = True
+) -> Iterator[str]:
     """Yield a line for each thing to expect of this model."""
     if final_decay_at is not None and budget.end is None:
         yield "no budget is known (learn() has none), so there is no final decay"
-    if not weight_decay(model):
+    if bounces_decay and not weight_decay(model):
         schedule = "your own schedule" if callable(model.learning_rate) else "a constant learning rate"
         final = " with one final decay" if final_decay_at is not None else ""
         yield (

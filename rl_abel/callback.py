@@ -348,11 +348,12 @@ class AbelCallback(Mover):
 
     def _advise(self) -> None:
         with self._harmless("a hint"):
-            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget):
+            bounces_decay = self.max_decays != 0
+            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget, bounces_decay):
                 self._say_once(line)
             for warning in advice.warnings_at_start(self.model):
                 self._warn(warning, warning)
-            if self.max_decays != 0 and (few := advice.few(self.model, self._memory, self.rule)):
+            if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
                 if few.warn:
                     self._warn("few measurements", few.message)
                 else:

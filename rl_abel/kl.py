@@ -58,7 +58,7 @@ class KLAdaptiveCallback(Mover):
     :param step: above 1; the rate is divided by it above twice the target, multiplied below half of it
     :param min_learning_rate: smallest rate, before the factors of other callbacks
     :param max_learning_rate: largest rate, before the factors of other callbacks
-    :param verbose: 1 prints each change
+    :param verbose: 1 prints at the end where it has led, 2 each change
     :raises ValueError: for an argument out of its range; when a training begins, for an algorithm without a KL
     """
 
@@ -78,6 +78,7 @@ class KLAdaptiveCallback(Mover):
         self.min_learning_rate = check_number("min_learning_rate", min_learning_rate, at_least=0)
         self.max_learning_rate = check_above("max_learning_rate", max_learning_rate, self.min_learning_rate)
         self._memory: dict[str, Any] = {"factor": 1.0}
+        self._rates: list[float] = []
 
     @property
     def factor(self) -> float:
@@ -103,7 +104,7 @@ class KLAdaptiveCallback(Mover):
         self._factor.low, self._factor.high = self.min_learning_rate, self.max_learning_rate
         self._apply()
         self._record()
-        self._due = False
+        self._due, self._rates = False, []
 
     def _before_update(self) -> None:
         self._due = True
@@ -134,11 +135,22 @@ class KLAdaptiveCallback(Mover):
         now = min(max(asked * self.factor, self.min_learning_rate), self.max_learning_rate)
         bounds = self.min_learning_rate, self.max_learning_rate
         adapted = kl_adapted(now, kl, self.target_kl, self.step, *bounds)
+        self._rates = self._rates or [now]
         if adapted > now and self._rate.is_final:
             return
         if adapted != now and asked > 0:
             self._memory["factor"] = adapted / asked
-            self._say(f"timestep {self.model.num_timesteps}: KL {kl:.2g}; learning rate {now:g} -> {adapted:g}")
+            self._rates.append(adapted)
+            if self.verbose >= 2:
+                self._say(f"timestep {self.model.num_timesteps}: KL {kl:.2g}; learning rate {now:g} -> {adapted:g}")
+
+    def _end(self) -> None:
+        if self._rates:
+            first, *_, last = *self._rates[:1], *self._rates
+            self._say(
+                f"the KL divergence of the updates has led the learning rate from {first:.2g} to {last:.2g}, between "
+                f"{min(self._rates):.2g} and {max(self._rates):.2g}"
+            )
 
     def _apply(self) -> None:
         self._factor.value = self.factor
