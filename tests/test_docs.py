@@ -100,7 +100,7 @@ def test_each_block_runs_by_itself(page, program, capsys):
 
 @pytest.mark.usefixtures("a_folder")
 def test_the_first_program_prints_what_is_shown(capsys):
-    """The whole training; the page breaks a long line. Where the KL divergence leads differs from machine to machine."""
+    """The whole training; the page breaks a long line. Where the KL divergence leads differs between machines."""
     assert programs("README")[0] == FIRST
     run(FIRST)
     led = re.compile(r"(?<=rate from ).*")
