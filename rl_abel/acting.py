@@ -114,7 +114,7 @@ class OnBatch:
     @property
     def _most(self) -> int:
         if self._off_policy:
-            most = min(self._model.buffer_size, self._model._total_timesteps) // SHARE_OF_DATA
+            most = int(min(self._model.buffer_size, self._model._total_timesteps)) // SHARE_OF_DATA
         else:
             most = rollout_timesteps(self._model)
         return most if self._max_batch_size is None else min(most, self._max_batch_size)
