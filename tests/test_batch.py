@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -181,10 +181,10 @@ def test_updates_fall_by_as_much_as_the_batch_grows(kwargs, n_envs, tmp_path):
         pytest.skip("stable-baselines3 has no episodes of several environments")
     made = {}
     for decay in ("learning_rate", "batch_size"):
-        env = make_vec_env("Pendulum-v1", n_envs, seed=0)
-        arguments = ALGORITHMS["SAC"][2] | kwargs | {"policy_kwargs": {"net_arch": [8]}}
-        model = SAC("MlpPolicy", env, seed=0, device="cpu", **arguments)
-        halves = (decaying("SAC", decay, (1,)) for _ in range(2))
+        env = make_vec_env("CartPole-v1", n_envs, seed=0)
+        arguments = ALGORITHMS["DQN"][2] | kwargs | {"policy_kwargs": {"net_arch": [8]}}
+        model = DQN("MlpPolicy", env, seed=0, device="cpu", **arguments)
+        halves = (decaying("DQN", decay, (1,)) for _ in range(2))
         again, made[decay] = in_two_halves(tmp_path, model, 400, *halves)
         assert (again.gradient_steps, again.batch_size) == (kwargs["gradient_steps"], 16)
     assert made["batch_size"] == made["learning_rate"] // 4

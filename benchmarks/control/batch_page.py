@@ -20,7 +20,7 @@ from benchmarks.statistics.estimates import Interval
 
 TABLE, PAGE, PICTURE = "batch_growth.parquet", "batch.md", "batch_growth.png"
 
-LABELS = {CONSTANT: "neither", DECAY: "decay the rate", "batch_size": "grow the batch", "mixed": "half of each"}
+LABELS = {CONSTANT: "neither", DECAY: "decay the rate", "batch_size": "grow the batch", "mixed": "both, half each"}
 COLORS = {CONSTANT: "#b0b0b0", DECAY: "#111111", "batch_size": "#2ca02c", "mixed": "#ff7f0e"}
 TITLES = {"sgd": "SGD with momentum", "adam": "Adam"}
 
@@ -41,7 +41,7 @@ def write_page(folder: Path) -> Path:
 def render(table: pd.DataFrame) -> str:
     """Return the text of the page."""
     environment = templates("benchmarks.control")
-    environment.filters["points"] = lambda value: interval(value, 1)
+    environment.filters["points"] = lambda value: interval(value)
     template = environment.get_template(f"{PAGE}.j2")
     return wrapped(template.render(batch=batch, labels=LABELS, titles=TITLES, **findings(table)))
 
@@ -63,10 +63,10 @@ def findings(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def judged(gain: Interval) -> str:
-    """Return "equal" (within a point, interval and all), "better", "worse" or "open"."""
-    if gain.low > -EQUAL and gain.high < EQUAL:
-        return "equal"
-    return "better" if gain.low > 0 else "worse" if gain.high < 0 else "open"
+    """Return "better" or "worse" where the interval excludes 0, and "equal" where all of it is within a point."""
+    words = ["equal"] if gain.low > -EQUAL and gain.high < EQUAL else []
+    words += ["better"] if gain.low > 0 else ["worse"] if gain.high < 0 else []
+    return ", a little ".join(words) or "open"
 
 
 def _farthest(table: pd.DataFrame, optimizer: str, arm: str) -> float:
@@ -97,6 +97,9 @@ def draw(table: pd.DataFrame) -> Figure:
             top.axvline(round(place * batch.EPOCHS), color="#888888", lw=0.8, ls=":", label=label)
         top.set(title=TITLES[optimizer], xlabel="epoch")
         bottom.set_xlabel("updates, thousands; the dot is the last epoch")
+    # The steep beginning, which all arms share, would flatten the rest.
+    best = max(float(curves.mean(axis=1).max()) for of in ARMS for curves in _curves(table, of).values())
+    panels.flat[0].set_ylim(best - 20, best + 2)
     figure.supylabel("test accuracy, %", fontsize=9)
     legend(figure, panels.flat)
     return figure
@@ -106,4 +109,3 @@ def _line(axes: Axes, x: np.ndarray[Any, Any], curves: pd.DataFrame, arm: str) -
     intervals = [mean_interval(row) for row in curves.to_numpy()]
     axes.fill_between(x, [i.low for i in intervals], [i.high for i in intervals], color=COLORS[arm], alpha=0.15, lw=0)
     axes.plot(x, [i.estimate for i in intervals], color=COLORS[arm], lw=1.3, label=LABELS[arm])
-    axes.set_ylim(bottom=40)
