@@ -34,6 +34,7 @@ throughput: .venv/test.installed  ## how fast the benchmark's engine is, as rati
 results: .venv/bench.installed  ## the pages of docs/results again, from the files beside them
 	$(BIN)/python -m benchmarks.study report
 	$(BIN)/python -m benchmarks.control report
+	$(BIN)/python -m benchmarks.control batch
 	$(BIN)/python -m benchmarks.measure defaults
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces

@@ -6,7 +6,7 @@ import json
 from typing import Any, ClassVar
 
 from rl_abel import advice, dashboard
-from rl_abel.acting import ACTIONS, Action, OnRate, make_action
+from rl_abel.acting import ACTIONS, Action, OnRate, check_action, make_action
 from rl_abel.checks import check_between, check_choice, check_flag, check_integer, check_number
 from rl_abel.deciding import WATCHABLE, Deciding, watched
 from rl_abel.during import DuringUpdate
@@ -52,10 +52,15 @@ class AbelCallback(Mover):
         of the policy, the value network's after one of its own; what belongs to neither alone, shared
         layers, ``log_std`` and the entropy coefficient, after one of the total, as it moves with both.
         The final decay is everybody's
-    :param decay: what a decay acts on, see :mod:`rl_abel.acting`
+    :param decay: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
+        batch grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a
+        rollout, off-policy to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f
+        and rate by the square root of f, for Adam. Not for A2C and ARS. A cooldown acts on the rate alone
+    :param max_batch_size: largest batch, for a memory that is small
     :param final_decay: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
         ``final_decay_at`` to the end of the budget
     :raises ValueError: for an argument out of its range, when the callback is made
+    :raises ValueError: when a training begins, for a part that the model does not have, or a batch that cannot grow
     :raises TypeError: when a training begins, for a model without parameters of PyTorch (SBX)
     """
 
@@ -79,6 +84,7 @@ class AbelCallback(Mover):
         scope: str = "model",
         decay: str = "learning_rate",
         final_decay: str = "step",
+        max_batch_size: int | None = None,
     ) -> None:
         super().__init__(verbose)
         self.rule = make_rule(rule)
@@ -103,6 +109,11 @@ class AbelCallback(Mover):
         if scope == "part" and (self.watch == "total" or decay != "learning_rate"):
             with_it = f"watch={self.watch!r}" if self.watch == "total" else f"decay={decay!r}"
             raise ValueError(f"scope='part' cannot be had with {with_it}: there is one for all parts")
+        self.max_batch_size = (
+            None if max_batch_size is None else check_integer("max_batch_size", max_batch_size, at_least=1)
+        )
+        if max_batch_size is not None and decay == "learning_rate":
+            raise ValueError(f"max_batch_size={max_batch_size!r} needs decay='batch_size' or 'mixed'")
         self._memory = Memory.empty()
         self._gauge = Gauge(diagnose)
         self._during = DuringUpdate(self._measure_within)
@@ -155,6 +166,7 @@ class AbelCallback(Mover):
         if not watched(self.watch, parts := ["total", *parts_of(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
+        check_action(self.decay, self.model)
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
             with self._harmless("the dashboard of TensorBoard"):
@@ -167,7 +179,7 @@ class AbelCallback(Mover):
         self._recall()
         # What has decayed alone before stays so.
         self._apart = self._alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
-        self._action = make_action(self.decay, self.model)
+        self._action = make_action(self.decay, self.model, self.max_batch_size)
         self._apply()
         self._status_due = self._row_due = True
         # Where the rollout that is under way began.
@@ -216,7 +228,8 @@ class AbelCallback(Mover):
             self._warn("few measurements", warning)
 
     def _touched(self) -> bool:
-        return self._gauge.touched()
+        # Of an update that was put off nothing has moved, whatever has since the last measurement.
+        return not self._action.put_off and self._gauge.touched()
 
     # Measure
 
@@ -286,17 +299,22 @@ class AbelCallback(Mover):
     def _add_decay(self, decay: Decay, reason: str) -> None:
         self._memory.add_decay(decay)
         self._apply()
-        whose = "learning rate" if decay.part == EVERY_PART else f"learning rate of the {decay.part}"
+        says = "" if decay.cause == "final" and self.final_decay == "linear" else self._action.says
+        what = "decay" if says else "learning rate"
+        whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
         in_all = self._memory.factor_of(decay.part)
-        self._say(f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g})")
+        self._say(f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}")
 
     # Apply
 
     def _apply(self) -> None:
         """Put in force what was decided."""
-        self._factor.value = self._action.rate(self.factor)
+        # What the batch takes is all parameters' and, as no batch grows without end, not a cooldown to 0.
+        shared = self._memory.factor_of_all(final=self.final_decay == "step")
+        given_back = self._action.rate(shared) / shared
+        self._factor.value = self.factor * given_back
         if self._apart:
-            self._factor.by_part = {part: self._memory.factor_of(part) for part in NETWORKS}
+            self._factor.by_part = {part: self._memory.factor_of(part) * given_back for part in NETWORKS}
         self._factor.floor, self._factor.final = self.min_learning_rate, self._memory.is_final
 
     # Record
@@ -353,6 +371,8 @@ class AbelCallback(Mover):
                 self._say_once(line)
             for warning in advice.warnings_at_start(self.model):
                 self._warn(warning, warning)
+            if self._action.idle:
+                self._warn("batch", self._action.idle)
             if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
                 if few.warn:
                     self._warn("few measurements", few.message)

@@ -16,8 +16,11 @@ ATTRIBUTE = "abel_state"
 
 VERSION = 2
 
-SECTIONS = ("kl",)
-"""What other movers keep there, each a dict."""
+HELD = "held"
+"""What a model holds for the update under way alone, with the user's own values: empty between updates."""
+
+SECTIONS = ("kl", HELD)
+"""What others than the rule and its decays keep there, each a dict."""
 
 READABLE = (1, VERSION)
 """Formats that differ by what has been added since. Movers beside AbelCallback keep theirs under their own names."""
@@ -147,6 +150,14 @@ class Memory:
             ),
             start=1.0,
         )
+
+    def factor_of_all(self, final: bool) -> float:
+        """Product of the decays that every parameter shares.
+
+        :param final: whether the final one is among them
+        """
+        shared = (decay for decay in self.decays if decay.part == EVERY_PART)
+        return math.prod((decay.factor for decay in shared if final or decay.cause != "final"), start=1.0)
 
     @property
     def is_final(self) -> bool:

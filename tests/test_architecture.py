@@ -39,7 +39,7 @@ BENCHMARKS = {
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
 LIGHT = ("benchmarks.statistics", "benchmarks.report", "benchmarks.results", "benchmarks.plan", "benchmarks.suites")
-PAGES = ("benchmarks.report.page", "benchmarks.study.page", "benchmarks.control.page")
+PAGES = ("benchmarks.report.page", "benchmarks.study.page", "benchmarks.control.page", "benchmarks.control.batch_page")
 
 
 def imports(path):

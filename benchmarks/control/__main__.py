@@ -5,6 +5,7 @@
     python -m benchmarks.control run --workers 2    # train what is missing
     python -m benchmarks.control save               # finished runs -> docs/results/control_*.parquet
     python -m benchmarks.control report             # those two files -> docs/results/control.md
+    python -m benchmarks.control batch              # growing the batch -> docs/results/batch.md
 
 ``run`` leaves a small file a run in results/control, and does nothing that is in one of those or
 in the parquet files. It can be stopped at any time.
@@ -158,6 +159,18 @@ def run_missing(out: Path, folder: Path, workers: int, minutes: float) -> int:
     return len(missing_runs(all_runs(out, folder)))
 
 
+def report_on_batch(folder: Path, workers: int) -> Path:
+    """Write the page on growing the batch; train its runs, some minutes in all, where their table is not there."""
+    from benchmarks.control.batch import all_runs
+    from benchmarks.control.batch_page import TABLE, write_page
+
+    if not (folder / TABLE).is_file():
+        from benchmarks.control.batch_training import train_all
+
+        write_table(train_all(all_runs(), workers), folder / TABLE)
+    return write_page(folder)
+
+
 def plan_in_words() -> str:
     """Return how many runs there are and about how long they take."""
     tuning, main = tuning_runs(), main_runs(dict.fromkeys(SETTINGS, 0.5))
@@ -170,7 +183,7 @@ def plan_in_words() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.control", description=__doc__.partition("\n")[0])
-    parser.add_argument("command", choices=("plan", "run", "save", "report"))
+    parser.add_argument("command", choices=("plan", "run", "save", "report", "batch"))
     parser.add_argument("--workers", type=positive(int), default=2, help="processes, a thread each (default 2)")
     parser.add_argument("--minutes", type=positive(float), default=float("inf"), help="stop after so many")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of finished runs (default {OUT})")
@@ -183,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{missing} runs are missing" if missing else "all runs are there")
     elif given.command == "save":
         print(f"{save(given.out, given.saved)} runs are saved")
+    elif given.command == "batch":
+        print(report_on_batch(given.saved, given.workers))
     elif not (given.saved / RUNS).is_file():
         parser.error(f"there is no {RUNS} in {given.saved}; run and save come first")
     else:
