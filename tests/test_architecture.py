@@ -33,7 +33,7 @@ BENCHMARKS = {
     "launch": {"plan", "cost", "engine"},
     "statistics": set(),
     "report": {"statistics", "colors", "plan", "results"},
-    "control": {"statistics", "report", "results", "arguments", "cost"},
+    "control": {"statistics", "report", "results", "colors", "arguments", "cost"},
     "study": {"statistics", "report", "plan", "results", "arguments", "launch"},
     "measure": {"statistics", "report", "control", "study", "plan", "results"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks import colors
 from benchmarks.__main__ import main
+from benchmarks.control import figures as control
 from benchmarks.measure.synthetic import make_run, make_runs
 from benchmarks.report import figures, terminal, words
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
@@ -346,8 +348,10 @@ def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):
 
 
 def test_arms_and_parts_have_a_color_each():
-    arms, parts = set(figures.ARM_COLORS.values()), set(figures.PART_COLORS.values())
-    assert len(arms | parts | {figures.OTHERS}) == len(figures.ARM_COLORS) + len(figures.PART_COLORS) + 1
+    used = [*colors.ARM_COLORS.values(), *colors.MORE_COLORS.values(), *colors.PART_COLORS.values(), colors.OTHERS]
+    used += [color for _, color in colors.BANDS]
+    assert len(set(used)) == len(used)
+    assert set(control.COLORS.values()) <= set(used)
 
 
 def test_profiles_want_ten_runs_of_an_arm_on_every_task(pair, drawn):

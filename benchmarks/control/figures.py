@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.colors import ARM_COLORS, BANDS, MORE_COLORS, OTHERS
 from benchmarks.control.answers import COMPLEX, EQUAL, Answers
 from benchmarks.control.plan import (
     ARMS,
@@ -25,10 +26,11 @@ from benchmarks.control.words import label, showcase
 from benchmarks.report.figures import STYLE, legend
 from benchmarks.statistics.estimates import Interval
 
-COLORS = dict(zip(ARMS, ("#d62728", "#8c564b", "#7f9fbf", "#ff7f0e", "#2ca02c")))
-"""Red and green are what they are in the benchmark's figures: one late decay, and abel."""
+COLORS = {**ARM_COLORS, **MORE_COLORS, "simple": ARM_COLORS["constant+final"]}
+"""What is "simple" here is constant+final in the benchmark."""
 
-BOUNCED, NOT_BOUNCED = "#111111", "#b0b0b0"
+UNDISTURBED = ARM_COLORS["constant"]
+"""Norms are drawn as far as the rate is constant."""
 
 
 def draw(answers: Answers, folder: Path) -> None:
@@ -58,7 +60,7 @@ def _norms(answers: Answers) -> Figure:
         found = [movements["total"] for movements in answers.movements.get(setting, {}).values()]
         for movement in found:
             epochs = np.arange(1, len(movement.norms) + 1)
-            axes.plot(epochs, movement.norms, color="#555555", lw=0.7, alpha=0.5)
+            axes.plot(epochs, movement.norms, color=UNDISTURBED, lw=0.7, alpha=0.5)
             for decays, marker, color, text in (
                 (movement.paper[:1], "x", COLORS["abel-paper"], "first decay of Algorithm 1"),
                 (movement.trend[:1], "v", COLORS["abel"], "first decay of “trend”"),
@@ -84,13 +86,13 @@ def _layers(answers: Answers) -> Figure:
         for of_run in movements:
             movement = of_run[layer]
             epochs = np.arange(1, len(movement.norms) + 1)
-            axes.plot(epochs, movement.norms, lw=0.7, color=BOUNCED if movement.bounced else NOT_BOUNCED)
+            axes.plot(epochs, movement.norms, lw=0.7, color=UNDISTURBED if movement.bounced else OTHERS)
         bounced = sum(of_run[layer].bounced for of_run in movements)
         axes.set_title(f"{layer}: {bounced} of {len(movements)} bounce", fontsize=9)
         axes.set_ylim(bottom=0)
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
-    figure.suptitle(f"|w|² by layer; {label(setting)}; black: bounced", fontsize=10)
+    figure.suptitle(f"|w|² by layer; {label(setting)}; dark: bounced", fontsize=10)
     return figure
 
 
@@ -100,7 +102,7 @@ def _places(answers: Answers) -> Figure:
         profile = answers.profiles.get(setting, {})
         places = np.array(sorted(profile))
         for minimum in answers.tuning_minima.get(setting, []) if answers.bounces(setting) else []:
-            axes.axvline(minimum, color=BOUNCED, lw=1, ls="--", label="lowest |w|² of a seed at the constant rate")
+            axes.axvline(minimum, color=UNDISTURBED, lw=1, ls="--", label="lowest |w|² of a seed at the constant rate")
         for number in range(min(map(len, profile.values()), default=0)):
             scores = [100 * profile[place][number] for place in places]
             axes.plot(EPOCHS * places, scores, ".", color=COLORS["step"], ms=4, label="a seed")
@@ -124,7 +126,7 @@ def _places(answers: Answers) -> Figure:
 def _gains(answers: Answers) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 4.8))
     settings = list(reversed(answers.compared))
-    axes.axvspan(-100 * EQUAL, 100 * EQUAL, color="#e8e8e8", lw=0, label=f"±{100 * EQUAL:g} point")
+    axes.axvspan(-100 * EQUAL, 100 * EQUAL, color=BANDS[-1][1], lw=0, label=f"±{100 * EQUAL:g} point")
     axes.axvline(0, color="#888888", lw=0.8)
     for y, setting in enumerate(settings):
         for number, arm in enumerate(COMPLEX):

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
+from benchmarks.colors import ARM_COLORS, BANDS, CAUSES, OTHERS, PART_COLORS
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
     CANDIDATE,
@@ -41,8 +41,6 @@ STYLE = {
     "text.parse_math": False,
     "figure.dpi": 110,
 }
-OTHERS = "#c4c4c4"
-BANDS = ((0.1, "#f0f0f0"), (0.05, "#dcead8"))
 RESAMPLES = 500
 MOST_LINES = 10
 """Lines of single runs in a panel; more hide each other."""
