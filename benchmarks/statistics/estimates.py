@@ -32,6 +32,9 @@ TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 RESAMPLES = 2000
 
+SEED = 0
+"""Of the bootstrap of what is published, so that the same runs make the same page."""
+
 FAILED_BELOW = 0.5
 """A run failed if it crashed, or if its normalised score is below this."""
 
@@ -152,6 +155,11 @@ def summarise(scores: Mapping[str, npt.ArrayLike], rng: np.random.Generator, res
     failed = [exact_binomial_interval(int((values < FAILED_BELOW).sum()), len(values)) for values in tasks.values()]
     summaries = map(TaskSummary, num_runs, by_statistic["iqm"], by_statistic["mean"], failed)
     return Summary(dict(zip(tasks, summaries)), overall["iqm"], overall["mean"])
+
+
+def mean_interval(scores: npt.ArrayLike) -> Interval:
+    """Mean of the scores (num_runs,) with its interval, the same whenever asked."""
+    return summarise({"": scores}, np.random.default_rng(SEED)).mean
 
 
 def probability_of_improvement(
