@@ -33,7 +33,7 @@ BENCHMARKS = {
     "engine": {"plan", "train"},
     "launch": {"plan", "cost", "engine"},
     "statistics": set(),
-    "report": {"statistics", "colors", "plan", "results"},
+    "report": {"statistics", "colors", "drawing", "plan", "results"},
     "control": {"statistics", "report", "results", "colors", "drawing", "arguments", "cost"},
     "study": {"statistics", "report", "plan", "results", "arguments", "launch"},
     "measure": {"statistics", "report", "control", "study", "plan", "results"},

@@ -307,9 +307,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(
         figures,
         "_picture",
-        lambda name, alt, caption, figure, *more: (
-            found.update({name: figure}) or save(name, alt, caption, figure, *more)
-        ),
+        lambda name, figure, *more, **kwargs: found.update({name: figure}) or save(name, figure, *more, **kwargs),
     )
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -61,6 +62,25 @@ def judged_as(judged: Verdict) -> str:
     if judged.verdict != "different":
         return judged.verdict
     return "different: " + ("better" if judged.mean.estimate > 0 else "worse")
+
+
+def cells(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Grid:
+    """Return a table of values as text: an interval, a number or a count as such, "–" for what is not there.
+
+    >>> cells(("arm", "runs", "mean", "IQM"), [("abel", 1000, 0.5, None)]).rows
+    [('abel', '1,000', '0.50', '–')]
+    """
+    return Grid(tuple(header), [tuple(map(_cell, row)) for row in rows])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Interval):
+        return interval(value)
+    return f"{value:,}" if isinstance(value, Integral) else number(float(value))  # type: ignore[arg-type]
 
 
 def escaped(text: str) -> str:

@@ -130,6 +130,14 @@ def scores_by_arm(
     return table
 
 
+def share_seeds(scores: ScoresByArm, *arms: str) -> bool:
+    """Whether all these arms have a run of some task and seed, so that they can be compared."""
+    try:
+        return bool(pair(scores, arms))
+    except ValueError:
+        return False
+
+
 def pair(scores: ScoresByArm, arms: Sequence[str]) -> dict[str, Array]:
     """Runs of the seeds that all the arms have, as task -> (num_pairs x num_arms).
 

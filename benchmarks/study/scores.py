@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, SEED, UNDISTURBED, with_tasks
+from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, UNDISTURBED, with_tasks
 from benchmarks.report.words import Grid, furthest, interval, number
 from benchmarks.results import Results
 from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, ScoresByArm, Verdict, compare, scores_by_arm
-from benchmarks.statistics.estimates import FAILED_BELOW, Interval
+from benchmarks.statistics.estimates import FAILED_BELOW, SEED, Interval
 from benchmarks.study.stages import TIE
 
 MEASURES = ("score", "last_quarter", "area")

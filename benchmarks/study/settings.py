@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.answers import BASELINE, CANDIDATE, SEED, STANDARD, UNDISTURBED
+from benchmarks.report.answers import BASELINE, CANDIDATE, STANDARD, UNDISTURBED
 from benchmarks.report.words import Grid, interval
-from benchmarks.statistics.estimates import Interval, summarise
+from benchmarks.statistics.estimates import SEED, Interval, summarise
 from benchmarks.study.scores import Difference, between
 
 
