@@ -8,8 +8,8 @@ from benchmarks.report import words
 from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results
-from benchmarks.statistics.equivalence import Comparison, scores_by_arm
-from benchmarks.study.scores import difference
+from benchmarks.statistics.equivalence import Comparison
+from benchmarks.study.scores import between
 from benchmarks.study.stages import FIVE
 
 DEFAULT = (STANDARD["decay_factor"], STANDARD["final_decay_at"])
@@ -47,9 +47,8 @@ def _against_default(results: Results) -> dict[str, Comparison]:
         _label(factor, at) if arm == CANDIDATE else "no decay"
         for arm, factor, at in zip(runs["arm"], runs["decay_factor"], runs["final_decay_at"])
     ]
-    scores = scores_by_arm(runs["task"], labels, map(int, runs["seed"]), runs["score"])
-    default = _label(*DEFAULT)
-    found = {label: difference(scores, label, default) for label in sorted(scores) if label != default}
+    runs, default = runs.assign(label=labels), _label(*DEFAULT)
+    found = {label: between(runs, label, default, by="label") for label in sorted(set(labels)) if label != default}
     return {label: of_label for label, of_label in found.items() if of_label}
 
 

@@ -102,6 +102,22 @@ class Comparison:
     tasks: dict[str, Verdict]
     overall: Verdict
 
+    @property
+    def mean(self) -> Interval:
+        """Difference of the mean score, over the tasks."""
+        return self.overall.mean
+
+    @property
+    def pairs(self) -> str:
+        """Pairs of runs on the task that has fewest, and most: "5 to 30"."""
+        low, *_, high = sorted([judged.num_pairs for judged in self.tasks.values()] * 2)
+        return f"{low}" if low == high else f"{low} to {high}"
+
+    @property
+    def size(self) -> str:
+        """Tasks × pairs of runs."""
+        return f"{len(self.tasks)} × {self.pairs}"
+
 
 @dataclass(frozen=True)
 class _Differences:

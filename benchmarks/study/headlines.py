@@ -8,25 +8,20 @@ import pandas as pd
 
 from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, UNDISTURBED
 from benchmarks.report.figures import Picture, forest
-from benchmarks.report.words import Grid
-from benchmarks.statistics.estimates import Interval, exact_binomial_interval
-from benchmarks.study.fresh import Fresh, on_fresh_seeds
-from benchmarks.study.norms import counted
-from benchmarks.study.scores import MEASURES, PAIRS, Difference, between, equal_care
-from benchmarks.study.settings import by_rate
+from benchmarks.statistics.equivalence import Comparison
+from benchmarks.statistics.estimates import Interval
+from benchmarks.study.scores import MEASURES, PAIRS, Fresh, between, by_rate, equal_care, on_fresh_seeds, standard
 from benchmarks.study.stages import CLASSIC
-
-STRONG, WEAK = 10.0, 1.0
-"""Strengths of the weight decay, in e-folds a run: they go opposite ways, so they are never one group."""
 
 
 @dataclass(frozen=True)
 class Effects:
     """What the arms differ by, over tasks that are learned; None where runs are wanting.
 
-    :param equal: constant + final decay minus linear decay at the best base rate tried for each, by task in ``rates``
+    :param equal: constant + final decay minus linear decay at the best base rate tried for each
     :param chosen: the same at the rates of the tuning, by measure
-    :param by_strength: strength of the weight decay -> (arm, other) -> difference
+    :param by_strength: strength of the weight decay, in e-folds a run -> (arm, other) -> difference; they go opposite
+        ways, so they are never one group
     :param judged: tasks on which constant + final decay was compared with no decay; on ``costs`` of them it is
         worse beyond doubt, on ``gains`` better
     :param by_rate: base rate of the stage "robust" -> constant + final decay minus linear decay, and minus no decay
@@ -34,34 +29,29 @@ class Effects:
     :param rivals: constant + final decay minus the best of ``arms`` other schedules, abel not among them
     """
 
-    equal: Difference | None
-    rates: Grid
-    chosen: dict[str, Difference | None]
-    by_strength: dict[float, dict[tuple[str, str], Difference | None]]
+    equal: Comparison | None
+    chosen: dict[str, Comparison | None]
+    by_strength: dict[float, dict[tuple[str, str], Comparison | None]]
     judged: int
     costs: dict[str, Interval]
     gains: dict[str, Interval]
-    by_rate: dict[float, tuple[Difference, Difference]]
+    by_rate: dict[float, tuple[Comparison, Comparison]]
     fresh: list[Fresh]
-    literal: Difference | None
-    rivals: Difference | None
+    literal: Comparison | None
+    rivals: Comparison | None
     num_rivals: int
 
 
 def effects(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame, fresh: pd.DataFrame) -> Effects:
     """Work out the effects, from runs with their scores (see ``scores.measured``)."""
     learned = main[main["learned"]]
-    classic = learned[(learned["agent"] == "PPO") & learned["env_id"].isin(CLASSIC) & ~learned["regularized"]]
-    others = pd.concat([robust, edge])
-    others = others[(others["decay_factor"] == 0.1) & (others["final_decay_at"] == 0.85)]
-    tried = pd.concat([classic, others]).drop_duplicates("run_id")
-    equal, rates = equal_care(tried[tried["task"].isin(set(classic["task"]))])
+    classic = _classic(learned)
+    equal, _ = equal_care(tried(main, robust, edge))
     brings = {str(task): between(of, CANDIDATE, UNDISTURBED) for task, of in learned.groupby("task")}
     sure = {task: found.mean for task, found in brings.items() if found and found.overall.verdict == "different"}
     rivals = [arm for arm in classic["arm"].unique() if arm not in (CANDIDATE, "abel")]
     return Effects(
         equal=equal,
-        rates=rates,
         chosen={measure: between(classic, CANDIDATE, BASELINE, measure) for measure in MEASURES},
         by_strength={
             float(strength): {pair: between(of, *pair) for pair in PAIRS}
@@ -78,31 +68,15 @@ def effects(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame, fresh:
     )
 
 
-@dataclass(frozen=True)
-class Bounces:
-    """How often the norm of a part bounced: in tasks of which strength of weight decay, learned or not.
-
-    :param tasks: by rule or by shape in any run, of all tasks; with the interval over tasks
-    """
-
-    strength: float
-    learned: bool
-    part: str
-    counts: dict[str, int]
-    tasks: Interval
+def _classic(learned: pd.DataFrame) -> pd.DataFrame:
+    return learned[(learned["agent"] == "PPO") & learned["env_id"].isin(CLASSIC) & ~learned["regularized"]]
 
 
-def bounced(moved: pd.DataFrame, part: str = "total") -> list[Bounces]:
-    """Return a row for each strength, of the tasks that are learned and of those that are not.
-
-    :param moved: see ``norms.movements``, with ``strength`` and ``learned``
-    """
-    rows = []
-    for (strength, learned), of in moved[moved["part"] == part].groupby(["strength", "learned"]):
-        tasks = (of["rule"] | of["shape"]).groupby(of["task"]).any()
-        share = exact_binomial_interval(int(tasks.sum()), len(tasks))
-        rows.append(Bounces(float(strength), bool(learned), part, counted(of), share))
-    return sorted(rows, key=lambda row: (row.strength, not row.learned))
+def tried(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs at all base rates that were tried for tasks of PPO that are learned, without weight decay."""
+    classic = _classic(main[main["learned"]])
+    runs = pd.concat([classic, standard(pd.concat([robust, edge]), "rate_multiplier")]).drop_duplicates("run_id")
+    return runs[runs["task"].isin(classic["task"])]
 
 
 def picture(main: pd.DataFrame, found: Effects) -> Picture:
@@ -110,7 +84,7 @@ def picture(main: pd.DataFrame, found: Effects) -> Picture:
     sections: dict[str, list[tuple[str, dict[str, Interval]]]] = {}
     if found.equal:
         key = "best base rate tried for each"
-        sections[key] = [(f"PPO, {len(found.equal.by_task)} tasks", {BASELINE: found.equal.mean})]
+        sections[key] = [(f"PPO, {len(found.equal.tasks)} tasks", {BASELINE: found.equal.mean})]
     for strength, of_strength in main[main["learned"]].groupby("strength"):
         name = "no weight decay" if not strength else f"weight decay, ηλN = {strength:g}"
         for task, of_task in of_strength.groupby("task"):

@@ -70,26 +70,14 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
             if (env_id, arm) in choice
         ),
         "classic, more seeds": _classic(choice, QUICK, tuple(range(10, 30)), CENTRAL),
-        "offpolicy, constant": _by_seed(
-            Block(agent, (env_id,), timesteps, ("constant",), FIVE, *decay)
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-            for decay in ((), (("adamw",), (10.0,)))
-        ),
+        "offpolicy, constant": _off_policy(("constant",), 0.0, 10.0),
         "games": _by_seed(Block("PPO", (env_id,), timesteps, MAIN, FIVE) for env_id, timesteps in GAMES.items()),
-        "offpolicy, other arms": _by_seed(
-            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
-        ),
+        "offpolicy, other arms": _off_policy(SCHEDULED, 0.0),
         "robust": [_evaluated_once(run, unless=shared) for run in _robust()],
-        "offpolicy, weight decay": _by_seed(
-            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE, ("adamw",), (10.0,))
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-        ),
+        "offpolicy, weight decay": _off_policy(SCHEDULED, 10.0),
         "lander, tuning": _tuning(LANDER),
         "lander": lander,
-        "offpolicy, less weight decay": _by_seed(
-            Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,))
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-        ),
+        "offpolicy, less weight decay": _off_policy(("constant",), 1.0),
         "lander, larger rates": [
             _evaluated_once(run, unless=shared)
             for run in _by_seed(
@@ -106,6 +94,14 @@ def _tuning(tasks: Mapping[str, int]) -> list[Run]:
     return _by_seed(
         _block(env_id, timesteps, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS)
         for env_id, timesteps in tasks.items()
+    )
+
+
+def _off_policy(arms: tuple[str, ...], *strengths: float) -> list[Run]:
+    return _by_seed(
+        Block(agent, (env_id,), timesteps, arms, FIVE, *((("adamw",), (strength,)) if strength else ()))
+        for (agent, env_id), timesteps in OFF_POLICY.items()
+        for strength in strengths
     )
 
 
@@ -161,9 +157,13 @@ def choose(runs: pd.DataFrame) -> Choice:
     for (env_id, arm), of_arm in scored.groupby(["env_id", "arm"]):
         scores = of_arm.groupby("rate_multiplier")["score"].agg(["mean", "count"])
         if list(scores["count"]) == [len(TUNING_SEEDS)] * len(MULTIPLIERS):
-            good = scores.index[scores["mean"] >= scores["mean"].max() - TIE]
-            choice[str(env_id), str(arm)] = float(min(good, key=lambda multiplier: abs(np.log(multiplier))))
+            choice[str(env_id), str(arm)] = best_rate(scores["mean"])
     return choice
+
+
+def best_rate(means: pd.Series) -> float:
+    """Return, of mean scores by multiplier, the best multiplier: of those within ``TIE`` the one nearest to 1."""
+    return float(min(means.index[means >= means.max() - TIE], key=lambda multiplier: abs(np.log(multiplier))))
 
 
 TUNINGS = ("tuning", "lander, tuning")
@@ -207,20 +207,12 @@ def _only(results: Results, run_ids: set[str]) -> Results:
 
 def known(out: Path = OUT, archive: Path = ARCHIVE) -> Results | None:
     """Return all finished runs, those that are committed and those in ``out``; None if there are none."""
-    found = [read_parquet(archive)] if (archive / f"{FILES[0]}.parquet").is_file() else []
-    if any(out.glob("*/run.json")):
-        found.append(read_results(out))
-    if not found:
-        return None
-    first, *others = found
-    for other in others:
-        new = set(other.runs["run_id"]) - set(first.runs["run_id"])
-        tables = (
-            pd.concat([getattr(first, name), (t := getattr(other, name))[t["run_id"].isin(new)]], ignore_index=True)
-            for name in FILES
-        )
-        first = Results(*tables)
-    return first
+    saved = read_parquet(archive) if (archive / f"{FILES[0]}.parquet").is_file() else None
+    new = read_results(out) if any(out.glob("*/run.json")) else None
+    if saved is None or new is None:
+        return saved or new
+    added = _only(new, set(new.runs["run_id"]) - set(saved.runs["run_id"]))
+    return Results(*(pd.concat([getattr(saved, n), getattr(added, n)], ignore_index=True) for n in FILES))
 
 
 def save(results: Results, archive: Path = ARCHIVE) -> None:
