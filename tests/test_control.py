@@ -14,7 +14,7 @@ from benchmarks.control.answers import answer, movement, verdict
 from benchmarks.control.page import PAGE, render, write_report
 from benchmarks.control.pattern import pattern
 from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
-from benchmarks.control.training import Branches, augment, layer_norms, load_digits, make_net, train
+from benchmarks.control.training import Training, augment, layer_norms, load_digits, make_net, train
 from benchmarks.statistics.estimates import Interval, mean_interval
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
@@ -98,24 +98,30 @@ def test_augment_shifts_by_at_most_a_pixel(monkeypatch):
     assert set(rows.tolist()) == set(columns.tolist()) == {3, 4, 5}
 
 
-def test_a_branch_is_the_run_by_itself(digits):
+def test_runs_of_one_seed_are_the_same_training_until_their_rates_differ(digits):
     runs = [Run(arm, 4e-3, 0.05, 3, place=place, epochs=5) for arm, place in [("simple", None), ("step", 0.2)]]
-    shared = Branches(3, 4e-3, digits)
-    together = [train(run, shared) for run in [*runs, runs[0]]]
-    alone = [train(run, Branches(3, 4e-3, digits)) for run in runs]
-    assert str(together) == str([*alone, alone[0]])  # as text, in which NaN is NaN
-    first, second = (record["trace"]["total"] for record in alone)
+    first, second = (train(run, Training(3, 4e-3, digits))["trace"]["total"] for run in runs)
     assert first[0] == second[0]
     assert first[1] != second[1]
 
 
+def test_a_saved_run_is_trained_again_to_the_same_norms(digits):
+    runs, traces = control.read_saved(SAVED)
+    run = Run("simple", control_plan.L2, 0.1, 0)
+    saved = traces[traces["run_id"] == run.run_id].set_index("epoch")["total"]
+    training = Training(run.seed, run.l2, digits)
+    norms = [training.epoch(epoch, run.planned_rate(epoch - 1))["total"] for epoch in range(1, 6)]
+    np.testing.assert_allclose(norms, saved.loc[1:5], rtol=1e-3)
+    assert run.run_id in set(runs["run_id"])
+
+
 def test_a_bounce_decays_from_the_next_epoch_on():
     class Bouncing:
-        initial_norm = 4.0
+        net = torch.nn.Sequential()
 
-        def epoch(self, rates):
-            total = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][len(rates) - 1]
-            return {"epoch": len(rates), "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
+        def epoch(self, epoch, rate):
+            total = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][epoch - 1]
+            return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": total}
 
     record = train(Run("abel-paper", 0.0, 1.0, 0, epochs=10), Bouncing())
     assert record["run"]["bounces"] == [4]
@@ -125,15 +131,13 @@ def test_a_bounce_decays_from_the_next_epoch_on():
 @pytest.mark.parametrize(("arm", "late"), [("abel", False), ("abel-paper", True)])
 def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
     class Growing:
-        initial_norm = 100.0
+        net = torch.nn.Sequential()
 
-        def epoch(self, rates):
-            number = len(
-                rates
-            )  # falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1
-            grown = number - 40 if number <= 85 else 45 + 0.05 * (number - 85) + 0.1 * (number % 2)
-            total = 100.0 - number if number <= 40 else 60.0 + grown
-            return {"epoch": number, "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
+        def epoch(self, epoch, rate):
+            # Falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1.
+            grown = epoch - 40 if epoch <= 85 else 45 + 0.05 * (epoch - 85) + 0.1 * (epoch % 2)
+            total = 100.0 - epoch if epoch <= 40 else 60.0 + grown
+            return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": total}
 
     assert any(epoch > 85 for epoch in train(Run(arm, 0.0, 1.0, 0, epochs=100), Growing())["run"]["bounces"]) == late
 
@@ -200,20 +204,6 @@ def test_a_save_that_was_cut_off_leaves_the_runs_missing_and_harms_nothing(small
     control.save([made_up(second)], tmp_path)
     runs, traces = control.read_saved(tmp_path)
     assert len(traces) == runs["epochs"].sum()
-
-
-def test_families_begin_alike():
-    runs = main_runs(dict.fromkeys(control_plan.SETTINGS, 0.5))
-    found = control.families(runs)
-    assert sum(map(len, found)) == len(runs)
-    assert all(len({(r.l2, r.learning_rate, r.seed) for r in family}) == 1 for family in found)
-
-
-def test_a_family_stops_at_the_deadline(digits):
-    runs = [Run(arm, 0.0, 0.1, 0, epochs=5) for arm in ("simple", "cosine")]
-    assert control.train_family(runs, deadline=0) == []
-    records = control.train_family(runs, deadline=float("inf"))
-    assert [record["run"]["run_id"] for record in records] == [run.run_id for run in runs]
 
 
 def test_what_is_trained_is_saved_until_nothing_is_missing(digits, small, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@
     python -m benchmarks.control run --workers 2    # train what is missing, into docs/results/control_*.parquet
     python -m benchmarks.control report             # those two files -> docs/results/control.md
 
-``run`` saves whenever some runs are finished, and can be stopped at any time.
+``run`` saves every few runs, and can be stopped at any time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import argparse
 import json
 import multiprocessing
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from benchmarks.results import write_table
 
 SAVED = Path(__file__).parents[2] / "docs" / "results"
 RUNS, TRACES = "control_runs.parquet", "control_traces.parquet"
+
+AT_ONCE = 20
+"""Runs between two saves, a minute or two of work."""
 
 
 def read_saved(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -69,41 +72,15 @@ def missing_runs(runs: pd.DataFrame) -> list[Run]:
     return [run for run in main_runs(tuned) if run.run_id not in done]
 
 
-def families(runs: Iterable[Run]) -> list[list[Run]]:
-    """Put those together that begin as the same training, in the order of their first."""
-    together: dict[tuple[float, float, int], list[Run]] = {}
-    for run in runs:
-        together.setdefault((run.l2, run.learning_rate, run.seed), []).append(run)
-    return list(together.values())
-
-
-def train_family(runs: Sequence[Run], deadline: float) -> list[dict[str, Any]]:
-    """Train runs of one beginning; return the records of those that were finished by the deadline."""
-    import torch
-
-    from benchmarks.control.training import Branches, load_digits, train
-
-    torch.set_num_threads(1)
-    branches = Branches(runs[0].seed, runs[0].l2, load_digits())
-    return [train(run, branches) for run in runs if time.time() < deadline]
-
-
 def run_missing(folder: Path, workers: int, minutes: float) -> int:
     """Train what is missing, as far as the time allows; return how many runs are still missing."""
-    start, deadline = time.time(), time.time() + 60 * minutes
+    from benchmarks.control.training import train_alone
+
+    start = time.time()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            while (missing := missing_runs(read_saved(folder)[0])) and time.time() < deadline:
-                finished = 0
-                futures = [pool.submit(train_family, family, deadline) for family in families(missing)]
-                for future in as_completed(futures):
-                    if records := future.result():
-                        save(records, folder)
-                    finished += len(records)
-                    print(f"{finished} of {len(missing)} runs after {in_words(time.time() - start)}", flush=True)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while (missing := missing_runs(read_saved(folder)[0])) and time.time() < start + 60 * minutes:
+            save(list(pool.map(train_alone, missing[:AT_ONCE])), folder)
+            print(f"{len(missing[AT_ONCE:])} runs are left after {in_words(time.time() - start)}", flush=True)
     return len(missing)
 
 

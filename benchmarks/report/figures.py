@@ -196,7 +196,7 @@ def _task(name: str, task: str, runs: pd.DataFrame, evaluations: pd.DataFrame, t
         axes.set_xlim(0, runs["timesteps"].max())
     figure.suptitle(task, fontweight="bold")
     scores = runs.groupby("arm")["score"].mean().dropna()
-    return _picture(name, figure, (curve, rate, *norms), task, {a: scores[a] for a in ARM_COLORS if a in scores})
+    return _picture(name, figure, (curve, *norms), task, {a: scores[a] for a in ARM_COLORS if a in scores})
 
 
 def _curve(axes: Axes, returns: pd.DataFrame, arm: str) -> None:
