@@ -69,9 +69,11 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
     classic = _runs(QUICK, ARMS, TEN, choice)
     lander = _runs(LANDER, ARMS, TEN, choice) + _runs(LANDER, CENTRAL, more, choice)
     robust = _runs(WITH_DECAY, MAIN, FIVE, **rates) + _runs(WITH_DECAY, SCHEDULED[1:], FIVE, **decays)
+    larger = _runs(LANDER, CENTRAL, TEN, rate_multiplier=LARGER)
+    shared = {*classic, *lander}
     sac = {task: OFF_POLICY[task] for task in [("SAC", "Pendulum-v1")]}
     cartpole = {task: QUICK[task] for task in [("PPO", "CartPole-v1")]}
-    return {
+    found = {
         "tuning": _runs(QUICK, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
         "classic": classic,
         "decay": _runs(WITH_DECAY, MAIN, TEN, choice, **both),
@@ -80,25 +82,25 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
         + _runs(OFF_POLICY, ("constant",), FIVE, **strong),
         "games": _runs(GAMES, MAIN, FIVE),
         "offpolicy, other arms": _runs(OFF_POLICY, SCHEDULED, FIVE),
-        "robust": _evaluated_once(robust, unless={*classic, *lander}),
+        "robust": _evaluated_once(robust, unless=shared),
         "offpolicy, weight decay": _runs(OFF_POLICY, SCHEDULED, FIVE, **strong),
         "lander, tuning": _runs(LANDER, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
         "lander": lander,
         "offpolicy, less weight decay": _runs(OFF_POLICY, ("constant",), FIVE, **weak),
-        "lander, larger rates": _evaluated_once(
-            _runs(LANDER, CENTRAL, TEN, rate_multiplier=LARGER), unless={*classic, *lander}
-        ),
+        "lander, larger rates": _evaluated_once(larger, unless=shared),
         # abel, where it decays after bounces, and what it differs from by these decays alone.
         "fresh seeds, cartpole": _evaluated_once(_runs(cartpole, SCHEDULED[1:], more, **strong)),
         "fresh seeds, sac": _evaluated_once(_runs(sac, SCHEDULED[1:], tuple(range(5, 20)), **strong)),
         "mujoco": _runs(MUJOCO, MAIN, FIVE),
     }
+    # Seed by seed, so that a stage cut short has all arms.
+    return {name: sorted(dict.fromkeys(runs), key=lambda run: run.seed) for name, runs in found.items()}
 
 
 def _runs(
     tasks: Tasks, arms: Sequence[str], seeds: tuple[int, ...], choice: Choice | None = None, **axes: Any
 ) -> list[Run]:
-    """Return the runs of a product, each once, seed by seed, so that a stage cut short has all arms.
+    """Return the runs of a product.
 
     :param choice: multipliers of the base rate; arms without one are left out. None for the preset's rate
     """
@@ -116,12 +118,12 @@ def _runs(
         for arm in arms
         if choice is None or (env_id, arm) in choice
     ]
-    return sorted(dict.fromkeys(run for block in blocks for run in block.runs()), key=lambda run: run.seed)
+    return [run for block in blocks for run in block.runs()]
 
 
 def _evaluated_once(runs: Iterable[Run], unless: Set[Run] = frozenset()) -> list[Run]:
     # A third of such a run was evaluations on the way, of which these questions have no use.
-    return [run if run in unless else replace(run, evaluations=1) for run in dict.fromkeys(runs)]
+    return [run if run in unless else replace(run, evaluations=1) for run in runs]
 
 
 def choose(runs: pd.DataFrame) -> Choice:
