@@ -242,10 +242,10 @@ def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error()
 @pytest.mark.parametrize(
     ("ends", "word"),
     [
-        ((0.002, 0.008), "equal"),
-        ((0.002, 0.02), "better"),
-        ((-0.03, -0.001), "worse"),
-        ((-0.02, 0.02), "open"),
+        ((0.2, 0.8), "equal"),
+        ((0.2, 2.0), "better"),
+        ((-3.0, -0.1), "worse"),
+        ((-2.0, 2.0), "open"),
         ((0, 0), "same"),
     ],
 )

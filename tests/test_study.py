@@ -14,7 +14,7 @@ from benchmarks.measure.synthetic import make_run
 from benchmarks.plan import ARMS, Run
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study import __main__ as command
-from benchmarks.study import headlines, norms, scores, tables
+from benchmarks.study import norms, page, scores, tables
 from benchmarks.study import stages as study
 from benchmarks.study.page import DETAILS, PAGE, context, write_page
 from rl_abel import TrendRule
@@ -314,20 +314,20 @@ def test_effects_hold_strengths_and_dead_tasks_apart(tmp_path):
     main = pd.concat([scores_of(tmp_path / name) for name in ("0", "1", "10")], ignore_index=True)
     main["learned"] = main["task"].map(scores.best(main) >= 0.5)
     empty = main.iloc[:0]
-    found = headlines.effects(main, empty, empty, empty)
+    found = scores.effects(main, empty, empty, empty)
     estimates = {
         strength: {pair: round(of.mean.estimate, 2) for pair, of in pairs.items()}
-        for strength, pairs in found.by_strength.items()
+        for strength, pairs in found["by_strength"].items()
     }
     assert estimates[1.0] == dict(zip(scores.PAIRS, (-0.1, -0.1, 0.0)))
     assert estimates[10.0] == dict(zip(scores.PAIRS, (-0.1, 0.3, 0.4)))
-    assert found.by_strength[10.0][scores.PAIRS[0]].size == "1 × 6"
-    assert (found.num_rivals, round(found.rivals.mean.estimate, 2)) == (4, -0.2), "abel is the same run"
-    assert list(found.costs) == ["PPO CartPole-v1", "PPO CartPole-v1, adamw 1"]
-    assert list(found.gains) == ["PPO CartPole-v1, adamw 10"]
-    assert round(found.literal.mean.estimate, 2) == -0.7
+    assert found["by_strength"][10.0][scores.PAIRS[0]].size == "1 × 6"
+    assert (found["num_rivals"], round(found["rivals"].mean.estimate, 2)) == (4, -0.2), "abel is the same run"
+    assert list(found["costs"]) == ["PPO CartPole-v1", "PPO CartPole-v1, adamw 1"]
+    assert list(found["gains"]) == ["PPO CartPole-v1, adamw 10"]
+    assert round(found["literal"].mean.estimate, 2) == -0.7
     # The figure has what is learned.
-    assert headlines.picture(main, found).png.startswith(b"\x89PNG")
+    assert page._differences(main, found["equal"]).png.startswith(b"\x89PNG")
 
 
 def test_by_task_says_what_is_not_excluded(tmp_path):
@@ -445,18 +445,19 @@ def test_what_the_sentences_take_for_granted_is_so(results):
     by_shape = {task: int(of["shape"].sum()) for task, of in moved.items() if found["learned"][task]}
     assert max(by_shape, key=by_shape.get) == "PPO CartPole-v1, adamw 10"
     effects = found["effects"]
-    assert list(effects.costs) == ["SAC Pendulum-v1"]
-    assert min(effects.by_rate[0.3][1].tasks.items(), key=lambda item: item[1].mean.estimate)[0] == "PPO CartPole-v1"
-    assert all(of.found.mean.low < 0 < of.found.mean.high for of in effects.fresh)
-    assert effects.equal.mean.low < 0 < effects.equal.mean.high
-    assert all(effects.by_strength[10.0][pair].mean.low > 0 for pair in scores.PAIRS[1:])
-    assert effects.by_strength[1.0][scores.PAIRS[1]].mean.low < 0 < effects.by_strength[1.0][scores.PAIRS[1]].mean.high
+    assert list(effects["costs"]) == ["SAC Pendulum-v1"]
+    assert min(effects["by_rate"][0.3][1].tasks.items(), key=lambda item: item[1].mean.estimate)[0] == "PPO CartPole-v1"
+    assert all(of.found.mean.low < 0 < of.found.mean.high for of in effects["fresh"])
+    assert effects["equal"].mean.low < 0 < effects["equal"].mean.high
+    assert all(effects["by_strength"][10.0][pair].mean.low > 0 for pair in scores.PAIRS[1:])
+    weak = effects["by_strength"][1.0][scores.PAIRS[1]].mean
+    assert weak.low < 0 < weak.high
     assert found["chosen"]["LunarLander-v3"].tolist() == [found["largest"]] * 9
 
 
 @published
 def test_runs_of_the_tuning_are_in_no_answer(results):
-    for part in study.split(results):
+    for part in study.split(results).values():
         assert part.runs["run_id"].is_unique
         assert not set(part.runs["seed"]) & set(study.TUNING_SEEDS)
 

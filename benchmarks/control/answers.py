@@ -15,8 +15,8 @@ from benchmarks.control.plan import ARMS, DECAY_FACTOR, FINAL_DECAY_AT, LAYERS, 
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval, mean_interval
 from rl_abel.rule import find_decays, make_rule, replay
 
-EQUAL = 0.01
-"""Differences of the test accuracy within one point, interval and all, count as none."""
+EQUAL = 1.0
+"""Differences of the test accuracy within one point of a hundred, interval and all, count as none."""
 
 SHALLOW = 0.01
 """A fall or rise below this share of the lowest norm is none that a stranger would see."""
@@ -66,10 +66,10 @@ class Answers:
     """All that the page says.
 
     :param settings: name of a setting -> L2 coefficient and base rate, in the order of the page
-    :param main: a row a run: setting, seed, arm, decay_factor, test_accuracy, and ``bounces``, the epochs after
-        which a bounce decayed the rate
+    :param main: a row a run: setting, seed, arm, decay_factor, ``accuracy`` (final, of test images, in %), and
+        ``bounces``, the epochs after which a bounce decayed the rate
     :param movements: a row a run of "simple" and ``part``, a layer or "total": see :func:`movement`
-    :param tuning: a row for each tuning run: setting, seed, place, test_accuracy
+    :param tuning: a row for each tuning run: setting, seed, place, accuracy
     :param tuning_minima: setting -> epoch of the lowest norm by tuning seed
     :param tuned: setting -> the place that was chosen for step's first decay
     """
@@ -116,12 +116,12 @@ class Answers:
 
     def mean(self, setting: str, arm: str, decay_factor: float = DECAY_FACTOR) -> Interval | None:
         """Mean final test accuracy over seeds."""
-        scores = self.runs(setting, arm, decay_factor)["test_accuracy"]
+        scores = self.runs(setting, arm, decay_factor)["accuracy"]
         return mean_interval(scores) if len(scores) else None
 
     def gain(self, setting: str, arm: str, over: str = "simple", over_factor: float = DECAY_FACTOR) -> Interval | None:
         """Final test accuracy minus that of another arm, paired by seed; None without two common seeds."""
-        scores, others = (self.runs(setting, *of)["test_accuracy"] for of in ((arm,), (over, over_factor)))
+        scores, others = (self.runs(setting, *of)["accuracy"] for of in ((arm,), (over, over_factor)))
         differences = (scores - others).dropna()
         return mean_interval(differences) if len(differences) > 1 else None
 
@@ -132,14 +132,14 @@ class Answers:
 
     def spread(self, arm: str, settings: Sequence[str], factors: Sequence[float]) -> pd.Series:
         """By seed, the best minus the worst final test accuracy over these settings and decay factors."""
-        scores = [self.runs(setting, arm, factor)["test_accuracy"] for setting in settings for factor in factors]
+        scores = [self.runs(setting, arm, factor)["accuracy"] for setting in settings for factor in factors]
         table = pd.concat(scores, axis=1).dropna()
         return table.max(axis=1) - table.min(axis=1)
 
     def profile(self, setting: str) -> pd.DataFrame:
         """Final test accuracy by place of step's first decay, a column a tuning seed."""
         of_setting = self.tuning[self.tuning["setting"] == setting]
-        return of_setting.pivot_table(index="place", columns="seed", values="test_accuracy")
+        return of_setting.pivot_table(index="place", columns="seed", values="accuracy")
 
 
 def verdict(gain: Interval) -> str:
@@ -158,7 +158,7 @@ def answer(runs: pd.DataFrame, traces: pd.DataFrame) -> Answers:
     :param traces: a row a run and epoch
     """
     names = list(map(label, runs["l2"], runs["learning_rate"]))
-    runs = runs.assign(setting=names, bounces=runs["bounces"].map(json.loads))
+    runs = runs.assign(setting=names, bounces=runs["bounces"].map(json.loads), accuracy=100 * runs["test_accuracy"])
     by_run = {run_id: trace.sort_values("epoch") for run_id, trace in traces.groupby("run_id", sort=False)}
     main, tuning = (of for _, of in runs.groupby(runs["seed"].isin(TUNING_SEEDS)))
     tuning = tuning.sort_values(["place", "seed"])

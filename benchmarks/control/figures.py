@@ -85,7 +85,7 @@ def _places(answers: Answers) -> Figure:
         for minimum in answers.tuning_minima.get(setting, []) if bounces else []:
             label = "lowest |w|² of a seed at the constant rate"
             axes.axvline(minimum, color=UNDISTURBED, lw=1, ls="--", label=label)
-        profile = 100 * answers.profile(setting)
+        profile = answers.profile(setting)
         means = profile.mean(axis=1)
         for _, scores in profile.items():
             axes.plot(EPOCHS * profile.index, scores, ".", color=COLORS["step"], ms=4, label="a seed")
@@ -102,12 +102,12 @@ def _places(answers: Answers) -> Figure:
 def _gains(answers: Answers) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 4.8))
     settings = list(reversed(answers.compared))
-    axes.axvspan(-100 * EQUAL, 100 * EQUAL, color=BANDS[-1][1], lw=0, label=f"±{100 * EQUAL:g} point")
+    axes.axvspan(-EQUAL, EQUAL, color=BANDS[-1][1], lw=0, label=f"±{EQUAL:g} point")
     axes.axvline(0, color="#888888", lw=0.8)
     for y, setting in enumerate(settings):
         for arm, apart in zip(COMPLEX, beside(len(COMPLEX), 0.17)):
             if gain := answers.gain(setting, arm):
-                lying(axes, _in_percent(gain), y + apart, COLORS[arm], arm)
+                lying(axes, gain, y + apart, COLORS[arm], arm)
     axes.set_yticks(range(len(settings)), [f"{s}\n{_said(s in answers.bouncing())}" for s in settings])
     for text, setting in zip(axes.get_yticklabels(), settings):
         _embolden(text, setting in answers.bouncing())
@@ -139,12 +139,8 @@ def _sensitivity(answers: Answers) -> Figure:
 
 
 def _line(axes: Axes, positions: Sequence[float], values: Sequence[Interval | None], arm: str) -> None:
-    there = [(x, _in_percent(value)) for x, value in zip(positions, values) if value]
+    there = [(x, value) for x, value in zip(positions, values) if value]
     standing(axes, [x for x, _ in there], [value for _, value in there], COLORS[arm], arm)
-
-
-def _in_percent(value: Interval) -> Interval:
-    return Interval(*(100 * end for end in value))
 
 
 def _said(bounces: bool) -> str:

@@ -136,7 +136,7 @@ def _least(answers: Answers, arms: Sequence[str], settings: Sequence[str], facto
 def _base_rate(answers: Answers) -> Judged:
     settings = [setting for setting in answers.compared if setting in answers.with_l2()]
     found, values = _least(answers, ARMS, settings, [DECAY_FACTOR])
-    means = {arm: [answers.runs(setting, arm)["test_accuracy"].mean() for setting in settings] for arm in ARMS}
+    means = {arm: [answers.runs(setting, arm)["accuracy"].mean() for setting in settings] for arm in ARMS}
     return found, {**values, "falls": {arm: of_arm[-1] - np.nanmax(of_arm) for arm, of_arm in means.items()}}
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from numpy.typing import ArrayLike
 
 from benchmarks.statistics.equivalence import Verdict
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
@@ -40,11 +42,22 @@ def number(value: float, digits: int = 2) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", "−")
 
 
-def interval(value: Interval, digits: int = 2) -> str:
-    """Return "0.93 [0.90, 0.96]"; a single run has no interval."""
+def interval(value: Interval | None, digits: int = 2) -> str:
+    """Return "0.93 [0.90, 0.96]"; a single run has no interval, and what there is none of is "–"."""
+    if value is None:
+        return "–"
     if value.low == float("-inf"):
         return f"{number(value.estimate, digits)} [?]"
     return f"{number(value.estimate, digits)} [{number(value.low, digits)}, {number(value.high, digits)}]"
+
+
+def ranged(values: ArrayLike, digits: int = 0) -> str:
+    """Return median, lowest and highest, "34 (30 to 39)"; "–" for no values, or where one is not known."""
+    array = np.asarray(values, dtype=float)
+    if not array.size or np.isnan(array).any():
+        return "–"
+    middle, low, high = (number(value, digits) for value in (np.median(array), array.min(), array.max()))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def percent(value: Interval) -> str:
@@ -74,11 +87,9 @@ def cells(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Grid:
 
 
 def _cell(value: object) -> str:
-    if value is None:
-        return "–"
     if isinstance(value, str):
         return value
-    if isinstance(value, Interval):
+    if value is None or isinstance(value, Interval):
         return interval(value)
     return f"{value:,}" if isinstance(value, Integral) else number(float(value))  # type: ignore[arg-type]
 
@@ -105,7 +116,7 @@ def templates(package: str, *, autoescape: bool = False) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    formats = {f.__name__: f for f in (number, interval, percent, furthest, judged_as, escaped)} | {
+    formats = {f.__name__: f for f in (number, interval, ranged, percent, furthest, judged_as, escaped)} | {
         "share": exact_binomial_interval
     }
     environment.filters.update(formats, grid=lambda table: grid(*table))

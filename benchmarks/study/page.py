@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.plan import ARMS
-from benchmarks.report.answers import prevalences, sensitivity
-from benchmarks.report.figures import Picture, prevalence, sensitivity_pictures, task_pictures
+from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED, prevalences, sensitivity
+from benchmarks.report.figures import Picture, forest, prevalence, sensitivity_pictures, task_pictures
 from benchmarks.report.words import templates, wrapped
 from benchmarks.results import Results
-from benchmarks.statistics.estimates import FAILED_BELOW
-from benchmarks.study import headlines, norms, scores, tables
+from benchmarks.statistics.equivalence import Comparison
+from benchmarks.statistics.estimates import FAILED_BELOW, Interval
+from benchmarks.study import norms, scores, tables
 from benchmarks.study.stages import MAIN, MULTIPLIERS, choose, progress, split
 
 PAGE, DETAILS = "study.md", "study_details.md"
@@ -37,57 +38,62 @@ def write_page(results: Results, folder: Path) -> Path:
 
 
 def context(results: Results) -> dict[str, Any]:
-    """Return what the templates fill in.
+    """Return what the templates fill in, and the module whose tables they draw.
 
-    Frames: ``runs``, all of them; ``main``, those that answer the questions, with their scores; ``moved``, how the
-    norm of each part moved in those at a constant rate (see :func:`norms.movements`); ``chosen``, multiplier of the
-    base rate by arm, a column an environment. Mappings by task: ``best``, the score of its best schedule, and
-    ``learned``. ``pictures`` and ``grids`` are by name.
+    Frames: ``runs``, all of them; ``main`` and the other parts of the study, with their scores; ``moved``, how the
+    norm of each part moved in those of ``main`` at a constant rate (see :func:`norms.movements`); ``chosen``,
+    multiplier of the base rate by arm, a column an environment. Mappings by task: ``best``, the score of its best
+    schedule, and ``learned``. ``pictures`` are by name.
     """
     parts = split(results)
-    main, robust, edge, fresh = (scores.measured(of) for of in parts)
-    best = scores.best(main)
+    measured = {part: scores.measured(of) for part, of in parts.items()}
+    best = scores.best(measured["main"])
     learned = (best >= FAILED_BELOW).to_dict()
-    main = main.assign(learned=main["task"].map(learned).astype(bool))
-    moved = norms.movements(parts.main).merge(main[["task", "strength", "learned"]].drop_duplicates())
-    effects = headlines.effects(main, robust, edge, fresh)
-    chosen = pd.Series(choose(results.runs)).unstack(0, sort=False)
-    plain = main[(main["agent"] == "PPO") & main["env_id"].isin(chosen.columns) & ~main["regularized"]]
+    main = measured["main"].assign(learned=measured["main"]["task"].map(learned).astype(bool))
+    measured["main"] = main
+    moved = norms.movements(parts["main"]).merge(main[["task", "strength", "learned"]].drop_duplicates())
+    effects = scores.effects(**measured)
     return {
+        **measured,
         "runs": results.runs,
-        "main": main,
         "moved": moved,
-        "chosen": chosen,
+        "chosen": pd.Series(choose(results.runs)).unstack(0, sort=False),
         "largest": max(MULTIPLIERS),
         "best": best.to_dict(),
         "learned": learned,
         "effects": effects,
         "bounced": norms.bounced(moved[moved["part"] == "total"]),
+        "layers": norms.layers(parts["main"]),
         "shape": {"smoothed": norms.SMOOTHED, "deep": norms.DEEP},
-        "lander": scores.against_linear(edge),
-        "pictures": {picture.name: picture for picture in _drawn(parts.main, parts.robust, main, effects)},
-        "grids": {
-            "bounces": tables.bounces(moved, learned),
-            "courses": tables.courses(moved),
-            "layers": norms.layers(parts.main),
-            "cells": tables.mean_scores(main, MAIN),
-            "arms": tables.mean_scores(plain, ARMS),
-            "by_task": tables.differences(main, learned),
-            "equal": tables.equal(headlines.tried(main, robust, edge)),
-            "rates": tables.rates(robust),
-            "decays": tables.decays(robust),
-            "edge": tables.over_settings(edge, ("arm",), "rate_multiplier"),
-            "fresh": tables.fresh(effects.fresh),
-            "literal": tables.literal(main),
-            "beside": tables.beside(main),
-            "multipliers": tables.multipliers(chosen),
-        },
+        "lander": scores.against_linear(measured["edge"]),
+        "tried": scores.tried(main, measured["robust"], measured["edge"]),
+        "pictures": {picture.name: picture for picture in _drawn(parts, main, effects["equal"])},
+        "tables": tables,
+        "columns": {"main": MAIN, "all": ARMS},
     }
 
 
-def _drawn(main: Results, robust: Results, runs: pd.DataFrame, effects: headlines.Effects) -> Iterator[Picture]:
-    """Yield the figures, named after the study."""
+def _drawn(parts: dict[str, Results], runs: pd.DataFrame, equal: Comparison | None) -> Iterator[Picture]:
+    """Yield the figures, named after the study.
+
+    :param runs: those of "main", with their scores
+    :param equal: constant + final decay minus linear decay, at the best base rate of each
+    """
+    main = parts["main"]
     chosen = Results(main.runs.assign(rate_multiplier=1.0), main.evaluations, main.traces)
-    drawn = (headlines.picture(runs, effects), prevalence(prevalences(main, runs)))
-    for picture in (*drawn, *task_pictures(chosen), *sensitivity_pictures(sensitivity(robust.runs))):
+    drawn = (_differences(runs, equal), prevalence(prevalences(main, runs)))
+    for picture in (*drawn, *task_pictures(chosen), *sensitivity_pictures(sensitivity(parts["robust"].runs))):
         yield replace(picture, name=f"study_{picture.name}")
+
+
+def _differences(runs: pd.DataFrame, equal: Comparison | None) -> Picture:
+    """Constant + final decay minus the other, on every task that is learned."""
+    sections: dict[str, list[tuple[str, dict[str, Interval]]]] = {}
+    if equal:
+        sections["best base rate tried for each"] = [(f"PPO, {len(equal.tasks)} tasks", {BASELINE: equal.mean})]
+    for (strength, task), of_task in runs[runs["learned"]].groupby(["strength", "task"]):
+        heading = "no weight decay" if not strength else f"weight decay, ηλN = {strength:g}"
+        pairs = {other: scores.between(of_task, CANDIDATE, other) for other in (BASELINE, UNDISTURBED)}
+        if row := {other: of.mean for other, of in pairs.items() if of}:
+            sections.setdefault(heading, []).append((task.partition(",")[0], row))
+    return forest(sections)

@@ -1,18 +1,18 @@
-"""Differences of scores in the study: over which tasks, by which measure, and how sure."""
+"""What schedules differ by in the study: over which tasks, by which measure, and how sure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.answers import BASELINE, CANDIDATE, STANDARD, UNDISTURBED, scores_of, with_tasks
+from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, STANDARD, UNDISTURBED, scores_of, with_tasks
 from benchmarks.results import Results
 from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, compare, share_seeds
 from benchmarks.statistics.estimates import SEED
-from benchmarks.study.stages import MULTIPLIERS, best_rate
+from benchmarks.study.stages import CLASSIC, MULTIPLIERS, best_rate
 
 MEASURES = ("score", "last_quarter", "area")
 """The last policy's score; the mean over the evaluations of the last quarter of a run, and over all of them."""
@@ -122,3 +122,49 @@ def on_fresh_seeds(runs: pd.DataFrame) -> list[Fresh]:
             these = between(of_task[of_task["seed"].isin(seeds)], "abel", CANDIDATE)
             rows.append(Fresh(str(task), seeds.nunique(), found, these))
     return rows
+
+
+def effects(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame, fresh: pd.DataFrame) -> dict[str, Any]:
+    """Work out what the arms differ by, over tasks that are learned; a difference is None where runs are wanting.
+
+    :param main: with their scores (see :func:`measured`) and whether the task is ``learned``; the others likewise
+    :return: ``equal``, constant + final decay minus linear decay at the best base rate tried for each, and
+        ``chosen``, the same at the rates of the tuning, by measure; ``by_strength``, strength of the weight decay in
+        e-folds a run -> (arm, other) -> difference (they go opposite ways, so they are never one group); ``judged``,
+        on how many tasks constant + final decay was compared with no decay, and those on which it is worse
+        (``costs``) or better (``gains``) beyond doubt; ``by_rate`` and ``fresh``, see there; ``literal``, training by
+        Algorithm 1 minus no decay; ``rivals``, constant + final decay minus the best of ``num_rivals`` other
+        schedules, abel not among them
+    """
+    learned = main[main["learned"]]
+    classic = _classic(learned)
+    brings = {str(task): between(of, CANDIDATE, UNDISTURBED) for task, of in learned.groupby("task")}
+    sure = {task: found.mean for task, found in brings.items() if found and found.overall.verdict == "different"}
+    rivals = [arm for arm in classic["arm"].unique() if arm not in (CANDIDATE, "abel")]
+    return {
+        "equal": equal_care(tried(main, robust, edge))[0],
+        "chosen": {measure: between(classic, CANDIDATE, BASELINE, measure) for measure in MEASURES},
+        "by_strength": {
+            float(strength): {pair: between(of, *pair) for pair in PAIRS}
+            for strength, of in learned.groupby("strength")
+        },
+        "judged": sum(found is not None for found in brings.values()),
+        "costs": {task: mean for task, mean in sure.items() if mean.estimate < 0},
+        "gains": {task: mean for task, mean in sure.items() if mean.estimate > 0},
+        "by_rate": by_rate(robust),
+        "fresh": on_fresh_seeds(fresh),
+        "literal": between(classic, LITERAL, UNDISTURBED),
+        "rivals": between(classic, CANDIDATE, rivals) if rivals else None,
+        "num_rivals": len(rivals),
+    }
+
+
+def _classic(learned: pd.DataFrame) -> pd.DataFrame:
+    return learned[(learned["agent"] == "PPO") & learned["env_id"].isin(CLASSIC) & ~learned["regularized"]]
+
+
+def tried(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs at all base rates that were tried for tasks of PPO that are learned, without weight decay."""
+    classic = _classic(main[main["learned"]])
+    runs = pd.concat([classic, standard(pd.concat([robust, edge]), "rate_multiplier")]).drop_duplicates("run_id")
+    return runs[runs["task"].isin(classic["task"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,32 +153,20 @@ APART = {
     "edge": ("lander, larger rates",),
     "fresh": ("fresh seeds, cartpole", "fresh seeds, sac"),
 }
-"""Field of :class:`Parts` -> stages; all others but the tunings are "main"."""
+"""Part of the study -> stages; all others but the tunings are "main"."""
 
 
-class Parts(NamedTuple):
-    """The runs of the study, without the tuning.
+def split(results: Results) -> dict[str, Results]:
+    """Return the runs by part of the study, without those of the tuning.
 
-    :param main: those that answer its questions, each arm at the base rate that was chosen for it
-    :param robust: those at other base rates, decay factors and places of the decay
-    :param edge: those beyond the tuning's rates
-    :param fresh: those that tell on other seeds what decays by a bounce bring
+    "main" answers its questions, each arm at the base rate that was chosen for it; "robust" has other base
+    rates, decay factors and places of the decay; "edge" the rates beyond the tuning's (both share some with
+    "main"); and "fresh" tells on other seeds what decays by a bounce bring.
     """
-
-    main: Results
-    robust: Results
-    edge: Results
-    fresh: Results
-
-
-def split(results: Results) -> Parts:
-    """Return the runs by part; "robust" and "edge" share some with "main"."""
     by_stage = {name: {run.run_id for run in runs} for name, runs in stages(choose(results.runs)).items()}
-    main = [
-        name for name in by_stage if name not in {*TUNINGS, *(stage for names in APART.values() for stage in names)}
-    ]
+    main = set(by_stage).difference(TUNINGS, *APART.values())
     parts = {"main": main, **APART}
-    return Parts(*(_only(results, set().union(*(by_stage[name] for name in parts[part]))) for part in Parts._fields))
+    return {part: _only(results, set().union(*(by_stage[n] for n in names))) for part, names in parts.items()}
 
 
 def _only(results: Results, run_ids: set[str]) -> Results:

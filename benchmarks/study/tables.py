@@ -9,7 +9,7 @@ import pandas as pd
 
 from agents import find_preset
 from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL
-from benchmarks.report.words import Grid, cells, furthest, number
+from benchmarks.report.words import Grid, cells, furthest, number, ranged
 from benchmarks.statistics.estimates import mean_interval
 from benchmarks.study.norms import counted
 from benchmarks.study.scores import MEASURES, PAIRS, Fresh, between, equal_care, standard
@@ -144,26 +144,19 @@ def bounces(moved: pd.DataFrame, learned: Mapping[str, bool]) -> Grid:
 
 
 COURSE = {
-    "growth": ("end / start", "{:.2f}"),
-    "of_peak": ("end / peak", "{:.2f}"),
-    "lowest_at": ("lowest at, % of the run", "{:.0f}"),
-    "first": ("pull, first third", "{:+.2f}"),
-    "last": ("pull, last third", "{:+.2f}"),
+    "growth": ("end / start", 2),
+    "of_peak": ("end / peak", 2),
+    "lowest_at": ("lowest at, % of the run", 0),
+    "first": ("pull, first third", 2),
+    "last": ("pull, last third", 2),
 }
-"""Column of the movements -> its heading, and how it is printed."""
+"""Column of the movements -> its heading, and digits."""
 
 
 def courses(moved: pd.DataFrame) -> Grid:
     """Where the norm went, and what pushed and pulled it: median over runs, lowest to highest."""
     rows = [
-        (task, part, len(of), *(_range(of[name], form) for name, (_, form) in COURSE.items()))
+        (task, part, len(of), *(ranged(of[name], digits) for name, (_, digits) in COURSE.items()))
         for (task, part), of in moved.groupby(["task", "part"], sort=False)
     ]
     return cells(("task", "part", "runs", *(heading for heading, _ in COURSE.values())), rows)
-
-
-def _range(values: pd.Series, form: str) -> str | None:
-    if values.isna().any():
-        return None
-    low, middle, high = map(form.format, np.quantile(values, [0, 0.5, 1]))
-    return f"{middle} ({low} to {high})".replace("-", "−")
