@@ -11,8 +11,7 @@ import torch
 from benchmarks.control import __main__ as control
 from benchmarks.control import plan as control_plan
 from benchmarks.control.answers import answer, movement, verdict
-from benchmarks.control.page import PAGE, render, write_report
-from benchmarks.control.pattern import pattern
+from benchmarks.control.page import PAGE, pattern, render, write_report
 from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
 from benchmarks.control.training import Training, augment, layer_norms, load_digits, make_net, train
 from benchmarks.statistics.estimates import Interval, mean_interval

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import colors
+from benchmarks import colors, words
 from benchmarks.__main__ import main
 from benchmarks.control import figures as control
 from benchmarks.measure.synthetic import make_run, make_runs
-from benchmarks.report import figures, terminal, words
+from benchmarks.report import figures, terminal
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
 from benchmarks.report.page import write_report
 from benchmarks.report.tables import markdown, runs_table

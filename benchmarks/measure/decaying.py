@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.report import words
+from benchmarks import words
 from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
 from benchmarks.report.tables import Table
 from benchmarks.results import Results

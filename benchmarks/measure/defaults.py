@@ -22,10 +22,10 @@ from benchmarks.measure.decaying import decaying
 from benchmarks.measure.shallow import shallow
 from benchmarks.measure.watching import noise, watching
 from benchmarks.report.tables import Table, markdown
-from benchmarks.report.words import percent
 from benchmarks.results import Results, read_parquet
 from benchmarks.statistics.estimates import exact_binomial_interval
 from benchmarks.study.stages import ARCHIVE, TUNING_SEEDS
+from benchmarks.words import percent
 from rl_abel import rule
 from rl_abel.rule import TrendRule, find_decays
 

@@ -25,9 +25,9 @@ from benchmarks.report.answers import (
     at_standard,
     with_tasks,
 )
-from benchmarks.report.words import templates, text
 from benchmarks.results import Results, decays_of
 from benchmarks.statistics.estimates import SEED, Interval, draw_counts, performance_profile, quantiles, widened
+from benchmarks.words import templates, text
 
 RESAMPLES = 500
 MOST_LINES = 10

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from benchmarks.report.answers import PARTS, Answers, Prevalence, with_tasks
 from benchmarks.report.figures import in_order
-from benchmarks.report.words import cells, escaped, grid, number, percent, templates, text
 from benchmarks.results import Results
-from benchmarks.statistics.estimates import Summary, exact_binomial_interval
+from benchmarks.statistics.estimates import Summary
+from benchmarks.words import cells, escaped, grid, number, percent, templates, text
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,6 @@ def runs_table(results: Results) -> Table:
         "error": runs["error"].map(lambda error: (error.strip().splitlines() or [""])[-1][:200]),
     }
     return Table("Every run", "Click a heading to sort.", *cells(tuple(columns), zip(*columns.values())))
-
-
-def failures(results: Results) -> str:
-    """Return in a line how many runs there are, and how many failed."""
-    failed = int((results.runs["status"] == "failed").sum())
-    share = percent(exact_binomial_interval(failed, len(results.runs)))
-    return f"{len(results.runs):,} finished runs, {failed:,} of them failed ({share})"
 
 
 def markdown(table: Table) -> str:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.report.answers import prevalence, undisturbed, with_tasks
-from benchmarks.report.words import Grid
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import exact_binomial_interval
+from benchmarks.words import Grid
 from rl_abel.rule import TrendRule, replay
 
 PARTS = ("total", "policy", "value")

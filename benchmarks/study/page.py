@@ -12,12 +12,12 @@ import pandas as pd
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED, prevalences, sensitivity
 from benchmarks.report.figures import Picture, forest, prevalence, sensitivity_pictures, task_pictures
-from benchmarks.report.words import templates, wrapped
 from benchmarks.results import Results
 from benchmarks.statistics.equivalence import Comparison
 from benchmarks.statistics.estimates import FAILED_BELOW, Interval
 from benchmarks.study import norms, scores, tables
 from benchmarks.study.stages import MAIN, MULTIPLIERS, choose, progress, split
+from benchmarks.words import templates, wrapped
 
 PAGE, DETAILS = "study.md", "study_details.md"
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from agents import find_preset
 from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL
-from benchmarks.report.words import Grid, cells, furthest, number, ranged
 from benchmarks.statistics.estimates import mean_interval
 from benchmarks.study.norms import counted
 from benchmarks.study.scores import MEASURES, PAIRS, Fresh, between, equal_care, standard
 from benchmarks.study.stages import CENTRAL
+from benchmarks.words import Grid, cells, furthest, number, ranged
 
 SAID = {"rate_multiplier": "× {:g}", "decay_factor": "× {:g}", "final_decay_at": "at {:.0%}"}
 """How a value of a setting is printed."""

@@ -18,8 +18,6 @@ from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 WIDTH = 120
 """Of a line of Markdown."""
 
-QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
-
 
 class Grid(NamedTuple):
     """A table of text; what there is to say of it stands in a template."""
