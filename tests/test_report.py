@@ -7,6 +7,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -222,6 +223,27 @@ def test_an_arm_on_few_tasks_is_not_among_the_best(pair):
     answers = answer(read_results(pair))
     assert set(answers.sufficiency["without regularization"]["best"].others) == {"constant", "linear"}
     assert "kl-adaptive" in " ".join(answers.left_out)
+
+
+@pytest.mark.parametrize(
+    ("returns", "random", "reference", "scores"),
+    [
+        ([20, 260, 500], 20, 500, [0, 0.5, 1]),
+        ([-1200, -200, -700], -1200, -200, [0, 1, 0.5]),  # Pendulum: all returns are below 0
+        ([-10, 130], 10, 110, [-0.2, 1.2]),  # not clipped
+        ([math.nan, 260], 20, 500, [0, 0.5]),  # crashed: as a random policy
+        ([1, 2], 0, 0, [math.nan, math.nan]),  # no scale
+        ([1, 2], math.nan, 1, [math.nan, math.nan]),
+    ],
+)
+def test_normalised_scores(returns, random, reference, scores):
+    runs = pd.DataFrame({"final_return": returns}, dtype=float).assign(
+        **{"agent": "PPO", "env_id": "A-v1", "regularization": "none", "strength": 0.0, "timesteps": 1},
+        status=["failed" if value != value else "complete" for value in returns],
+        random_return=float(random),
+        reference_return=float(reference),
+    )
+    np.testing.assert_allclose(with_tasks(runs)["score"], scores)
 
 
 def test_of_no_runs_there_is_no_sensitivity(pair):

@@ -82,28 +82,6 @@ class Profile:
     high: Array
 
 
-def normalise(returns: npt.ArrayLike, random: float, reference: float, crashed: npt.ArrayLike | None = None) -> Array:
-    """Return scores: 0 for the random policy's return, 1 for the reference, not clipped.
-
-    >>> normalise([-500, -300, -100], random=-500, reference=-100).tolist()
-    [0.0, 0.5, 1.0]
-
-    :param returns: (num_runs,), of one task
-    :param crashed: (num_runs,), true where a run crashed: it scores ``CRASHED``, whatever its return
-    :raises ValueError: if a return is not finite though the run did not crash, or the two ends agree
-    """
-    if not (np.isfinite(random) and np.isfinite(reference) and random != reference):
-        raise ValueError(f"random and reference must be finite and differ, got {random!r} and {reference!r}")
-    values = np.asarray(returns, dtype=float)
-    mask = np.zeros(values.shape, dtype=bool) if crashed is None else np.asarray(crashed, dtype=bool)
-    if mask.shape != values.shape:
-        raise ValueError(f"crashed must have the shape of returns, {values.shape}, got {mask.shape}")
-    scores = np.where(mask, CRASHED, (values - random) / (reference - random))
-    if not np.isfinite(scores).all():
-        raise ValueError(f"returns must be finite where no run crashed, got {values[~np.isfinite(scores)][0]}")
-    return scores
-
-
 def iqm(scores: npt.ArrayLike) -> float:
     """Interquartile mean of one task's scores (num_runs,): floor(n / 4) are cut off at either end.
 
