@@ -29,8 +29,8 @@ from benchmarks.results import write_table
 SAVED = Path(__file__).parents[2] / "docs" / "results"
 RUNS, TRACES = "control_runs.parquet", "control_traces.parquet"
 
-AT_ONCE = 20
-"""Runs between two saves, a minute or two of work."""
+AT_ONCE = 10
+"""Runs between two saves, about a minute of work; no clock stops them in between."""
 
 
 def read_saved(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
