@@ -32,7 +32,7 @@ def launch(
     where = f"the cluster at {scheduler}" if scheduler else f"{workers} workers"
     steps = sum(run.timesteps for run in runs)
     estimate = "" if scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, workers))}"
-    console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
+    console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}", soft_wrap=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -66,6 +66,11 @@ def run(program, name="program.py"):
     return names
 
 
+# A program, a line that leads over, and all that it prints.
+SHOWN = re.compile(r"^```python\n((?:(?!```).)*)^```\n\n[^\n]*:\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+[[FIRST, PRINTED]] = SHOWN.findall(text_of("README"))
+
+
 def said(program):
     """What it says that its print() calls give, where it does not say that this is an instance."""
     for comment in re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE):
@@ -93,6 +98,19 @@ def test_each_block_runs_by_itself(page, program, capsys):
     printed = capsys.readouterr().out.splitlines()
     for output in said(program):
         assert output in printed
+
+
+@pytest.mark.usefixtures("a_folder")
+def test_the_first_program_prints_what_is_shown(capsys):
+    """The whole training; the page breaks a long line."""
+    assert programs("README")[0] == FIRST
+    run(FIRST)
+    assert capsys.readouterr().out.split() == PRINTED.split()
+
+
+def test_the_index_shows_it_too():
+    assert SHOWN.findall(text_of("index")) == [(FIRST, PRINTED)]
+    assert all(len(blocks(page, "text")) == 1 for page in ("README", "index")), "no output that nothing compares"
 
 
 def test_the_outputs_of_some_blocks_are_exact():

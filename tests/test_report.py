@@ -15,6 +15,7 @@ from benchmarks import colors, words
 from benchmarks.__main__ import main
 from benchmarks.control import figures as control
 from benchmarks.measure.synthetic import make_run, make_runs
+from benchmarks.plan import ARMS
 from benchmarks.report import figures, terminal
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
 from benchmarks.report.page import write_report
@@ -299,6 +300,54 @@ def test_few_runs_are_reported_too(arms, seeds, tmp_path):
     report = write_report(tmp_path)
     assert report.page.is_file()
     terminal.show(report, Console(width=80, file=io.StringIO()))
+
+
+def shown(report):
+    """What the terminal shows, on one line."""
+    out = io.StringIO()
+    terminal.show(report, Console(width=400, file=out))
+    return " ".join(out.getvalue().split())
+
+
+@pytest.mark.parametrize("failed", [0, 3])
+def test_of_too_few_runs_the_terminal_says_that_they_work_and_no_score(failed, tmp_path):
+    """As ``make benchmark`` ends: two seeds of every arm."""
+    for seed in range(2):
+        for arm in ARMS:
+            make_run(tmp_path, "PPO", "Task-v1", arm, seed, np.random.default_rng(0))
+    for folder in sorted(tmp_path.iterdir())[:failed]:
+        change(folder, status="failed", error="Traceback\nZeroDivisionError: no")
+    report = write_report(tmp_path)
+    page, said = report.page.read_text(), shown(report)
+    verdict = "No: 3 of 18 runs failed." if failed else "Yes: 18 runs, under 9 learning rate schedules, ended"
+    assert verdict in said
+    assert f"The page: {report.page}" in said
+    assert not re.search(r"IQM|\d \[", said), "no score and no interval"
+    assert verdict in page
+    first, *others = (page.index(f"<h2>{question}") for question in (*report.works, *report.answers))
+    assert first < min(others)
+    assert verdict in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "arms", "few"),
+    [
+        (4, ("constant", "linear", "constant+final"), True),
+        (5, ("constant", "linear", "constant+final"), False),
+        (4, ("constant",), True),
+        (5, ("constant",), False),
+        (5, ("linear", "constant+final"), False),
+        (5, ("linear",), True),  # answers neither question
+    ],
+)
+def test_how_many_runs_are_too_few(seeds, arms, few, tmp_path):
+    for seed in range(seeds):
+        for arm in arms:
+            make_run(tmp_path, "PPO", "Task-v1", arm, seed, np.random.default_rng(0))
+    report = write_report(tmp_path)
+    assert bool(report.works) == few
+    assert ("Does it all work here?" in shown(report)) == few
+    assert ("Does the weight norm bounce?" in shown(report)) != few
 
 
 # Words

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.results import NUMBERS, Results
-from benchmarks.statistics.equivalence import Comparison, compare, scores_by_arm, share_seeds
+from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, compare, scores_by_arm, share_seeds
 from benchmarks.statistics.estimates import (
     CRASHED,
     SEED,
@@ -155,6 +155,13 @@ def answer(results: Results) -> Answers:
         regularized=frozenset(runs.loc[runs["regularized"], "task"]),
         left_out=left_out,
     )
+
+
+def too_few(answers: Answers) -> bool:
+    """Whether runs can answer neither question: too few for any verdict, and as few at a constant rate."""
+    pairs = (found.overall.num_pairs for *_, found in answers.compared)
+    constant = sum(parts["total"].num_runs for parts in answers.prevalence.values() if "total" in parts)
+    return max(constant, *pairs, 0) < MIN_SEEDS
 
 
 def scores_of(runs: pd.DataFrame, score: str = "score", arm: str = "arm") -> dict[str, dict[str, dict[int, float]]]:

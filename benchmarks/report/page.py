@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from benchmarks.report.answers import answer, by_group, sensitivity
+from benchmarks.report.answers import answer, by_group, sensitivity, too_few
 from benchmarks.report.figures import pictures
 from benchmarks.report.tables import Report, markdown, runs_table, tables
 from benchmarks.results import BESIDE, Results, read_results, write_parquet
+from benchmarks.statistics.equivalence import MIN_SEEDS
 from benchmarks.words import sentences, templates, text
 
 PAGE, MARKDOWN = "report.html", "report.md"
 MOST_BROKEN = 20
 QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
+WORKS = "Does it all work here?"
+"""Asked of runs that are too few for the two questions."""
 
 
 def write_report(out: Path) -> Report:
@@ -40,6 +43,7 @@ def write(results: Results, out: Path, title: str = "") -> Report:
         answers=dict(zip(QUESTIONS, answers)),
         tables=list(tables(worked_out)),
         problems=sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),
+        works={WORKS: sentences(said, "works", results.runs, MIN_SEEDS)} if too_few(worked_out) else {},
     )
     drawn = list(pictures(results, worked_out, sensitivity(results.runs)))
     about = {"title": title or f"Benchmark: {out.resolve().name}", "report": report}

@@ -34,6 +34,7 @@ class Report:
     :param answers: question -> sentences
     :param tables: those of the page, without the one of every run
     :param problems: what was left out, a sentence each
+    :param works: likewise, what runs that are too few for these answers do tell; empty where there are enough
     """
 
     page: Path
@@ -41,6 +42,7 @@ class Report:
     answers: dict[str, list[str]]
     tables: list[Table]
     problems: list[str]
+    works: dict[str, list[str]]
 
 
 def tables(answers: Answers) -> Iterator[Table]:
