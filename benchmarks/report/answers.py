@@ -108,8 +108,7 @@ def with_tasks(runs: pd.DataFrame) -> pd.DataFrame:
 
 def at_standard(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs at the standard setting."""
-    mask = np.logical_and.reduce([np.isclose(runs[key], value) for key, value in STANDARD.items()])
-    return runs[mask]
+    return runs[np.logical_and.reduce([np.isclose(runs[key], value) for key, value in STANDARD.items()])]
 
 
 def answer(results: Results) -> Answers:
@@ -159,9 +158,8 @@ def answer(results: Results) -> Answers:
 
 def too_few(answers: Answers) -> bool:
     """Whether runs can answer neither question: too few for any verdict, and as few at a constant rate."""
-    pairs = (found.overall.num_pairs for *_, found in answers.compared)
     constant = sum(parts["total"].num_runs for parts in answers.prevalence.values() if "total" in parts)
-    return max(constant, *pairs, 0) < MIN_SEEDS
+    return max([constant, *(found.overall.num_pairs for *_, found in answers.compared)]) < MIN_SEEDS
 
 
 def scores_of(runs: pd.DataFrame, score: str = "score", arm: str = "arm") -> dict[str, dict[str, dict[int, float]]]:

@@ -15,8 +15,7 @@ from benchmarks.words import sentences, templates, text
 PAGE, MARKDOWN = "report.html", "report.md"
 MOST_BROKEN = 20
 QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
-WORKS = "Does it all work here?"
-"""Asked of runs that are too few for the two questions."""
+WORKS = "Does it all work here?"  # of runs that are too few for these
 
 
 def write_report(out: Path) -> Report:
@@ -33,14 +32,12 @@ def write(results: Results, out: Path, title: str = "") -> Report:
     environment = templates("benchmarks.report")
     environment.filters["markdown"] = markdown
     said = environment.get_template("sentences.j2")
-    answers = (
-        sentences(said, "bounce", by_group(worked_out), worked_out.literal),
-        sentences(said, "sufficiency", worked_out.sufficiency),
-    )
+    bounce = sentences(said, "bounce", by_group(worked_out), worked_out.literal)
+    sufficiency = sentences(said, "sufficiency", worked_out.sufficiency)
     report = Report(
         page=out / PAGE,
         counts=text(said, "counts", results.runs),
-        answers=dict(zip(QUESTIONS, answers)),
+        answers=dict(zip(QUESTIONS, (bounce, sufficiency))),
         tables=list(tables(worked_out)),
         problems=sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),
         works={WORKS: sentences(said, "works", results.runs, MIN_SEEDS)} if too_few(worked_out) else {},
