@@ -100,7 +100,7 @@ def rates(path: Path) -> None:
     for axis, (name, schedule) in zip(axes, own.items()):
         axis.plot(progress, [schedule(1 - p) for p in progress], "--", color="0.5", label="your learning_rate")
         applied = [Scaled(schedule, {"abel": Factor(0.1 ** (int(p >= 0.5) + int(p >= 0.85)))})(1 - p) for p in progress]
-        axis.plot(progress, applied, color="tab:green", linewidth=2, label="what is applied")
+        axis.plot(progress, applied, color=TREND, linewidth=2, label="what is applied")
         axis.axvline(0.5, color=TREND, linestyle=":", linewidth=1.5, label="a bounce")
         axis.axvline(0.85, color="0.3", linestyle=":", linewidth=1.5, label="the final decay")
         axis.set(yscale="log", ylim=(3e-8, 3e-3), xlabel="progress", title=f"learning_rate: {name}")

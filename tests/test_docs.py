@@ -6,12 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 from matplotlib.testing.compare import compare_images
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from docs import figures
+from docs import figures, pictures
 from tests.algorithms import ALGORITHMS, make_model, torch_optimizers
+from tests.browser import browser
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -182,6 +184,14 @@ def test_the_figures_are_those_of_this_code(tmp_path):
         assert different is None, f"python -m docs.figures\n{different}"
 
 
+def test_the_picture_of_a_report_is_taken_by_its_command(tmp_path):
+    browser()  # or skipped
+    pictures.PICTURES["report"](tmp_path / "report.png")
+    taken, committed = (imread(path) for path in (tmp_path / "report.png", DOCS / "report.png"))
+    assert taken.shape == committed.shape
+    assert taken.std() > 0.05
+
+
 def test_links_of_the_readme():
     targets = [target for target in re.findall(r"\]\(([^)#]+)", text_of("README")) if "://" not in target]
     assert targets
@@ -216,6 +226,6 @@ def test_a_page_has_one_title(path):
 def test_the_index_says_how_to_install_and_shows_a_run():
     text = text_of("index")
     assert "```\npip install .\n```" in text
-    pictures = re.findall(r"!\[.+\]\((.+?)\)", text)
-    assert pictures
-    assert all((DOCS / picture).is_file() for picture in pictures)
+    shown = re.findall(r"!\[.+\]\((.+?)\)", text)
+    assert shown
+    assert all((DOCS / picture).is_file() for picture in shown)

@@ -7,13 +7,16 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
+from benchmarks import colors, words
 from benchmarks.__main__ import main
+from benchmarks.control import figures as control
 from benchmarks.measure.synthetic import make_run, make_runs
 from benchmarks.plan import ARMS
-from benchmarks.report import figures, terminal, words
+from benchmarks.report import figures, terminal
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
 from benchmarks.report.page import write_report
 from benchmarks.report.tables import markdown, runs_table
@@ -223,6 +226,27 @@ def test_an_arm_on_few_tasks_is_not_among_the_best(pair):
     assert "kl-adaptive" in " ".join(answers.left_out)
 
 
+@pytest.mark.parametrize(
+    ("returns", "random", "reference", "scores"),
+    [
+        ([20, 260, 500], 20, 500, [0, 0.5, 1]),
+        ([-1200, -200, -700], -1200, -200, [0, 1, 0.5]),  # Pendulum: all returns are below 0
+        ([-10, 130], 10, 110, [-0.2, 1.2]),  # not clipped
+        ([math.nan, 260], 20, 500, [0, 0.5]),  # crashed: as a random policy
+        ([1, 2], 0, 0, [math.nan, math.nan]),  # no scale
+        ([1, 2], math.nan, 1, [math.nan, math.nan]),
+    ],
+)
+def test_normalised_scores(returns, random, reference, scores):
+    runs = pd.DataFrame({"final_return": returns}, dtype=float).assign(
+        **{"agent": "PPO", "env_id": "A-v1", "regularization": "none", "strength": 0.0, "timesteps": 1},
+        status=["failed" if value != value else "complete" for value in returns],
+        random_return=float(random),
+        reference_return=float(reference),
+    )
+    np.testing.assert_allclose(with_tasks(runs)["score"], scores)
+
+
 def test_of_no_runs_there_is_no_sensitivity(pair):
     assert sensitivity(read_results(pair).runs.iloc[:0]).empty
 
@@ -354,9 +378,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(
         figures,
         "_picture",
-        lambda name, alt, caption, figure, *more: (
-            found.update({name: figure}) or save(name, alt, caption, figure, *more)
-        ),
+        lambda name, figure, *more, **kwargs: found.update({name: figure}) or save(name, figure, *more, **kwargs),
     )
     return found
 
@@ -395,8 +417,10 @@ def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):
 
 
 def test_arms_and_parts_have_a_color_each():
-    arms, parts = set(figures.ARM_COLORS.values()), set(figures.PART_COLORS.values())
-    assert len(arms | parts | {figures.OTHERS}) == len(figures.ARM_COLORS) + len(figures.PART_COLORS) + 1
+    used = [*colors.ARM_COLORS.values(), *colors.MORE_COLORS.values(), *colors.PART_COLORS.values(), colors.OTHERS]
+    used += [color for _, color in colors.BANDS]
+    assert len(set(used)) == len(used)
+    assert set(control.COLORS.values()) <= set(used)
 
 
 def test_profiles_want_ten_runs_of_an_arm_on_every_task(pair, drawn):

@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.control import batch
-from benchmarks.control.answers import mean_interval
 from benchmarks.control.batch import ARMS, CONSTANT, DECAY, EQUAL, LAST_EPOCHS
-from benchmarks.report.figures import STYLE, legend
-from benchmarks.report.words import interval, templates, wrapped
-from benchmarks.statistics.estimates import Interval
+from benchmarks.drawing import STYLE, legend, png
+from benchmarks.statistics.estimates import Interval, mean_interval
+from benchmarks.words import interval, templates, wrapped
 
 TABLE, PAGE, PICTURE = "batch_growth.parquet", "batch.md", "batch_growth.png"
 
@@ -29,10 +28,7 @@ def write_page(folder: Path) -> Path:
     """Write page and figure beside the table in ``folder``; return the page."""
     table = pd.read_parquet(folder / TABLE)
     with plt.rc_context(STYLE):
-        figure = draw(table)
-        figure.set_layout_engine("constrained")
-        figure.savefig(folder / PICTURE)
-        plt.close(figure)
+        (folder / PICTURE).write_bytes(png(draw(table)))
     page = folder / PAGE
     page.write_text(render(table), encoding="utf-8")
     return page
