@@ -1,21 +1,21 @@
-# Two commands for a fresh machine with Python 3.11 to 3.13: `make benchmark` and `make test`.
+# Two commands for a fresh machine with Python 3.11 to 3.13: `make demo` and `make test`; then `make benchmark`.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 OUT := results/smoke
 
-.PHONY: benchmark demo throughput test lint docs overhead calibration results build extras clean
-
-benchmark: .venv/bench.installed  ## every arm of the benchmark once, and the report
-	$(BIN)/python -m benchmarks run smoke --out $(OUT)
-	$(BIN)/python -m benchmarks report $(OUT)
+.PHONY: demo test benchmark lint docs overhead throughput results calibration build extras clean
 
 demo: .venv/demo.installed  ## train with the callback for a minute, and show what it did
 	$(BIN)/python -m benchmarks.demo
 
 test: .venv/test.installed  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+benchmark: .venv/bench.installed  ## every schedule of the benchmark on two seeds: does it all work here?
+	$(BIN)/python -m benchmarks run smoke --out $(OUT)
+	$(BIN)/python -m benchmarks report $(OUT)
 
 lint: .venv/lint.installed  ## style and types
 	$(BIN)/ruff check .
@@ -34,6 +34,7 @@ throughput: .venv/test.installed  ## how fast the benchmark's engine is, as rati
 results: .venv/bench.installed  ## the pages of docs/results again, from the files beside them
 	$(BIN)/python -m benchmarks.study report
 	$(BIN)/python -m benchmarks.control report
+	$(BIN)/python -m benchmarks.control batch
 	$(BIN)/python -m benchmarks.measure defaults
 
 calibration: .venv/test.installed  ## false decays and recall of the rules on seeded traces

@@ -1,10 +1,18 @@
 """One meaning a colour, and a mark, in all pictures."""
 
 ARM_COLORS = {"constant": "#444444", "linear": "#1f77b4", "constant+final": "#d62728", "abel": "#2ca02c"}
-"""The arms that the questions are about; the others are grey."""
+"""The arms that the questions are about; where all arms are drawn, the others are grey."""
+
+OTHERS = "#c4c4c4"
 
 LITERAL_COLOR = "#8c564b"
 """Of Algorithm 1 to the letter, where it is compared."""
+
+MORE_COLORS = {"step": "#e377c2", "cosine": "#ff7f0e", "abel-paper": LITERAL_COLOR}
+"""Other arms, in the figures in which each is compared."""
+
+BANDS = ((0.1, "#f0f0f0"), (0.05, "#dcead8"))
+"""Half width in normalised score -> behind differences; the inner is the margin of "equivalent"."""
 
 PART_COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22"}
 """None of them an arm's."""

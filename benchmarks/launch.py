@@ -50,11 +50,12 @@ def launch(
     estimate = (
         "" if scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, workers, branches))}"
     )
-    console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}")
+    console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}", soft_wrap=True)
     if branches and (saving := saved(grouped := units(runs))):
         console.print(
             f"{len(runs)} runs in {len(grouped)} units: arms that begin alike are trained once, "
-            f"which saves up to {saving:.0%} of the timesteps"
+            f"which saves up to {saving:.0%} of the timesteps",
+            soft_wrap=True,
         )
         if not scheduler and len(grouped) < min(workers, len(runs)):
             console.print(f"a unit is for one worker: --no-branches keeps {min(workers, len(runs))} of them busy")

@@ -17,7 +17,7 @@ from benchmarks.colors import ARM_COLORS, LITERAL_COLOR
 from benchmarks.measure.calibration import bounce
 from rl_abel import TrendRule, find_decays
 from rl_abel.rule import STRIDES, replay, t_statistic
-from rl_abel.schedule import Scaled
+from rl_abel.schedule import Factor, Scaled
 
 FOLDER = Path(__file__).parent / "figures"
 WAITING = {"fall": "waiting for a fall", "minimum": "waiting for the minimum", "equilibrium": "waiting for the end"}
@@ -99,8 +99,8 @@ def rates(path: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True, layout="constrained")
     for axis, (name, schedule) in zip(axes, own.items()):
         axis.plot(progress, [schedule(1 - p) for p in progress], "--", color="0.5", label="your learning_rate")
-        applied = [Scaled(schedule, 0.1 ** (int(p >= 0.5) + int(p >= 0.85)))(1 - p) for p in progress]
-        axis.plot(progress, applied, color="tab:green", linewidth=2, label="what is applied")
+        applied = [Scaled(schedule, {"abel": Factor(0.1 ** (int(p >= 0.5) + int(p >= 0.85)))})(1 - p) for p in progress]
+        axis.plot(progress, applied, color=TREND, linewidth=2, label="what is applied")
         axis.axvline(0.5, color=TREND, linestyle=":", linewidth=1.5, label="a bounce")
         axis.axvline(0.85, color="0.3", linestyle=":", linewidth=1.5, label="the final decay")
         axis.set(yscale="log", ylim=(3e-8, 3e-3), xlabel="progress", title=f"learning_rate: {name}")

@@ -1,17 +1,23 @@
-"""The picture in the tutorial: TensorBoard's page on the tutorial's own first run: ``python -m docs.pictures``."""
+"""Pictures of pages, taken in a headless Chromium: ``python -m docs.pictures [tensorboard] [report]``."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.report.page import write
+from benchmarks.results import read_parquet
 from tests.browser import Page, open_browser, tensorboard
 
 FOLDER = Path(__file__).parent
-PICTURE = FOLDER / "tensorboard.png"
+SHOWN = ("CartPole-v1", "Pendulum-v1")
+"""Environments of the report in the picture; more have no room on a screen."""
 
 # Every element of the page, those in shadow roots included.
 ELEMENTS = """(() => {
@@ -47,14 +53,40 @@ def photograph(page: Page, address: str, path: Path) -> None:
         before, now = now, path.read_bytes()
 
 
-def main() -> None:
-    """Train, serve the log, open the page, and save what it shows."""
+def picture_tensorboard(path: Path) -> None:
+    """TensorBoard's page on the tutorial's own first run."""
     with tempfile.TemporaryDirectory() as folder:
         train(Path(folder))
         # TensorBoard shows the path that it was given.
         with contextlib.chdir(folder), tensorboard(Path("runs")) as address, open_browser(Path(folder)) as page:
-            photograph(page, address, PICTURE)
+            photograph(page, address, path)
+
+
+def picture_report(path: Path) -> None:
+    """The first screen of the benchmark's report on published runs of PPO, without those of the tuning."""
+    results = read_parquet(FOLDER / "results")
+    runs = results.runs
+    shown = (runs["agent"] == "PPO") & runs["env_id"].isin(SHOWN) & (runs["seed"] < 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        report = write(
+            replace(results, runs=runs[shown]), Path(folder), title="Benchmark: PPO on CartPole and Pendulum"
+        )
+        with open_browser(Path(folder)) as page:
+            page.resize(1120, 1010, scale=1)
+            page.go(report.page.as_uri())
+            page.wait_for(*report.answers)
+            page.evaluate("document.body.style.overflow = 'hidden'")
+            page.picture(path)
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {"tensorboard": picture_tensorboard, "report": picture_report}
+
+
+def main(names: Sequence[str]) -> None:
+    """Take the named pictures, or all."""
+    for name in names or PICTURES:
+        PICTURES[name]((FOLDER / f"{name}.png").resolve())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""ABEL for stable-baselines3: the learning rate, decided by the weight norm.
+"""The automatic learning rate for stable-baselines3, decided by measurement.
 
 Public names are loaded on first use, so that ``find_decays`` never loads torch.
 """
@@ -11,17 +11,39 @@ from typing import TYPE_CHECKING, Any
 from rl_abel.rule import PaperRule, Rule, TrendRule, find_decays
 
 if TYPE_CHECKING:
+    from rl_abel.auto import AutoLearningRate
+    from rl_abel.by_part import RateByPart
     from rl_abel.callback import AbelCallback
+    from rl_abel.finishing import FinishedEval, finish
+    from rl_abel.kl import KLAdaptiveCallback
     from rl_abel.memory import Decay
     from rl_abel.norms import weight_norms
 
 __version__ = "0.1.0"
 
-__all__ = ["AbelCallback", "Decay", "PaperRule", "Rule", "TrendRule", "find_decays", "weight_norms"]
+__all__ = [
+    "AbelCallback",
+    "AutoLearningRate",
+    "Decay",
+    "FinishedEval",
+    "KLAdaptiveCallback",
+    "PaperRule",
+    "RateByPart",
+    "Rule",
+    "TrendRule",
+    "find_decays",
+    "finish",
+    "weight_norms",
+]
 
 _LAZY = {
     "AbelCallback": "rl_abel.callback",
+    "AutoLearningRate": "rl_abel.auto",
+    "KLAdaptiveCallback": "rl_abel.kl",
+    "RateByPart": "rl_abel.by_part",
     "Decay": "rl_abel.memory",
+    "FinishedEval": "rl_abel.finishing",
+    "finish": "rl_abel.finishing",
     "weight_norms": "rl_abel.norms",
 }
 

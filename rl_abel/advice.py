@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rl_abel.norms import measured_parameters, outside, unowned
-from rl_abel.optimizers import groups_of
+from rl_abel.norms import measured_groups, measured_parameters, outside, unowned
 from rl_abel.rule import Rule
 from rl_abel.spacing import TRIAL, Few, distance, expected_measurements, too_few_measurements
 
@@ -22,11 +21,13 @@ OVERWRITING = ("A2C", "QRDQN")
 """Algorithms that overwrite the user's ``optimizer_kwargs`` unless ``optimizer_class`` is given."""
 
 
-def at_start(model: BaseAlgorithm, final_decay_at: float | None, budget: Budget) -> Iterator[str]:
+def at_start(
+    model: BaseAlgorithm, final_decay_at: float | None, budget: Budget, bounces_decay: bool = True
+) -> Iterator[str]:
     """Yield a line for each thing to expect of this model."""
     if final_decay_at is not None and budget.end is None:
         yield "no budget is known (learn() has none), so there is no final decay"
-    if not weight_decay(model):
+    if bounces_decay and not weight_decay(model):
         schedule = "your own schedule" if callable(model.learning_rate) else "a constant learning rate"
         final = " with one final decay" if final_decay_at is not None else ""
         yield (
@@ -93,9 +94,7 @@ def _is(model: BaseAlgorithm, name: str) -> bool:
 
 def weight_decay(model: BaseAlgorithm) -> float:
     """Return the largest coefficient that shrinks any measured parameter, 0 if none does."""
-    measured = {id(p) for named in measured_parameters(model).values() for p in named.values()}
-    ours = [group for group in groups_of(model) if any(id(p) in measured for p in group["params"])]
-    return max((float(group.get("weight_decay") or 0) for group in ours), default=0.0)
+    return max((float(group.get("weight_decay") or 0) for group in measured_groups(model)), default=0.0)
 
 
 def dropped_optimizer_kwargs(model: BaseAlgorithm) -> str | None:

@@ -1,31 +1,30 @@
-"""AbelCallback: measure, decide, apply, record; the only side effects of the package."""
+"""AbelCallback: decays the learning rate when the weight norm has bounced, and near the end."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
-
-from stable_baselines3.common.callbacks import BaseCallback
+from typing import Any, ClassVar
 
 from rl_abel import advice, dashboard
-from rl_abel.checks import check_between, check_flag, check_integer, check_number, check_verbose
+from rl_abel.acting import ACTIONS, Action, OnRate, check_action, make_action
+from rl_abel.checks import check_between, check_choice, check_flag, check_integer, check_number
+from rl_abel.deciding import WATCHABLE, Deciding, watched
 from rl_abel.during import DuringUpdate
-from rl_abel.gauge import Gauge, finite
-from rl_abel.memory import KEPT, MOST_MEASUREMENTS, Decay, Memory
+from rl_abel.gauge import Gauge
+from rl_abel.measuring import Measuring
+from rl_abel.memory import EVERY_PART, NETWORKS, REST, Decay, Memory
+from rl_abel.mover import Mover
 from rl_abel.norms import parts_of
-from rl_abel.notices import Harmless, warn
-from rl_abel.placement import misplaced, refuse_to_be_a_child, require_alone
-from rl_abel.rate import AppliedRate
 from rl_abel.recorder import Recorder
-from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
+from rl_abel.rule import Rule, TrendRule, make_rule
 from rl_abel.spacing import rollout_timesteps, within_update
 from rl_abel.training import clock, recall
 
-WATCHABLE = ("any", "total", "policy", "value")
+SCOPES = ("model", "part")
+FINAL_DECAYS = ("step", "linear")
 
 
-class AbelCallback(BaseCallback):
+class AbelCallback(Mover):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end.
 
     Multiplies whatever ``learning_rate`` the model was given, for every algorithm of
@@ -46,11 +45,30 @@ class AbelCallback(BaseCallback):
         a training, within an update too (at ends of epochs) where rollouts are few
     :param verbose: 1 prints what was decided and why
     :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
-        ``abel/alignment_<part>``, whose sum is its change since the last measurement, and
-        ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
+        ``abel/alignment_<part>``, whose sum is its change since the last measurement,
+        ``abel/relative_update_<part>``, how far an update goes over |w|, and ``abel/layer/<name>``,
+        the squared norms of the ten largest layers. Keeps a copy of the weights
+    :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce
+        of the policy, the value network's after one of its own; what belongs to neither alone, shared
+        layers, ``log_std`` and the entropy coefficient, after one of the total, as it moves with both.
+        The final decay is everybody's
+    :param decay: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
+        batch grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a
+        rollout, off-policy to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f
+        and rate by the square root of f, for Adam. Not for A2C and ARS. A cooldown acts on the rate alone
+    :param max_batch_size: largest batch, for a memory that is small
+    :param final_decay: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
+        ``final_decay_at`` to the end of the budget
     :raises ValueError: for an argument out of its range, when the callback is made
+    :raises ValueError: when a training begins, for a part that the model does not have, or a batch that cannot grow
     :raises TypeError: when a training begins, for a model without parameters of PyTorch (SBX)
     """
+
+    NAME = "abel"
+    PASSING: ClassVar[tuple[str, ...]] = (
+        *Mover.PASSING,
+        *("_gauge", "_during", "_recorder", "_measuring", "_deciding", "_action"),
+    )
 
     def __init__(
         self,
@@ -63,18 +81,20 @@ class AbelCallback(BaseCallback):
         measure_every: int | None = None,
         verbose: int = 0,
         diagnose: bool = False,
+        scope: str = "model",
+        decay: str = "learning_rate",
+        final_decay: str = "step",
+        max_batch_size: int | None = None,
     ) -> None:
-        super().__init__(verbose=check_verbose(verbose))
+        super().__init__(verbose)
         self.rule = make_rule(rule)
         if watch is None:
             watch = "any" if isinstance(self.rule, TrendRule) else "total"
-        if watch not in WATCHABLE:
-            raise ValueError(f"watch must be one of {list(WATCHABLE)}, got {watch!r}")
+        self.watch = check_choice("watch", watch, WATCHABLE)
         try:
             json.dumps(self.rule.init())
         except TypeError as error:
             raise ValueError(f"rule must keep a state made of JSON values, got {self.rule.init()!r}: {error}") from None
-        self.watch = watch
         self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
         self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
         self.min_learning_rate = check_number("min_learning_rate", min_learning_rate, at_least=0)
@@ -83,21 +103,34 @@ class AbelCallback(BaseCallback):
             None if measure_every is None else check_integer("measure_every", measure_every, at_least=1)
         )
         self.diagnose = check_flag("diagnose", diagnose)
+        self.scope = check_choice("scope", scope, SCOPES)
+        self.decay = check_choice("decay", decay, ACTIONS)
+        self.final_decay = check_choice("final_decay", final_decay, FINAL_DECAYS)
+        if scope == "part" and (self.watch == "total" or decay != "learning_rate"):
+            with_it = f"watch={self.watch!r}" if self.watch == "total" else f"decay={decay!r}"
+            raise ValueError(f"scope='part' cannot be had with {with_it}: there is one for all parts")
+        self.max_batch_size = (
+            None if max_batch_size is None else check_integer("max_batch_size", max_batch_size, at_least=1)
+        )
+        if max_batch_size is not None and decay == "learning_rate":
+            raise ValueError(f"max_batch_size={max_batch_size!r} needs decay='batch_size' or 'mixed'")
         self._memory = Memory.empty()
         self._gauge = Gauge(diagnose)
-        self._started = self._in_rollouts = False
-        self._rule_states: dict[str, JsonValue] = {}
-        self._next_measurement = self._next_look = 0.0
-        self._norms: dict[str, float] = {}
-        self._terms: dict[str, float] = {}
         self._during = DuringUpdate(self._measure_within)
-        self._said: set[str] = set()
-        self._harmless = Harmless()
+        self._action: Action = OnRate()
 
     @property
     def factor(self) -> float:
-        """Product of the decays in force: the learning rate is the user's own times this."""
+        """Product of the decays in force: what they multiply the model's rate by.
+
+        With ``scope="part"`` that of parameters of neither network alone, see :attr:`factors`.
+        """
         return self._memory.factor
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """Product of the decays in force of each part of the model, ``total`` apart."""
+        return {part: self._memory.factor_of(part if part in NETWORKS else REST) for part in self._parts}
 
     @property
     def n_bounces(self) -> int:
@@ -122,220 +155,180 @@ class AbelCallback(BaseCallback):
         """
         return self._gauge.diagnosis.history if self._gauge.diagnosis else {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy keeps what was measured and decided; a model and its environment cannot always be copied.
-        passing = ("model", "locals", "globals", "parent", "_gauge", "_during", "_rate", "_recorder")
-        return {name: value for name, value in vars(self).items() if name not in passing}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, locals={}, globals={}, parent=None, _started=False)
-        self._gauge, self._during = Gauge(self.diagnose), DuringUpdate(self._measure_within)
+        super().__setstate__(state)
+        self._gauge, self._during, self._action = Gauge(self.diagnose), DuringUpdate(self._measure_within), OnRate()
 
-    # What SB3 calls
+    # The course of a training
 
     def _init_callback(self) -> None:
-        self._started = self._in_rollouts = False
-        refuse_to_be_a_child(self, None)
-        if not self._watched(parts := ["total", *parts_of(self.model)]):
+        super()._init_callback()
+        if not watched(self.watch, parts := ["total", *parts_of(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
+        check_action(self.decay, self.model)
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
             with self._harmless("the dashboard of TensorBoard"):
                 dashboard.write_layout(self.logger, parts, self.diagnose)
 
-    def _on_training_start(self) -> None:
-        root = self.locals.get("callback")
-        refuse_to_be_a_child(self, root)
-        require_alone(AbelCallback, root)
+    def _begin(self) -> None:
         self._during.disarm()
-        self._rate = AppliedRate(self.model, self.min_learning_rate)
+        # Of a model with one network the parts are the whole.
+        self._alone = self.scope == "part" and set(NETWORKS) <= self._rate.split()
         self._recall()
-        self._started = self._status_due = self._row_due = True
-        self._updated = self._learned = False
-        # Where the rollout that is under way began, and the updates there were at the end of the last.
-        self._rollout_began, self._n_updates = clock(self.model)
-        # Weights that have moved since the last measurement, in an earlier session, are one to come.
-        moved = clock(self.model).updates != self._memory.data["n_updates"]
-        self._known = self._norms if self._norms or moved else self._gauge.norms()
-        self._rate.hold(self.factor)
+        # What has decayed alone before stays so.
+        self._apart = self._alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
+        self._action = make_action(self.decay, self.model, self.max_batch_size)
+        self._apply()
+        self._status_due = self._row_due = True
+        # Where the rollout that is under way began.
+        self._rollout_began = self.model.num_timesteps
         self._record()
         self._advise()
 
+    def _before_update(self) -> None:
+        began, timestep = self._rollout_began, self.model.num_timesteps
+        if self._measuring.is_due(timestep):
+            self._measure(timestep)
+        self._decide_at_the_end(began)
+        self._apply()
+        self._action.begin_update()
+        self._rollout_began, self._status_due = timestep, True
+        if self._memory.data["auto"] and self._memory.budget.left(timestep) != 0:
+            steps = within_update(self.model, self._memory.data["measure_every"])
+            self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
+
+    def _after_update(self) -> None:
+        """Bring everything up to date at the first event after an update, or after a dump."""
+        self._memory.data["seen"] = list(clock(self.model))
+        self._during.disarm()
+        self._action.end_update()
+        # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
+        if self._status_due or self._recorder.emptied:
+            self._status_due = False
+            self._record()
+
     def _on_rollout_start(self) -> None:
-        self._in_rollouts = True
-        if not self._started:
-            return
-        self._look_back()
-        if self._row_due:
+        super()._on_rollout_start()
+        if self._started and self._row_due:
             # By now every other callback has had its training start, and nothing has been dumped.
             self._row_due = False
             with self._harmless("the row under HParams of TensorBoard"):
                 dashboard.write_row(self.logger, self._hparams)
 
-    def _on_step(self) -> bool:
-        if self._started:
-            self._look_back()
-        elif not self._in_rollouts:
-            raise misplaced("another callback" if self.parent is None else type(self.parent).__name__)
-        return True
-
-    def _on_rollout_end(self) -> None:
-        if not self._started:
-            # Rollouts are collected outside of learn().
-            return
-        self._rate.hold(self.factor)
-        began, timestep = self._rollout_began, self.model.num_timesteps
-        self._measure_if_due(timestep)
-        self._decay_at_the_end(began)
-        self._rollout_began, self._n_updates = clock(self.model)
-        self._updated = self._status_due = True
-        self._rate.begin_update()
-        if self._memory.data["auto"] and self._memory.budget.left(timestep) != 0:
-            steps = within_update(self.model, self._memory.data["measure_every"])
-            self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
-
     def _on_training_end(self) -> None:
-        if not self._started:
-            return
         self._status_due = True
-        self._look_back()
-        self._started = False
+        super()._on_training_end()
+
+    def _end(self) -> None:
         self._recorder.write_last_update(self.model.num_timesteps)
-        self._rate.release()
-        if warning := advice.at_end(self.model, self._memory, self.rule, self._learned, self.max_decays):
+        learned = self._measuring.learned
+        if warning := advice.at_end(self.model, self._memory, self.rule, learned, self.max_decays):
             self._warn("few measurements", warning)
+
+    def _touched(self) -> bool:
+        # Of an update that was put off nothing has moved, whatever has since the last measurement.
+        return not self._action.put_off and self._gauge.touched()
 
     # Measure
 
-    def _measure_if_due(self, timestep: int) -> None:
-        data = self._memory.data
-        counted, written = clock(self.model).updates != data["n_updates"], self._gauge.touched()
-        self._learned = self._learned or counted or written
-        if timestep < self._next_measurement:
+    def _measure(self, timestep: int) -> None:
+        """Measure, let the rule decide, and keep both."""
+        norms = self._measuring.measure(timestep)
+        self._rate.look()
+        if norms is None:
             return
-        # Not every algorithm counts its updates, nor does torch count what is written into parameter.data.
-        if counted or written or timestep >= self._next_look:
-            self._next_look = timestep + data["measure_every"]
-            self._measure(timestep)
+        self._decide(timestep, norms)
+        if self._measuring.thin(timestep):
+            self._deciding.keep()
+            self._recorder.rewrite_table()
+        if self.diagnose:
+            self._measuring.terms = {**self._measuring.terms, "weight_decay": advice.weight_decay(self.model)}
+        self._recorder.record_norms(norms, self._measuring.terms)
+        self._recorder.write_measurement(timestep, norms, self._measuring.terms, self._status)
 
     def _measure_within(self, share: float) -> None:
         """Measure within the update after a rollout, as if it took as long as the next rollout does."""
         if self._started and self._rate.in_force:
             self._measure(self.model.num_timesteps + int(share * rollout_timesteps(self.model)))
 
-    def _measure(self, timestep: int) -> None:
-        """Measure, let the rule decide, and keep both; weights that have not moved are no measurement."""
-        memory = self._memory
-        if change := self._gauge.find(self.model):
-            self._begin_trace(change)
-        norms = self._gauge.norms()
-        self._gauge.mark()
-        memory.data["n_updates"] = clock(self.model).updates
-        if not norms or norms == self._known:
-            return
-        if not finite(norms):
-            self._warn(
-                "not finite",
-                f"the weight norm is not finite at timestep {timestep}: {norms}. Such measurements are "
-                "skipped and the learning rate is left as it is; the training has probably diverged.",
-            )
-            return
-        self._learned, self._norms, self._known = True, norms, norms
-        self._terms = self._gauge.terms(timestep)
-        memory.add_measurement(timestep, norms)
-        self._decide(timestep, norms)
-        if memory.data["auto"] and len(memory.data["trace"]) > MOST_MEASUREMENTS:
-            memory.thin()
-            self._keep_rule()
-            self._recorder.rewrite_table()
-        self._next_measurement = timestep + memory.data["measure_every"]
-        if self.diagnose:
-            self._terms = {**self._terms, "weight_decay": advice.weight_decay(self.model)}
-        self._recorder.record_norms(norms, self._terms)
-        self._recorder.write_measurement(timestep, norms, self._terms, self._status)
-
-    def _begin_trace(self, change: str) -> None:
-        """Measurements of other weights cannot be compared with those before."""
-        kept = len(self._memory.data["trace"])
-        self._memory.begin_trace(self._gauge.sizes)
-        self._rule_states, self._norms = {}, {}
-        if kept:
-            self._warn(
-                "other weights",
-                f"other weights are trained now ({change}), so the trace and the rule begin anew; decays stay",
-            )
-            self._recorder.rewrite_table()
-
     # Decide
 
     def _decide(self, timestep: int, norms: dict[str, float]) -> None:
         """Show the rule a measurement; a bounce decays the rate."""
-        # The lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
-        if isinstance(self.rule, TrendRule) and self._memory.is_final:
-            return
-        watched = {part: norms[part] for part in self._watched(norms)}
-        if not watched:
+        bounced = self._deciding.observe(norms)
+        if bounced is None:
             self._warn("not trained", f"watch={self.watch!r}: nothing of it is trained now, so no bounce can be seen")
-        self._rule_states, bounced = observe_each(self.rule, self._rule_states, watched)
-        self._keep_rule()
-        if bounced:
-            self._memory.add_bounce(timestep)
-            if self.max_decays is None or sum(d.cause == "bounce" for d in self.decays) < self.max_decays:
-                reason = f"the {' and '.join(bounced)} weight norm has bounced"
-                self._decay(Decay(timestep, "bounce", self.decay_factor), reason)
+        if not bounced:
+            return
+        self._memory.add_bounce(timestep)
+        if not self._alone:
+            self._add_bounce_decay(timestep, EVERY_PART, " and ".join(bounced))
+            return
+        for part in bounced:
+            self._add_bounce_decay(timestep, part if part in NETWORKS else REST, part)
 
-    def _decay_at_the_end(self, began: int) -> None:
-        """Decay once near the end of the budget; an update belongs to where its rollout began.
+    def _add_bounce_decay(self, timestep: int, part: str, bounced: str) -> None:
+        made = sum(decay.cause == "bounce" and decay.part == part for decay in self.decays)
+        if self.max_decays is None or made < self.max_decays:
+            decay = Decay(timestep, "bounce", self.decay_factor, part)
+            self._add_decay(decay, f"the {bounced} weight norm has bounced")
+
+    def _decide_at_the_end(self, began: int) -> None:
+        """Decay near the end of the budget; an update belongs to where its rollout began.
 
         So in a budget of a few rollouts the decay does not take a large part of the updates.
         """
-        if self.final_decay_at is None or self._memory.is_final or not self._learned:
+        if self.final_decay_at is None or not self._measuring.learned:
             return
-        budget = self._memory.budget.in_rollouts(rollout_timesteps(self.model))
-        if budget.progress(began) >= self.final_decay_at:
-            self._decay(Decay(began, "final", self.decay_factor), f"{self.final_decay_at:.0%} of the budget is used up")
-            # From here on "trend" sees nothing, while the trace goes on.
-            if self._memory.data["replay"] is None and isinstance(self.rule, TrendRule):
-                self._memory.data["replay"] = len(self._memory.data["trace"])
+        progress = self._memory.budget.in_rollouts(rollout_timesteps(self.model)).progress(began)
+        if progress < self.final_decay_at:
+            return
+        linear = self.final_decay == "linear"
+        factor = max(0.0, (1 - progress) / (1 - self.final_decay_at)) if linear else self.decay_factor
+        if not self._memory.is_final:
+            cooldown = ", from here on linearly to 0" if linear else ""
+            self._add_decay(
+                Decay(began, "final", factor), f"{self.final_decay_at:.0%} of the budget is used up{cooldown}"
+            )
+            self._deciding.stop_at_the_end()
+        elif linear:
+            self._memory.set_final(factor)
 
-    def _keep_rule(self) -> None:
-        self._memory.keep_rule(repr(self.rule), self._rule_states)
-
-    def _watched(self, parts: Iterable[str]) -> list[str]:
-        return [part for part in parts if part == self.watch or (self.watch == "any" and part in WATCHABLE)]
-
-    def _decay(self, decay: Decay, reason: str) -> None:
+    def _add_decay(self, decay: Decay, reason: str) -> None:
         self._memory.add_decay(decay)
-        self._rate.hold(self.factor)
-        factors = f"learning rate x {decay.factor:g} (in all x {self.factor:g})"
-        self._say(f"timestep {decay.timestep}: {reason}; {factors}")
+        self._apply()
+        says = "" if decay.cause == "final" and self.final_decay == "linear" else self._action.says
+        what = "decay" if says else "learning rate"
+        whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
+        in_all = self._memory.factor_of(decay.part)
+        self._say(f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}")
+
+    # Apply
+
+    def _apply(self) -> None:
+        """Put in force what was decided."""
+        # What the batch takes is all parameters' and, as no batch grows without end, not a cooldown to 0.
+        shared = self._memory.factor_of_all(final=self.final_decay == "step")
+        given_back = self._action.rate(shared) / shared
+        self._factor.value = self.factor * given_back
+        if self._apart:
+            self._factor.by_part = {part: self._memory.factor_of(part) * given_back for part in NETWORKS}
+        self._factor.floor, self._factor.final = self.min_learning_rate, self._memory.is_final
 
     # Record
 
     @property
     def _status(self) -> dict[str, float]:
-        return {"factor": self.factor, "bounces": self.n_bounces, "decays": len(self.decays)}
-
-    def _look_back(self) -> None:
-        """Bring everything up to date at the first event after an update, or after a dump."""
-        now = clock(self.model)
-        self._memory.data["seen"] = list(now)
-        if self._updated and (now.updates != self._n_updates or self._gauge.touched()):
-            self._updated = False
-            self._during.disarm()
-            if self._rate.to_verify() and (warning := self._rate.verify(self._gauge.groups(self.model))):
-                self._warn("does not follow", warning)
-        self._rate.hold(self.factor)
-        # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
-        if self._status_due or self._recorder.emptied:
-            self._status_due = False
-            self._record()
+        apart = {f"factor_{part}": self._memory.factor_of(part) for part in NETWORKS} if self._apart else {}
+        counts = {"bounces": self.n_bounces, "decays": len(self.decays)}
+        return {"factor": self.factor, **apart, **counts, **self._action.status}
 
     def _record(self) -> None:
         # The factor of the latest update, whose rate SB3 logs: not that of the next, which a rollout's end may set.
         self._recorder.record_status(self._status)
-        self._recorder.record_norms(self._norms, self._terms)
+        self._recorder.record_norms(self._measuring.norms, self._measuring.terms)
 
     def _hparams(self) -> dict[str, str | float]:
         return {
@@ -353,61 +346,38 @@ class AbelCallback(BaseCallback):
         memory = self._memory
         if fresh:
             self._gauge = Gauge(self.diagnose)
+        self._parts = parts_of(self.model)
         quiet = self.locals.get("log_interval", 1) is None
         self._recorder = Recorder(self.model, memory, self.diagnose, quiet)
         if unreadable:
             self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
-        budget = memory.budget
-        if self.final_decay_at is None or budget.progress(self.model.num_timesteps) < self.final_decay_at:
+        if self.final_decay_at is None or memory.budget.progress(self.model.num_timesteps) < self.final_decay_at:
             memory.lift_final_decay()
-        self._rule_states, self._norms, self._terms = {}, {}, {}
-        change = self._gauge.find(self.model)
-        self._gauge.mark()
-        if not memory.fits(self._gauge.sizes):
-            self._begin_trace(change or "their number differs from that of the model that was measured before")
-        elif change:
-            self._begin_trace(change)
-        trace = memory.trace
-        if last := memory.last_timestep:
-            self._norms = {part: norms[-1] for part, norms in trace.items() if part != "timesteps"}
-            self._terms = self._gauge.diagnosis.latest if self._gauge.diagnosis else {}
-        self._next_measurement = 0.0 if last is None else last + memory.data["measure_every"]
-        self._next_look = self._next_measurement
-        self._recall_rule(trace, finer)
-        if begins and trace["timesteps"]:
-            # From here on the trace holds more than the rule has seen, or less.
-            memory.data["replay"] = KEPT
-            self._keep_rule()
+        self._deciding = Deciding(self.rule, self.watch, memory, self._alone)
+        self._measuring = Measuring(self.model, self._gauge, memory, self._begin_trace, self._warn)
+        self._deciding.recall(finer, begins)
         self._recorder.rewrite_table()
 
-    def _recall_rule(self, trace: dict[str, list[Any]], finer: bool) -> None:
-        """Take up what the rule knows; another rule, or on other parts, catches up with the trace."""
-        watched = self._watched(trace)
-        states = self._memory.rule_states(repr(self.rule), watched)
-        if states is None:
-            states, shown = {}, self._memory.data["replay"]
-            for norms in zip(*(trace[part][: None if shown == KEPT else shown] for part in watched)):
-                states, _ = observe_each(self.rule, states, dict(zip(watched, norms)))
-        # Closer measurements grow by less, which is no end of a growth.
-        self._rule_states = {} if finer else states
+    def _begin_trace(self, change: str) -> None:
+        self._deciding.forget()
+        self._recorder.rewrite_table()
 
     # Say
 
     def _advise(self) -> None:
         with self._harmless("a hint"):
-            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget):
+            bounces_decay = self.max_decays != 0
+            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget, bounces_decay):
                 self._say_once(line)
             for warning in advice.warnings_at_start(self.model):
                 self._warn(warning, warning)
-            if self.max_decays != 0 and (few := advice.few(self.model, self._memory, self.rule)):
+            if self._action.idle:
+                self._warn("batch", self._action.idle)
+            if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
                 if few.warn:
                     self._warn("few measurements", few.message)
                 else:
                     self._say_once(few.message)
-
-    def _say(self, line: str) -> None:
-        if self.verbose >= 1:
-            print(f"abel: {line}")
 
     def _say_once(self, line: str) -> None:
         """Say it once in the life of a model."""
@@ -415,8 +385,5 @@ class AbelCallback(BaseCallback):
             self._memory.data["said"].append(line)
             self._say(line)
 
-    def _warn(self, key: str, message: str) -> None:
-        """Warn once, whatever numbers the message holds."""
-        if key not in self._said:
-            self._said.add(key)
-            warn(message)
+
+AbelCallback.KIND = AbelCallback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 
@@ -22,11 +23,26 @@ def check_between(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
+def check_above(name: str, value: object, low: float) -> float:
+    """Return the finite number as a float if it is above the bound."""
+    number = _number(value)
+    if not low < number < math.inf:
+        raise ValueError(f"{name} must be a finite number above {low:g}, got {value!r}")
+    return number
+
+
 def check_integer(name: str, value: object, at_least: int) -> int:
     """Return the integer as Python's own."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < at_least:
         raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
     return int(value)
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> str:
+    """Return the value if it is one of those known, which the message lists."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
+    return value
 
 
 def check_verbose(value: object) -> int:

@@ -58,13 +58,14 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     inspect.add_argument("--version", action="version", version=f"rl-abel {__version__}")
     inspect.add_argument("--json", action="store_true", help="print a list of objects, one a run")
     inspect.add_argument("--plot", type=Path, metavar="FILE", help="draw the traces into a picture")
+    inspect.add_argument("--html", type=Path, metavar="FILE", help="write a page of all runs, with charts of each")
     return parser, inspect
 
 
 def _inspect(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     options: dict[str, Any] = {name: getattr(given, name) for name in OPTIONS if getattr(given, name) is not None}
     try:
-        make_rule("trend", **options)
+        trend = make_rule("trend", **options)
     except ValueError as error:
         parser.error(str(error))
     results = read_paths(given.path)
@@ -84,6 +85,16 @@ def _inspect(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             parser.error(f"--plot {given.plot}: {error}")
         if len(findings) > PANELS:
             print(f"--plot: the first {PANELS} of {len(findings)} runs are drawn", file=sys.stderr)
+    if given.html:
+        from rl_abel.webpage import write_page
+
+        parts = {"trend": given.watch or "any", "paper": given.watch or "total"}
+        used = ", ".join(f"{name} {getattr(trend, name)}" for name in OPTIONS)
+        asked = f"trend ({used}; watch={parts['trend']}) and paper (watch={parts['paper']})"
+        try:
+            write_page(findings, skipped, given.rule, asked, given.html)
+        except OSError as error:
+            parser.error(f"--html {given.html}: {error}")
     if given.json:
         text = json.dumps([finding.as_json() for finding in findings], indent=1, allow_nan=False)
     else:

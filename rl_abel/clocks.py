@@ -6,7 +6,7 @@ import bisect
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rl_abel.tables import TOTAL, Row
@@ -16,6 +16,9 @@ FIRST = 5
 
 JUMP = 0.02
 """Share of the norm by which one training may differ from itself where it was resumed, besides its usual steps."""
+
+Curves = dict[str, list[tuple[int, float]]]
+"""Name -> (timestep, value), in order."""
 
 
 @dataclass
@@ -27,6 +30,8 @@ class Block:
     :param folder: where the rows are
     :param series: what a block that goes on from this one is likely to share, names without their numbers
     :param names: the same, more closely: names without the number that is the timestep
+    :param curves: what else was logged, name -> (timestep, value); it tells nothing of what belongs together
+    :param about: what the log says of the training, as its algorithm
     """
 
     rows: list[Row]
@@ -34,6 +39,8 @@ class Block:
     folder: str = ""
     series: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    curves: Curves = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -48,6 +55,15 @@ class Run:
     rows: list[Row]
     blocks: list[Block]
     overtaken: int = 0
+
+    @property
+    def curves(self) -> Curves:
+        """What else was logged; where a block goes on from an earlier timestep, it counts from there."""
+        joined: Curves = {}
+        for block in self.blocks:
+            for name, points in block.curves.items():
+                joined[name] = [point for point in joined.get(name, ()) if point[0] < points[0][0]] + points
+        return joined
 
 
 def join(blocks: Iterable[Block]) -> list[Run]:

@@ -49,6 +49,7 @@ def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any
     if diagnose:
         for part in (part for part in PARTS if part in set(parts)):
             charts[f"why: terms of the {part}"] = _line(f"abel/displacement_{part}", f"abel/alignment_{part}")
+            charts[f"an update of the {part}, over |w|"] = _line(f"abel/relative_update_{part}")
     return {"ABEL": charts}
 
 

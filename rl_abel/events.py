@@ -17,26 +17,49 @@ FLOATS = {1: "<f", 2: "<d"}
 """TensorFlow's numbers of the types of a scalar that is written as a tensor."""
 
 
-def scalars(path: Path, prefix: str) -> Iterator[tuple[int, str, float]]:
-    """Yield (step, tag, value) of the scalars whose tag has the prefix, in the order of the file.
+HPARAMS = "_hparams_/session_start_info"
+
+
+def scalars(path: Path, prefixes: tuple[str, ...]) -> Iterator[tuple[int, str, float]]:
+    """Yield (step, tag, value) of the scalars whose tag has one of the prefixes, in the order of the file.
 
     A file that is cut off is read as far as it goes, and a record that is damaged is passed over.
     Checksums are not looked at: in Python they take most of the time.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.event_pb2 import Event
+    for event in _events(path, prefixes):
+        for value in event.summary.value:
+            if value.tag.startswith(prefixes) and (number := _number(value)) is not None:
+                yield event.step, value.tag, number
 
-    mark = prefix.encode()
-    for record in records(path.read_bytes()):
-        # Most records are of other tags, and to search bytes is much cheaper than to parse them.
-        if mark in record:
+
+def hparams(path: Path) -> dict[str, str]:
+    """Return what the row under HParams says in words; empty where there is none."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    for event in _events(path, (HPARAMS,)):
+        for value in event.summary.value:
             try:
-                event = Event.FromString(record)
+                row = HParamsPluginData.FromString(value.metadata.plugin_data.content).session_start_info.hparams
             except DecodeError:
                 continue
-            for value in event.summary.value:
-                if value.tag.startswith(prefix) and (number := _number(value)) is not None:
-                    yield event.step, value.tag, number
+            return {name: row[name].string_value for name in row if row[name].string_value}
+    return {}
+
+
+def _events(path: Path, tags: tuple[str, ...]) -> Iterator[Any]:
+    """Yield those events that hold one of the tags, or a tag that begins so."""
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    marks = [tag.encode() for tag in tags]
+    for record in records(path.read_bytes()):
+        # Most records are of other tags, and to search bytes is much cheaper than to parse them.
+        if any(mark in record for mark in marks):
+            try:
+                yield Event.FromString(record)
+            except DecodeError:
+                continue
 
 
 def records(data: bytes) -> Iterator[bytes]:

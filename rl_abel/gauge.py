@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from rl_abel.diagnosis import Diagnosis
 from rl_abel.norms import measured_parameters, norms_of
-from rl_abel.optimizers import groups_of
+from rl_abel.optimizers import steps_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -61,18 +61,14 @@ class Gauge:
         """Squared norms by part with their total, of what was found last; empty where nothing is trained."""
         return norms_of(self.parts) if self.parts else {}
 
-    def groups(self, model: BaseAlgorithm) -> list[dict[str, Any]]:
-        """Parameter groups that hold measured weights."""
-        measured = {id(tensor) for named in self.parts.values() for tensor in named.values()}
-        return [group for group in groups_of(model) if any(id(p) in measured for p in group["params"])]
-
     def terms(self, timestep: int) -> dict[str, float]:
         """Why the norms have moved since the last call; empty unless wanted."""
         if not self.diagnose:
             return {}
         if self.diagnosis is None:
             self.diagnosis = Diagnosis()
-        self.diagnosis.observe(timestep, self.parts)
+        model = self._model() if self._model else None
+        self.diagnosis.observe(timestep, self.parts, steps_of(model, self.parts) if model else {})
         return self.diagnosis.latest
 
     def _marks(self) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rl_abel.effective import effective_rate
 from rl_abel.rule import RULES, JsonValue, Rule, make_rule, observe_each
 from rl_abel.tables import TERMS
 from rl_abel.traces import Trace
@@ -42,6 +43,7 @@ class Finding:
     :param needed: fewest measurements after which it can see a bounce
     :param verdict: what was seen, on what, and what to do
     :param explanation: why the norm did so, a sentence; empty where ``diagnose=True`` was not set
+    :param effective_rate: what the growth of the norm alone does to a constant rate, in words
     """
 
     trace: Trace
@@ -52,6 +54,7 @@ class Finding:
     needed: int
     verdict: str
     explanation: str
+    effective_rate: str
 
     @property
     def bounced_in_training(self) -> bool:
@@ -98,6 +101,10 @@ class Finding:
             "every": self.every,
             "verdict": self.verdict,
             "explanation": self.explanation,
+            "effective_rate": self.effective_rate,
+            "terms": {name: [_finite(value) for value in values] for name, values in trace.terms.items()},
+            "curves": trace.curves,
+            "about": trace.about,
             "notes": trace.notes,
             "skipped": trace.skipped,
         }
@@ -132,7 +139,7 @@ def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
     watched = _watched(trace, watch or "any")
     verdict = _verdict(trace, bounces, watched, math.ceil(len(trace.timesteps) / every), needed)
     explanation = explain(trace, [bounce.timestep for bounce in bounces if "total" in bounce.parts])
-    return Finding(trace, bounces, decays, every, watched, needed, verdict, explanation)
+    return Finding(trace, bounces, decays, every, watched, needed, verdict, explanation, effective_rate(trace))
 
 
 def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: float = math.inf) -> list[Bounce]:

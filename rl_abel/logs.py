@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rl_abel import events
-from rl_abel.clocks import Block, join
-from rl_abel.tables import PREFIX, Row, Table, decoded, read_table, tag
+from rl_abel.clocks import Block, Curves, join
+from rl_abel.tables import CURVES, PREFIX, Row, decoded, read_table, tag
 from rl_abel.traces import Trace, make_trace, state_record
 
 TABLES = ("progress.csv", "abel.csv", "trace.csv")
 """Tables that stand for their folder, and are read whatever their beginning looks like."""
+
+IN_RUN_JSON = {"algorithm": "agent", "environment": "env_id"}
 
 HEAD = 65536
 """Bytes of a file that tell what it is."""
@@ -32,7 +35,8 @@ def csv_traces(path: Path, where: Path) -> list[Trace] | None:
     source, record = "csv", _run_json(path)
     if record is not None:
         source = "run"
-    traces = _traces(str(where), source, table)
+    blocks = [Block(rows, curves=curves) for rows, curves in map(_apart, table.blocks)]
+    traces = _traces(str(where), source, blocks, table.every_row_new)
     if table.lost:
         traces[0].skipped[str(path)] = "; ".join(table.lost)
     if record and len(traces) == 1:
@@ -41,6 +45,7 @@ def csv_traces(path: Path, where: Path) -> list[Trace] | None:
             traces[0],
             weight_decay=float(weight_decay) if isinstance(weight_decay, (int, float)) else traces[0].weight_decay,
             record=state_record(record) or traces[0].record,
+            about={name: str(record[key]) for name, key in IN_RUN_JSON.items() if key in record},
         )
     return traces
 
@@ -56,13 +61,26 @@ def _run_json(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "run_id" in record else None
 
 
-def _traces(path: str, source: str, table: Table) -> list[Trace]:
+def _apart(rows: Sequence[Row]) -> tuple[list[Row], Curves]:
+    """Return rows without what SB3 logs beside our tags, and that by name."""
+    curves: Curves = {}
+    for timestep, values in rows:
+        for name in CURVES.values():
+            if math.isfinite(values.get(name, math.nan)):
+                curves.setdefault(name, []).append((timestep, values[name]))
+    names = set(CURVES.values())
+    return [(timestep, {n: v for n, v in values.items() if n not in names}) for timestep, values in rows], curves
+
+
+def _traces(path: str, source: str, blocks: Sequence[Block], every_row_new: bool = False) -> list[Trace]:
     traces = []
-    for run in join(Block(rows) for rows in table.blocks):
+    for run in join(blocks):
         try:
-            trace = make_trace(path, source, run.rows, table.every_row_new, exact=table.every_row_new)
+            trace = make_trace(path, source, run.rows, every_row_new, exact=every_row_new)
         except ValueError:
             continue
+        about = {name: value for block in run.blocks for name, value in block.about.items()}
+        trace = replace(trace, curves=run.curves, about=about)
         if run.overtaken:
             n = run.overtaken
             trace.notes.append(
@@ -93,11 +111,15 @@ def event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], dict[
         begun.append((0.0 if time is None else time, path))
         if left := events.left_over(data):
             cut[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
-    table = Table(has_norms=True)
+    blocks = []
     for _, path in sorted(begun):
-        table.blocks += event_blocks(events.scalars(path, PREFIX))
+        about = {name: value for name, value in events.hparams(path).items() if name in IN_RUN_JSON}
+        for rows in event_blocks(events.scalars(path, (PREFIX, *CURVES))):
+            ours, curves = _apart(rows)
+            # A timestep that is SB3's alone is no row of ours.
+            blocks.append(Block([row for row in ours if row[1]], about=about, curves=curves))
     try:
-        traces = _traces(str(where), "tensorboard", table)
+        traces = _traces(str(where), "tensorboard", blocks)
     except ValueError:
         return [], closed
     traces[0].skipped.update(closed | cut)

@@ -14,7 +14,16 @@ from rl_abel.rule import JsonValue
 ATTRIBUTE = "abel_state"
 """SB3 saves whatever a model's attributes hold; JSON values load without our package."""
 
-VERSION = 1
+VERSION = 2
+
+HELD = "held"
+"""What a model holds for the update under way alone, with the user's own values: empty between updates."""
+
+SECTIONS = ("kl", HELD)
+"""What others than the rule and its decays keep there, each a dict."""
+
+READABLE = (1, VERSION)
+"""Formats that differ by what has been added since. Movers beside AbelCallback keep theirs under their own names."""
 
 KEPT = -1
 
@@ -25,16 +34,38 @@ MOST_MEASUREMENTS = 200
 """Where nobody has fixed the interval, a trace that outgrows it is thinned to half."""
 
 
-class Decay(NamedTuple):
-    """One decay in force: when, why ("bounce" or "final"), and by what factor.
+EVERY_PART = "total"
 
-    The final one counts from the timestep at which the first rollout begins that is learned from at
-    the lower rate.
-    """
+NETWORKS = ("policy", "value")
+"""Parts that can decay alone."""
 
+REST = "rest"
+"""Parameters of neither the policy nor the value network alone: shared ones, log_std, the entropy coefficient."""
+
+
+class _Decay(NamedTuple):
     timestep: int
     cause: str
     factor: float
+
+
+class Decay(_Decay):
+    """One decay in force: when, why ("bounce" or "final"), and by what factor.
+
+    The final one counts from the timestep at which the first rollout begins that is learned from at
+    the lower rate; a linear one has the factor that it has come to.
+
+    ``part``, which is no item of the tuple, tells whose rate decays: "total" for all parameters; with
+    ``scope="part"`` "policy", "value", or "rest" for those of neither.
+    """
+
+    part: str = EVERY_PART
+
+    def __new__(cls, timestep: int, cause: str, factor: float, part: str = EVERY_PART) -> Decay:
+        """Make one, by default of all parameters."""
+        decay = super().__new__(cls, timestep, cause, factor)
+        decay.part = part
+        return decay
 
 
 class Memory:
@@ -85,9 +116,10 @@ class Memory:
         """Return the memory in a model's attribute, None where there is none that this version can read."""
         if not isinstance(data, dict) or not isinstance(data.get("trace"), list):
             return None
-        if data.get("version") == VERSION:
+        if data.get("version") in READABLE:
             for name, value in cls.empty().data.items():
                 data.setdefault(name, value)
+            data["version"] = VERSION
             return cls(data)
         if "version" in data or "decays" not in data:
             return None
@@ -105,8 +137,27 @@ class Memory:
 
     @property
     def factor(self) -> float:
-        """Product of the decays in force."""
-        return math.prod((decay.factor for decay in self.decays), start=1.0)
+        """Product of the decays in force of all parameters, and of those of neither network alone."""
+        return self.factor_of(REST)
+
+    def factor_of(self, part: str, at: int | None = None) -> float:
+        """Product of the decays of a part: those in force now, or at a timestep of the trace."""
+        return math.prod(
+            (
+                decay.factor
+                for decay in self.decays
+                if decay.part in (EVERY_PART, part) and (at is None or decay.timestep <= at)
+            ),
+            start=1.0,
+        )
+
+    def factor_of_all(self, final: bool) -> float:
+        """Product of the decays that every parameter shares.
+
+        :param final: whether the final one is among them
+        """
+        shared = (decay for decay in self.decays if decay.part == EVERY_PART)
+        return math.prod((decay.factor for decay in shared if final or decay.cause != "final"), start=1.0)
 
     @property
     def is_final(self) -> bool:
@@ -115,7 +166,14 @@ class Memory:
 
     def add_decay(self, decay: Decay) -> None:
         """Put one more decay in force."""
-        self.data["decays"].append(list(decay))
+        self.data["decays"].append(_row(decay))
+
+    def set_final(self, factor: float) -> None:
+        """Let the final decay, which is in force, come to another factor."""
+        self.data["decays"] = [
+            _row(Decay(decay.timestep, decay.cause, factor if decay.cause == "final" else decay.factor, decay.part))
+            for decay in self.decays
+        ]
 
     def add_bounce(self, timestep: int) -> None:
         """Note that the rule has seen one."""
@@ -124,7 +182,7 @@ class Memory:
 
     def lift_final_decay(self) -> None:
         """Let the final decay lapse: training goes on from before it (Lewkowycz 2021, Sec. 2)."""
-        self.data["decays"] = [list(decay) for decay in self.decays if decay.cause != "final"]
+        self.data["decays"] = [_row(decay) for decay in self.decays if decay.cause != "final"]
 
     @property
     def trace(self) -> dict[str, list[Any]]:
@@ -188,6 +246,30 @@ class Memory:
         self.data["trace"] = self.data["trace"][::-1][::2][::-1]
         self.data["measure_every"] = self.data["least_interval"] = 2 * self.data["measure_every"]
         self.data["replay"] = KEPT
+
+
+def section(model: object, name: str) -> dict[str, Any]:
+    """Return what another mover than AbelCallback keeps with a model: JSON values under a name of its own."""
+    state = getattr(model, ATTRIBUTE, None)
+    if not isinstance(state, dict):
+        state = {"version": VERSION}
+        setattr(model, ATTRIBUTE, state)
+    kept: dict[str, Any] = state.setdefault(name, {})
+    return kept
+
+
+def kept_by_others(state: Any) -> dict[str, Any]:
+    """Return the sections in a model's attribute that are not AbelCallback's."""
+    return {name: state[name] for name in SECTIONS if name in state} if isinstance(state, dict) else {}
+
+
+def kept_by_others_alone(state: Any) -> bool:
+    """Whether AbelCallback has kept nothing there, while others have."""
+    return bool(kept_by_others(state)) and set(state) <= {"version", *SECTIONS}
+
+
+def _row(decay: Decay) -> list[Any]:
+    return [*decay] if decay.part == EVERY_PART else [*decay, decay.part]
 
 
 def _from_version_0(data: Mapping[str, Any]) -> dict[str, Any]:

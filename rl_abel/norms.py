@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -110,6 +110,18 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
         frozen = False
     trained = {p: aliases for p, aliases in parameters.items() if id(p) in owned and (frozen or p.requires_grad)}
     return by_part(trained, shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
+
+
+def measured_groups(model: BaseAlgorithm) -> list[dict[str, Any]]:
+    """Parameter groups of the optimizers that hold measured weights."""
+    measured = {id(tensor) for named in measured_parameters(model).values() for tensor in named.values()}
+    return [group for group in groups_of(model) if any(id(p) in measured for p in group["params"])]
+
+
+def labels(model: BaseAlgorithm) -> dict[int, str]:
+    """Part of each parameter of the policy, by the parameter's ``id``, frozen or not."""
+    parts = by_part(_parameters(model), shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
+    return {id(tensor): part for part, named in parts.items() for tensor in named.values()}
 
 
 def unowned(model: BaseAlgorithm) -> list[str]:

@@ -48,6 +48,24 @@ def groups_of(model: BaseAlgorithm) -> list[dict[str, Any]]:
     return list(unique.values())
 
 
+def steps_of(model: BaseAlgorithm, parts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, int]:
+    """Return the steps that each part has taken, as its optimizer's state counts them for every parameter.
+
+    Where it does not (SGD, a line search, no optimizer) they are the updates that the model counts: gradient
+    steps, but of PPO epochs.
+
+    :param parts: part -> name -> parameter
+    """
+    states: dict[int, Any] = {}
+    for optimizer in optimizers(model):
+        state = vars(optimizer).get("state")
+        for parameter, of_parameter in state.items() if isinstance(state, Mapping) else ():
+            if isinstance(of_parameter, Mapping) and "step" in of_parameter:
+                states[id(parameter)] = of_parameter["step"]
+    counted = {part: [int(states[id(p)]) for p in named.values() if id(p) in states] for part, named in parts.items()}
+    return {part: max(steps, default=int(getattr(model, "_n_updates", 0))) for part, steps in counted.items()}
+
+
 def _search(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
     if depth < 0 or isinstance(value, (torch.nn.Module, torch.Tensor, str, bytes)) or id(value) in seen:
         return

@@ -14,6 +14,8 @@ PANELS = 12
 COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22", "log_std": "#7f7f7f"}
 """The parts, as in all pictures of the project."""
 
+DECAY = "#d62728"
+
 
 def plot(findings: Sequence[Finding], rule: str, path: Path) -> None:
     """Draw the first runs, each part over its start, into a picture file.
@@ -43,18 +45,18 @@ def plot(findings: Sequence[Finding], rule: str, path: Path) -> None:
 
 def _draw(panel: Any, finding: Finding, rule: str, handles: dict[str, Any]) -> None:
     trace = finding.trace
-    scaled = {part: _over_start(norms) for part, norms in trace.norms.items()}
+    scaled = {part: over_start(norms) for part, norms in trace.norms.items()}
     for part, norms in scaled.items():
         style = {"color": COLORS.get(part), "lw": 1.8 if part == "total" else 1.2}
         handles[part] = panel.plot(trace.timesteps, norms, label=part, **style)[0]
     for timestep, parts in finding.decays[rule]:
         index = trace.timesteps.index(timestep)
         at = [scaled[part][index] for part in parts]
-        (mark,) = panel.plot([timestep] * len(at), at, "v", color="tab:red", mec="black", ms=8, ls="none")
+        (mark,) = panel.plot([timestep] * len(at), at, "v", color=DECAY, mec="black", ms=8, ls="none")
         handles[f"{rule} would decay"] = mark
     for decay in trace.record.decays if trace.record else []:
         line = {"bounce": "-", "final": "--"}.get(decay.cause, ":")
-        handles[f"decayed ({decay.cause})"] = panel.axvline(decay.timestep, color="tab:red", lw=1, ls=line)
+        handles[f"decayed ({decay.cause})"] = panel.axvline(decay.timestep, color=DECAY, lw=1, ls=line)
     # A name with dollars in it is no formula.
     panel.set_title(_title(trace), fontsize=9, parse_math=False)
     panel.tick_params(labelsize=8)
@@ -67,6 +69,7 @@ def _title(trace: Trace) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def _over_start(norms: Sequence[float]) -> list[float]:
+def over_start(norms: Sequence[float]) -> list[float]:
+    """Norms over the first that is above 0."""
     start = next((norm for norm in norms if math.isfinite(norm) and norm > 0), 1.0)
     return [norm / start for norm in norms]

@@ -17,14 +17,15 @@ def refuse_to_be_a_child(callback: BaseCallback, root: object) -> None:
     if above is None and isinstance(root, BaseCallback):
         above = next((event for event in _events(root) if any(below is callback for below in _below(event))), None)
     if above is not None:
-        raise misplaced(type(above).__name__)
+        raise misplaced(callback, type(above).__name__)
 
 
-def misplaced(where: str) -> ValueError:
+def misplaced(callback: BaseCallback, where: str) -> ValueError:
     """Return the error that says where to put the callback instead."""
+    name = type(callback).__name__
     return ValueError(
-        f"AbelCallback cannot work inside {where}, which passes on steps but no rollouts. "
-        "Put it beside: model.learn(..., callback=[AbelCallback(), your_other_callback])"
+        f"{name} cannot work inside {where}, which passes on steps but no rollouts. "
+        f"Put it beside: model.learn(..., callback=[{name}(), your_other_callback])"
     )
 
 
@@ -34,7 +35,7 @@ def require_alone(kind: type[BaseCallback], root: object) -> None:
     :raises ValueError: if there is more than one
     """
     if isinstance(root, BaseCallback) and len(_of_kind(kind, root)) > 1:
-        raise ValueError("one AbelCallback a model: two would overwrite each other's learning rate")
+        raise ValueError(f"one {kind.__name__} a model: two would overwrite each other's learning rate")
 
 
 def _of_kind(kind: type[BaseCallback], root: BaseCallback) -> set[int]:

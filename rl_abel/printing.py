@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rl_abel.inspection import FEW, WATCHABLE, Bounce, Finding
 from rl_abel.sources import Skipped
-from rl_abel.traces import Record
+from rl_abel.traces import Record, Trace
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = str.maketrans({**dict(zip(BLOCKS, "_.:-=+*#")), "→": "->", "²": "^2", "×": "x", "…": "...", "–": "-", "−": "-"})
@@ -27,6 +27,11 @@ SOURCES = {
 }
 BY_BOUNCE = "trend"
 """The rule whose decays are bounces."""
+
+COURSE = "▁ lowest, █ highest"
+
+EVERY_PART = 12
+"""Runs of which the table shows every part; of more the total alone."""
 
 LISTED = 5
 """Timesteps of a long list that are shown, and files that were skipped for one reason."""
@@ -47,38 +52,57 @@ def page(finding: Finding, width: int) -> str:
     :param width: columns of the terminal
     """
     trace = finding.trace
-    n = len(trace.timesteps)
     of = f" (run {trace.of[0]} of {trace.of[1]} in it)" if trace.of[1] > 1 else ""
-    span = f"timestep {trace.timesteps[0]:,}" + (f" to {trace.timesteps[-1]:,}" if n > 1 else "")
-    lines = [f"{trace.path}{of}"]
-    lines += [*_wrapped(f"{count(n, 'measurement')}, {span}; {SOURCES[trace.source]}", width, "  "), ""]
+    lines = [f"{trace.path}{of}", *_wrapped(span(trace), width, "  "), ""]
     lines += [f"  {line}" for line in _norms(finding, width - 2)]
-    facts = [("in training", _training(trace.record))]
-    facts += [(f"rule {rule}", _decays(decays, rule)) for rule, decays in sorted(finding.decays.items(), reverse=True)]
-    lines += ["", *(line for name, text in facts for line in _wrapped(text, width, f"  {name:<13}"))]
-    lines += ["", *_wrapped(finding.verdict, width, "  ")]
-    if finding.explanation:
-        lines += _wrapped(finding.explanation, width, "  ")
-    if finding.every > 1:
-        text = f"Note: the rule was shown one measurement of {finding.every}, as it is calibrated on about 100 a run."
-        lines += _wrapped(text, width, "  ")
-    for note in trace.notes:
-        lines += _wrapped(f"Note: {note}.", width, "  ")
+    lines += ["", *(line for name, text in facts(finding) for line in _wrapped(text, width, f"  {name:<13}")), ""]
+    lines += [line for text in remarks(finding) for line in _wrapped(text, width, "  ")]
     return "\n".join([*lines, ""])
 
 
+def span(trace: Trace) -> str:
+    """Return how many measurements there are, of when, and from where."""
+    n, (first, last) = len(trace.timesteps), (trace.timesteps[0], trace.timesteps[-1])
+    steps = f"timestep {first:,}" + (f" to {last:,}" if n > 1 else "")
+    return f"{count(n, 'measurement')}, {steps}; {SOURCES[trace.source]}"
+
+
+def facts(finding: Finding) -> list[tuple[str, str]]:
+    """Return what happened in training, and what each rule would have done, each with its name."""
+    rules = sorted(finding.decays.items(), reverse=True)
+    return [
+        ("in training", _training(finding.trace.record)),
+        *((f"rule {rule}", _decays(decays, rule)) for rule, decays in rules),
+    ]
+
+
+def remarks(finding: Finding) -> list[str]:
+    """Return what to make of it: the verdict first, then why, then notes."""
+    texts = [finding.verdict, finding.explanation, finding.effective_rate]
+    if finding.every > 1:
+        one = f"one measurement of {finding.every}"
+        texts.append(f"Note: the rule was shown {one}, as it is calibrated on about 100 a run.")
+    return [text for text in texts if text] + [f"Note: {note}." for note in finding.trace.notes]
+
+
 def _norms(finding: Finding, width: int) -> Iterable[str]:
-    """Yield a line for each part: its name, its course, its start, end and lowest."""
-    parts = []
+    """Yield a line for each part: its name, its course, the scale of that, and its ends."""
+    rows = [("|w|²", COURSE, "start", "end", "lowest", "highest")]
     for part, norms in finding.trace.norms.items():
-        finite = [norm for norm in norms if math.isfinite(norm)]
-        ends = (number(norms[0]), number(norms[-1]), number(min(finite)) if finite else "none")
-        parts.append((f"{part} |w|²" if part == "total" else part, norms, "{} → {}, lowest {}".format(*ends)))
-    names, texts = (max(len(row[place]) for row in parts) for place in (0, 2))
-    room = max(8, min(60, width - names - texts - 4))
-    for name, norms, text in parts:
-        course = spark(norms, room)
-        yield f"{name:<{names}}  {course}  {text}"
+        rows.append((part, "", number(norms[0]), number(norms[-1]), *_scale(norms)))
+    sizes = [max(map(len, column)) for column in zip(*rows)]
+    room = max(8, min(60, width - sum(sizes) + sizes[1] - 2 * (len(sizes) - 1)))
+    courses = [COURSE if room >= len(COURSE) else "", *(spark(norms, room) for norms in finding.trace.norms.values())]
+    sizes[1] = max(map(len, courses))
+    for (name, _, *numbers), course in zip(rows, courses):
+        texts = [f"{name:<{sizes[0]}}", f"{course:<{sizes[1]}}"]
+        yield "  ".join(texts + [f"{text:>{size}}" for text, size in zip(numbers, sizes[2:])])
+
+
+def _scale(norms: Sequence[float]) -> tuple[str, str]:
+    """Lowest and highest."""
+    finite = [norm for norm in norms if math.isfinite(norm)]
+    return (number(min(finite)), number(max(finite))) if finite else ("none", "none")
 
 
 def _training(record: Record | None) -> str:
@@ -112,17 +136,20 @@ def _cut(texts: Sequence[str]) -> str:
 
 
 def table(findings: Sequence[Finding], rule: str, width: int) -> str:
-    """Return a line for each run, in columns; those that do not fit are left out."""
-    folder = _common([finding.trace.path for finding in findings])
+    """Return a line for each run, in columns; those that do not fit are left out. Of few runs each part has one too."""
+    folder = common_folder(findings)
     columns: dict[str, Callable[[Finding], str]] = {
         "n": lambda finding: f"{len(finding.trace.timesteps):,}",
         "to timestep": lambda finding: f"{finding.trace.timesteps[-1]:,}",
-        "total |w|²": lambda finding: spark(finding.trace.norms["total"], 12),
+        "total |w|²": lambda finding: _course(finding.trace.norms["total"], 12),
         "in training": lambda finding: _short_training(finding.trace.record),
         f"rule {rule}": lambda finding: _short_rule(finding, rule),
     }
+    each_part = len(findings) <= EVERY_PART
+    if each_part:
+        del columns["total |w|²"]
     cells = {name: [name, *map(make, findings)] for name, make in columns.items()}
-    paths = ["run", *(_short_path(finding, folder) for finding in findings)]
+    paths = ["run", *(short_path(finding, folder) for finding in findings)]
     longest = max(map(len, paths))
     for name in (None, "to timestep", "total |w|²"):
         cells.pop(name or "", None)
@@ -137,10 +164,19 @@ def table(findings: Sequence[Finding], rule: str, width: int) -> str:
             size = max(map(len, column))
             texts.append(f"{column[row]:>{size}}" if name in ("n", "to timestep") else f"{column[row]:<{size}}")
         lines.append("  ".join(texts).rstrip())
+        if each_part and row:
+            norms = findings[row - 1].trace.norms
+            lines += [f"  {part:<{max(map(len, norms))}}  {_course(norms[part], 24)}" for part in norms]
     return "\n".join([*([f"In {folder}:"] if folder else []), *lines, ""])
 
 
-def _common(paths: Sequence[str]) -> str:
+def _course(norms: Sequence[float], width: int) -> str:
+    return f"{spark(norms, width):<{width}} {' to '.join(_scale(norms))}"
+
+
+def common_folder(findings: Sequence[Finding]) -> str:
+    """Return the folder that all runs are in, empty where it would say nothing."""
+    paths = [finding.trace.path for finding in findings]
     try:
         folder = os.path.commonpath(paths)
     except ValueError:
@@ -148,7 +184,8 @@ def _common(paths: Sequence[str]) -> str:
     return "" if folder in ("", os.sep, *paths) else folder
 
 
-def _short_path(finding: Finding, folder: str) -> str:
+def short_path(finding: Finding, folder: str) -> str:
+    """Return the path of a run from a folder, with its number if there are several."""
     trace = finding.trace
     path = os.path.relpath(trace.path, folder) if folder else trace.path
     return f"{path} {trace.of[0]}/{trace.of[1]}" if trace.of[1] > 1 else path
@@ -174,7 +211,16 @@ def _short_rule(finding: Finding, rule: str) -> str:
 
 
 def summary(findings: Sequence[Finding], width: int, legend: bool) -> str:
-    """Return how many runs bounced, in training and by the rule, and what the table's signs mean."""
+    """Return how many runs bounced, and what the table's signs mean."""
+    lines = _wrapped(summed_up(findings), width, "")
+    if legend:
+        text = f"(few): under {FEW} measurements, on which the rule misses bounces. ×: what the learning rate was"
+        lines += _wrapped(f"{text} multiplied by at the end of the training. --details: a page on each run.", width, "")
+    return "\n".join(lines)
+
+
+def summed_up(findings: Sequence[Finding]) -> str:
+    """Return how many runs bounced, in training and by the rule, and of how many that cannot be told."""
     trained = sum(finding.bounced_in_training for finding in findings)
     alone = sum(finding.bounced and not finding.bounced_in_training for finding in findings)
     told = {"in training": trained, f"by the rule {BY_BOUNCE} on the trace alone": alone}
@@ -188,22 +234,23 @@ def summary(findings: Sequence[Finding], width: int, legend: bool) -> str:
         sentences.append(f"{few} of the rest {'has' if few == 1 else 'have'} few measurements.")
     if diverged := sum(finding.diverged for finding in findings):
         sentences.append(f"{count(diverged, 'run')} diverged.")
-    lines = _wrapped(" ".join(sentences), width, "")
-    if legend:
-        text = f"(few): under {FEW} measurements, on which the rule misses bounces. ×: what the learning rate was"
-        lines += _wrapped(f"{text} multiplied by at the end of the training. --details: a page on each run.", width, "")
-    return "\n".join(lines)
+    return " ".join(sentences)
 
 
 def complaints(skipped: Iterable[Skipped]) -> Iterable[str]:
     """Yield a line for each file that was skipped; of many that were for one reason the first few, and how many."""
-    by_reason: dict[str, list[str]] = {}
-    for path, reason in skipped:
-        by_reason.setdefault(reason, []).append(path)
-    for reason, paths in by_reason.items():
+    for reason, paths in by_reason(skipped).items():
         yield from (f"skipped {path}: {reason}" for path in paths[:LISTED])
         if len(paths) > LISTED:
             yield f"skipped {count(len(paths) - LISTED, 'other')}: {reason}"
+
+
+def by_reason(skipped: Iterable[Skipped]) -> dict[str, list[str]]:
+    """Return the paths of each reason."""
+    found: dict[str, list[str]] = {}
+    for path, reason in skipped:
+        found.setdefault(reason, []).append(path)
+    return found
 
 
 def count(number: int, noun: str) -> str:

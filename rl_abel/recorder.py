@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat, Logger
 
 from rl_abel.dashboard import tensorboards
+from rl_abel.diagnosis import RELATIVE, TERMS
 from rl_abel.memory import Memory
 from rl_abel.notices import Harmless
 
@@ -95,7 +96,7 @@ class Recorder:
             self._table = self._place()
             trace = self._memory.trace
             parts = [part for part in trace if part != "timesteps"]
-            terms = [f"{term}_{part}" for term in ("displacement", "alignment") for part in parts]
+            terms = [f"{term}_{part}" for term in (*TERMS, RELATIVE) for part in parts]
             self._columns = [*trace, *STATUS, *(terms if self._diagnose else [])]
             self._write("w", _rows(self._memory, trace))
 

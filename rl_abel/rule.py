@@ -204,7 +204,7 @@ def replay(rule: Rule, weight_norms: Iterable[float]) -> Iterator[tuple[JsonValu
 
 
 def observe_each(
-    rule: Rule, states: Mapping[str, JsonValue], weight_norms: Mapping[str, float]
+    rule: Rule, states: Mapping[str, JsonValue], weight_norms: Mapping[str, float], alone: bool = False
 ) -> tuple[dict[str, JsonValue], list[str]]:
     """Show a rule the norms of several parts; return its state of each, and the parts that have bounced.
 
@@ -212,10 +212,12 @@ def observe_each(
 
     :param states: part -> state after the measurement before; empty before the first
     :param weight_norms: part -> |w|^2 of one measurement
+    :param alone: whether a part decays alone, so that the others go on
     """
     seen = {part: rule.observe(states.get(part, rule.init()), norm) for part, norm in weight_norms.items()}
     bounced = [part for part, (_, decayed) in seen.items() if decayed]
-    return {part: rule.init() if bounced and part not in bounced else seen[part][0] for part in seen}, bounced
+    anew = {part for part in seen if bounced and part not in bounced and not alone}
+    return {part: rule.init() if part in anew else seen[part][0] for part in seen}, bounced
 
 
 def find_decays(weight_norms: Iterable[float], rule: str | Rule = "trend", **options: Any) -> list[int]:

@@ -1,10 +1,12 @@
-"""The learning-rate schedule that multiplies the user's own."""
+"""The learning-rate schedule that multiplies the user's own by a factor a mover."""
 
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,42 +14,83 @@ if TYPE_CHECKING:
 
 Schedule = Callable[[float], float]
 
+ORDER = ("kl", "abel", "part")
+"""Movers in the order in which their factors are applied: the bounds of "kl" are on its rate alone."""
+
+
+@dataclass
+class Factor:
+    """What one mover multiplies the rate by; it alone sets it.
+
+    :param value: for all parameters
+    :param by_part: for those of a part, in place of ``value``
+    :param low: smallest rate that comes out
+    :param high: largest rate that comes out
+    :param floor: smallest rate that comes out of a larger one; never raises the one that goes in
+    :param final: whether no rate may rise any more, as the last decay of a training is in force
+    """
+
+    value: float = 1.0
+    by_part: dict[str, float] = field(default_factory=dict)
+    low: float = 0.0
+    high: float = math.inf
+    floor: float = 0.0
+    final: bool = False
+
+    def __call__(self, rate: float, part: str | None = None) -> float:
+        """Return the rate of a part after this mover, None for parameters of no part."""
+        value = self.value if part is None else self.by_part.get(part, self.value)
+        return max(min(max(rate * value, self.low), self.high), min(self.floor, rate))
+
 
 class Scaled:
-    """``base(progress_remaining) * factor``, with a floor that never raises the user's own rate.
+    """The user's schedule, times the factors of all movers of a training.
 
     It is in force in the ``learn()`` that it was made for, and plain ``base`` anywhere else: trained on
-    without the callback, a live model does as one that was saved and loaded.
+    without the callbacks, a live model does as one that was saved and loaded.
 
     :param base: the user's schedule, from SB3's ``progress_remaining`` (1 -> 0) to a learning rate
-    :param factor: product of the decays in force; may be set later
-    :param min_learning_rate: floor of the applied rate
+    :param factors: of each mover by its name; they may change later
     :param model: whose ``learn()`` it belongs to; None for any
+    :param when_asked: called before the first answer to each update
     """
 
     def __init__(
-        self, base: Schedule, factor: float, min_learning_rate: float = 0.0, model: BaseAlgorithm | None = None
+        self,
+        base: Schedule,
+        factors: dict[str, Factor],
+        model: BaseAlgorithm | None = None,
+        when_asked: Callable[[], None] = lambda: None,
     ) -> None:
-        self.base, self.factor, self.min_learning_rate = base, factor, min_learning_rate
+        self.base, self.factors = base, factors
         self.retired = False
-        # The user's rate and the applied one, as they were last asked for; None since begin_update.
+        # The user's rate and the applied one, as they were last asked for; None since an update began.
         self.asked: tuple[float, float] | None = None
+        self._when_asked = when_asked
         # Weak, and left out of pickles: a schedule that holds the model would double its file.
         self._model = None if model is None else weakref.ref(model)
         self._started = getattr(model, "start_time", None)
 
     def __repr__(self) -> str:
-        return f"Scaled({self.base!r}, {self.factor!r}, {self.min_learning_rate!r})"
+        return f"Scaled({self.base!r}, {self.factors!r})"
 
     def __call__(self, progress_remaining: float) -> float:
         """Return the applied learning rate, never below zero."""
         learning_rate = self.base(progress_remaining)
         if not self.in_force:
             return learning_rate
+        if self.asked is None:
+            self._when_asked()
+        self.asked = float(learning_rate), self.moved(float(learning_rate))
+        return self.asked[1]
+
+    def moved(self, learning_rate: float, part: str | None = None) -> float:
+        """Return what all movers make of a rate of the user's, for one part or for parameters of none."""
+        for name in ORDER:
+            if name in self.factors:
+                learning_rate = self.factors[name](learning_rate, part)
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
-        applied = max(float(learning_rate * self.factor), min(self.min_learning_rate, float(learning_rate)), 0.0)
-        self.asked = float(learning_rate), applied
-        return applied
+        return max(learning_rate, 0.0)
 
     @property
     def in_force(self) -> bool:

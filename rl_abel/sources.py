@@ -193,6 +193,8 @@ def _both(one: Trace, other: Trace) -> Trace:
         weight_decay=rest.weight_decay if best.weight_decay is None else best.weight_decay,
         skipped=rest.skipped | best.skipped,
         record=records[0] if records else None,
+        curves=rest.curves | best.curves,
+        about=rest.about | best.about,
     )
 
 

@@ -45,7 +45,8 @@ def within_update(model: BaseAlgorithm, interval: float) -> list[int]:
     """
     rollout, epochs = rollout_timesteps(model), _epochs(model)
     number = min(epochs, max(1, round(rollout / interval)))
-    steps = math.ceil(rollout / getattr(model, "batch_size", rollout))
+    # None is the whole rollout.
+    steps = math.ceil(rollout / (getattr(model, "batch_size", None) or rollout))
     return [round(epochs * index / number) * steps for index in range(1, number)]
 
 

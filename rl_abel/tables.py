@@ -15,9 +15,19 @@ PARTS = ("total", "policy", "value", "shared", "log_std")
 
 STATUS = ("factor", "bounces", "decays")
 TERMS = ("displacement_total", "alignment_total")
-"""What ``AbelCallback(diagnose=True)`` adds, of which the explanation is made."""
+"""Of which the explanation is made."""
 
-OTHERS = (*STATUS, *TERMS, "weight_decay")
+DIAGNOSIS = ("displacement_", "alignment_", "relative_update_")
+"""What ``AbelCallback(diagnose=True)`` adds, of each part."""
+
+OTHERS = (*STATUS, "weight_decay")
+
+CURVES = {
+    "train/learning_rate": "learning rate",
+    "rollout/ep_rew_mean": "episode reward",
+    "eval/mean_reward": "evaluation",
+}
+"""What SB3 logs beside our tags, at timesteps of its own."""
 
 CLOCKS = ("time/total_timesteps", "timesteps", "total_timesteps", "num_timesteps", "global_step", "step")
 """Columns that tell the timestep, the best first."""
@@ -54,9 +64,13 @@ def decoded(data: bytes) -> str:
 
 
 def tag(name: str) -> str | None:
-    """Name of a log's tag without its prefix, None for those that are not ours."""
+    """Name of a log's tag without its prefix, or of a curve of SB3's; None for those that are neither."""
     bare = name.removeprefix(PREFIX)
-    return bare if bare != name and (bare in OTHERS or bare.startswith(NORM)) else None
+    return bare if bare != name and (bare.startswith(NORM) or _is_other(bare)) else CURVES.get(name)
+
+
+def _is_other(name: str) -> bool:
+    return name in OTHERS or name.startswith(DIAGNOSIS)
 
 
 def read_table(text: str) -> Table:
@@ -129,12 +143,13 @@ def _header(cells: Sequence[str]) -> tuple[str, dict[int, str], bool] | None:
     if clock is None:
         return None
     logged = {index: name for index, cell in enumerate(lower) if (name := tag(cell))}
+    ours = any(name not in CURVES.values() for name in logged.values())
     bare = {
         index: NORM + name if name in PARTS else name
         for index, name in enumerate(lower)
-        if name in PARTS or name in OTHERS
+        if name in PARTS or _is_other(name)
     }
-    measured = not logged and TOTAL in bare.values()
+    measured = not ours and TOTAL in bare.values()
     return clock, {lower.index(clock): clock, **(bare if measured else logged)}, measured
 
 

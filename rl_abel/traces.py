@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rl_abel.tables import NORM, PARTS, STATUS, TERMS, TOTAL, Row
+from rl_abel.clocks import Curves
+from rl_abel.tables import DIAGNOSIS, NORM, PARTS, STATUS, TOTAL, Row
 
 OUTSIDE_TOTAL = ("log_std",)
 """Parts that do not count as weights, as in :mod:`rl_abel.norms`, which needs torch."""
@@ -55,13 +56,15 @@ class Trace:
         "checkpoints" (computed from the weights)
     :param timesteps: of the measurements, (n,)
     :param norms: |w|^2 by part, (n,) each; "total" is always there
-    :param terms: displacement and alignment of the total norm since the measurement before, (n,)
-        each, NaN where unknown; empty if they were not recorded
+    :param terms: ``displacement_<part>`` and ``alignment_<part>`` since the measurement before, and
+        ``relative_update_<part>``; (n,) each, NaN where unknown; empty if they were not recorded
     :param weight_decay: coefficient of the optimizer, None if it was not recorded
     :param skipped: files of the series that could not be read, with the reason
     :param record: what the callback did, None if that is not known
     :param notes: what a reader should know of how this was read, a sentence each
     :param of: its number among the runs of this path, and how many there are
+    :param curves: what SB3 logged of ``learning rate``, ``episode reward`` and ``evaluation``
+    :param about: ``algorithm`` and ``environment``, where the log says
     """
 
     path: str
@@ -74,6 +77,8 @@ class Trace:
     record: Record | None = None
     notes: list[str] = field(default_factory=list)
     of: tuple[int, int] = (1, 1)
+    curves: Curves = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
 
 
 def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool = False, exact: bool = False) -> Trace:
@@ -87,7 +92,7 @@ def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool 
     parts = {name for _, values in rows for name in values if name.startswith(NORM)} - {TOTAL}
     for timestep, values in rows:
         norms = {name: value for name, value in values.items() if name.startswith(NORM)}
-        terms = {name: values[name] for name in TERMS if name in values}
+        terms = {name: value for name, value in values.items() if name.startswith(DIAGNOSIS)}
         if not norms and kept:
             # A dump tells the terms of the latest measurement, which may have been written before it.
             kept[-1] = (kept[-1][0], terms | kept[-1][1])
@@ -114,7 +119,7 @@ def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool 
         source,
         [timestep for timestep, _ in kept],
         {name.removeprefix(NORM): column for name, column in columns.items() if name.startswith(NORM)},
-        {name: column for name, column in columns.items() if name in TERMS},
+        {name: column for name, column in columns.items() if name.startswith(DIAGNOSIS)},
         next((values["weight_decay"] for _, values in reversed(rows) if "weight_decay" in values), None),
         record=record_of(rows, exact),
     )
@@ -166,7 +171,7 @@ def state_rows(state: Mapping[str, Any]) -> tuple[list[Row], int]:
 def state_record(state: Mapping[str, Any]) -> Record | None:
     """Return the bounces and decays that the callback has kept in a saved model, or a benchmark in its run.json."""
     try:
-        decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor in state["decays"]]
+        decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor, *_ in state["decays"]]
         n_bounces = int(state["n_bounces"])
         bounces = [int(timestep) for timestep in state.get("bounces", ())]
     except (KeyError, TypeError, ValueError):

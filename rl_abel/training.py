@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rl_abel.budget import Clock, began_anew
-from rl_abel.memory import ATTRIBUTE, UNKNOWN, Memory
+from rl_abel.memory import ATTRIBUTE, UNKNOWN, Memory, kept_by_others, kept_by_others_alone
 from rl_abel.spacing import default_interval
 
 if TYPE_CHECKING:
@@ -46,12 +46,13 @@ def recall(model: BaseAlgorithm, measure_every: int | None) -> Recalled:
     now, kept = clock(model), getattr(model, ATTRIBUTE, None)
     end = int(getattr(model, "_total_timesteps", 0)) or None
     memory = Memory.read(kept) if now.timesteps else None
-    unreadable = memory is None and kept is not None and now.timesteps > 0
+    unreadable = memory is None and kept is not None and now.timesteps > 0 and not kept_by_others_alone(kept)
     if memory is not None and began_anew(Clock(*memory.data["begin"]), Clock(*memory.data["seen"]), now):
         memory = None
     fresh = memory is None
     if memory is None:
         memory = Memory.empty(now, end)
+        memory.data.update(kept_by_others(kept))
     before = memory.data["measure_every"]
     begins = fresh or memory.data["end"] not in (end, UNKNOWN)
     memory.data["end"] = end

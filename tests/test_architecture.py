@@ -25,6 +25,8 @@ BENCHMARKS = {
     "schedules": set(),
     "results": set(),
     "colors": set(),
+    "words": {"statistics"},
+    "drawing": {"statistics"},
     "demo": {"colors"},
     "suites": {"plan"},
     "branches": {"plan"},
@@ -37,14 +39,22 @@ BENCHMARKS = {
     "engine": {"plan", "branches", "folders", "starter", "train"},
     "launch": {"plan", "branches", "cost", "engine"},
     "statistics": set(),
-    "report": {"statistics", "colors", "plan", "results"},
-    "control": {"statistics", "report", "results", "arguments", "cost"},
-    "study": {"statistics", "report", "plan", "results", "arguments", "launch"},
-    "measure": {"statistics", "report", "control", "study", "plan", "results", "suites"},
+    "report": {"statistics", "colors", "words", "drawing", "plan", "results"},
+    "control": {"statistics", "words", "results", "colors", "drawing", "arguments", "cost"},
+    "study": {"statistics", "report", "words", "plan", "results", "arguments", "launch"},
+    "measure": {"statistics", "report", "words", "control", "study", "plan", "results", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
-LIGHT = ("benchmarks.statistics", "benchmarks.report", "benchmarks.results", "benchmarks.plan", "benchmarks.suites")
-PAGES = ("benchmarks.report.page", "benchmarks.study.page", "benchmarks.control.page")
+LIGHT = (
+    "benchmarks.statistics",
+    "benchmarks.words",
+    "benchmarks.drawing",
+    "benchmarks.report",
+    "benchmarks.results",
+    "benchmarks.plan",
+    "benchmarks.suites",
+)
+PAGES = ("benchmarks.report.page", "benchmarks.study.page", "benchmarks.control.page", "benchmarks.control.batch_page")
 
 
 def imports(path):

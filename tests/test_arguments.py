@@ -15,7 +15,7 @@ from benchmarks.study import __main__ as study
         (study, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (study, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
         (control, ["run", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
-        (control, ["report", "--saved", "here"], "there is no control_runs.parquet in here; run and save come first"),
+        (control, ["report", "--saved", "here"], "there is no control_runs.parquet in here; run comes first"),
     ],
 )
 def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys, tmp_path, monkeypatch):

@@ -117,5 +117,7 @@ def test_what_the_final_decay_costs(runs, agent, env_id, rate_multiplier, lost, 
 
 
 def test_limits_says_how_many_runs_lost_by_the_final_decay():
-    words = r"lost by it in each of (\w+) runs, and PPO on CartPole at 0\.3 times the preset's rate in (\w+) of (\w+)"
+    words = (
+        r"lost by it in each of (\w+) runs, and PPO on CartPole at 0\.3 times the rate of the RL Zoo in (\w+) of (\w+)"
+    )
     assert said("docs/limits.md", words) == ("five", "four", "five")

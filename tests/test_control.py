@@ -1,6 +1,5 @@
 """The positive control: its net and schedules, what is run again and what not, and its page."""
 
-import json
 import re
 from pathlib import Path
 
@@ -11,12 +10,11 @@ import torch
 
 from benchmarks.control import __main__ as control
 from benchmarks.control import plan as control_plan
-from benchmarks.control.answers import answer, mean_interval, movement, verdict
-from benchmarks.control.page import PAGE, render, write_report
+from benchmarks.control.answers import answer, movement, verdict
+from benchmarks.control.page import PAGE, pattern, render, write_report
 from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
-from benchmarks.control.training import Branches, augment, layer_norms, load_digits, make_net, train
-from benchmarks.control.words import pattern
-from benchmarks.statistics.estimates import Interval
+from benchmarks.control.training import Training, augment, layer_norms, load_digits, make_net, train
+from benchmarks.statistics.estimates import Interval, mean_interval
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
 
@@ -69,7 +67,8 @@ def test_the_plan():
 
 def test_tune_takes_the_best_mean_and_of_equal_ones_the_first():
     scores = [(0.3, 0.5), (0.3, 0.7), (0.6, 0.9), (0.6, 0.3), (0.1, 0.2)]
-    assert tune([((0.0, 0.1), place, score) for place, score in scores]) == {(0.0, 0.1): 0.3}
+    runs = pd.DataFrame(scores, columns=["place", "test_accuracy"]).assign(l2=0.0, learning_rate=0.1)
+    assert tune(runs) == {(0.0, 0.1): 0.3}
 
 
 # Training
@@ -98,24 +97,30 @@ def test_augment_shifts_by_at_most_a_pixel(monkeypatch):
     assert set(rows.tolist()) == set(columns.tolist()) == {3, 4, 5}
 
 
-def test_a_branch_is_the_run_by_itself(digits):
+def test_runs_of_one_seed_are_the_same_training_until_their_rates_differ(digits):
     runs = [Run(arm, 4e-3, 0.05, 3, place=place, epochs=5) for arm, place in [("simple", None), ("step", 0.2)]]
-    shared = Branches(3, 4e-3, digits)
-    together = [train(run, shared) for run in [*runs, runs[0]]]
-    alone = [train(run, Branches(3, 4e-3, digits)) for run in runs]
-    assert str(together) == str([*alone, alone[0]])  # as text, in which NaN is NaN
-    first, second = (record["trace"]["total"] for record in alone)
+    first, second = (train(run, Training(3, 4e-3, digits))["trace"]["total"] for run in runs)
     assert first[0] == second[0]
     assert first[1] != second[1]
 
 
+def test_a_saved_run_is_trained_again_to_the_same_norms(digits):
+    runs, traces = control.read_saved(SAVED)
+    run = Run("simple", control_plan.L2, 0.1, 0)
+    saved = traces[traces["run_id"] == run.run_id].set_index("epoch")["total"]
+    training = Training(run.seed, run.l2, digits)
+    norms = [training.epoch(epoch, run.planned_rate(epoch - 1))["total"] for epoch in range(1, 6)]
+    np.testing.assert_allclose(norms, saved.loc[1:5], rtol=1e-3)
+    assert run.run_id in set(runs["run_id"])
+
+
 def test_a_bounce_decays_from_the_next_epoch_on():
     class Bouncing:
-        initial_norm = 4.0
+        net = torch.nn.Sequential()
 
-        def epoch(self, rates):
-            total = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][len(rates) - 1]
-            return {"epoch": len(rates), "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
+        def epoch(self, epoch, rate):
+            total = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][epoch - 1]
+            return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": total}
 
     record = train(Run("abel-paper", 0.0, 1.0, 0, epochs=10), Bouncing())
     assert record["run"]["bounces"] == [4]
@@ -125,15 +130,13 @@ def test_a_bounce_decays_from_the_next_epoch_on():
 @pytest.mark.parametrize(("arm", "late"), [("abel", False), ("abel-paper", True)])
 def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
     class Growing:
-        initial_norm = 100.0
+        net = torch.nn.Sequential()
 
-        def epoch(self, rates):
-            number = len(
-                rates
-            )  # falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1
-            grown = number - 40 if number <= 85 else 45 + 0.05 * (number - 85) + 0.1 * (number % 2)
-            total = 100.0 - number if number <= 40 else 60.0 + grown
-            return {"epoch": number, "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
+        def epoch(self, epoch, rate):
+            # Falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1.
+            grown = epoch - 40 if epoch <= 85 else 45 + 0.05 * (epoch - 85) + 0.1 * (epoch % 2)
+            total = 100.0 - epoch if epoch <= 40 else 60.0 + grown
+            return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": total}
 
     assert any(epoch > 85 for epoch in train(Run(arm, 0.0, 1.0, 0, epochs=100), Growing())["run"]["bounces"]) == late
 
@@ -154,65 +157,60 @@ def made_up(run, accuracy=0.5):
     return {"run": row | {"best_test_accuracy": accuracy, "initial_norm": 90.0, "bounces": []}, "trace": trace}
 
 
-def leave(records, out):
-    out.mkdir(exist_ok=True)
-    for record in records:
-        (out / f"{record['run']['run_id']}.json").write_text(json.dumps(record))
-
-
 @pytest.fixture
 def small(monkeypatch):
-    """One setting, two places, two seeds, two epochs."""
-    for module in (control, control_plan):
-        monkeypatch.setattr(module, "SETTINGS", ((4e-3, 0.1),), raising=False)
+    """One setting, two places, two seeds."""
+    monkeypatch.setattr(control_plan, "SETTINGS", ((4e-3, 0.1),))
     monkeypatch.setattr(control_plan, "PLACES", (0.2, 0.5))
     monkeypatch.setattr(control_plan, "SEEDS", (0, 1))
 
 
-def test_runs_that_are_finished_or_saved_are_not_run_again(small, tmp_path):
-    out, saved = tmp_path / "out", tmp_path / "saved"
+def missing(folder):
+    return control.missing_runs(control.read_saved(folder)[0])
+
+
+def test_runs_that_are_saved_are_not_run_again(small, tmp_path):
     tuning = tuning_runs()
-    leave([made_up(run) for run in tuning[:2]], out)
-    assert [r.run_id for r in control.missing_runs(control.all_runs(out, saved))] == [r.run_id for r in tuning[2:]]
-    assert control.save(out, saved) == 2
-    for path in out.iterdir():
-        path.unlink()
-    leave([made_up(run) for run in tuning[2:3]], out)
-    assert [r.run_id for r in control.missing_runs(control.all_runs(out, saved))] == [r.run_id for r in tuning[3:]]
-    assert control.save(out, saved) == 3
-    assert control.save(out, saved) == 3
-    runs, traces = control.read_saved(saved)
+    assert missing(tmp_path) == tuning
+    for first, last in ((0, 2), (2, 3)):
+        control.save([made_up(run) for run in tuning[first:last]], tmp_path)
+        assert missing(tmp_path) == tuning[last:]
+    runs, traces = control.read_saved(tmp_path)
     assert runs["run_id"].is_unique
     assert set(traces["run_id"]) == set(runs["run_id"])
     assert len(traces) == runs["epochs"].sum()
 
 
 def test_the_tuned_place_is_run_when_all_tuning_runs_are_there(small, tmp_path):
-    leave([made_up(run, accuracy=run.place) for run in tuning_runs()], tmp_path)
-    missing = control.missing_runs(control.all_runs(tmp_path, tmp_path))
-    assert {run.place for run in missing if run.arm == "step"} == {0.5}
-    assert [run.run_id for run in missing] == [run.run_id for run in main_runs({(4e-3, 0.1): 0.5})]
+    control.save([made_up(run, accuracy=run.place) for run in tuning_runs()], tmp_path)
+    assert missing(tmp_path) == main_runs({(4e-3, 0.1): 0.5})
 
 
-def test_a_torn_file_counts_as_missing(small, tmp_path):
-    run = tuning_runs()[0]
-    (tmp_path / f"{run.run_id}.json").write_text('{"run": {"run_id"')
-    assert run in control.missing_runs(control.all_runs(tmp_path, tmp_path))
+def test_a_save_that_was_cut_off_leaves_the_runs_missing_and_harms_nothing(small, tmp_path, monkeypatch):
+    first, second, *_ = tuning = tuning_runs()
+    control.save([made_up(first)], tmp_path)
+
+    def cut_off(table, path, write=control.write_table):
+        if path.name == control.RUNS:
+            raise OSError("no space left")
+        write(table, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(control, "write_table", cut_off)
+        with pytest.raises(OSError, match="no space left"):
+            control.save([made_up(second)], tmp_path)
+    assert missing(tmp_path) == tuning[1:]
+    control.save([made_up(second)], tmp_path)
+    runs, traces = control.read_saved(tmp_path)
+    assert len(traces) == runs["epochs"].sum()
 
 
-def test_families_begin_alike():
-    runs = main_runs(dict.fromkeys(control_plan.SETTINGS, 0.5))
-    found = control.families(runs)
-    assert sum(map(len, found)) == len(runs)
-    assert all(len({(r.l2, r.learning_rate, r.seed) for r in family}) == 1 for family in found)
-
-
-def test_a_family_stops_at_the_deadline_and_leaves_whole_files(digits, tmp_path):
-    runs = [Run(arm, 0.0, 0.1, 0, epochs=5) for arm in ("simple", "cosine")]
-    assert control.train_family(runs, tmp_path, deadline=0) == 0
-    assert control.train_family(runs, tmp_path, deadline=float("inf")) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{run.run_id}.json" for run in runs)
-    assert [record["run"]["seed"] for record in control.read_finished(tmp_path)] == [0, 0]
+def test_what_is_trained_is_saved_until_nothing_is_missing(digits, small, tmp_path, monkeypatch):
+    few = [Run("simple", 4e-3, 0.1, seed, epochs=5) for seed in (0, 1)]
+    monkeypatch.setattr(control, "missing_runs", lambda runs: [r for r in few if r.run_id not in set(runs["run_id"])])
+    assert control.run_missing(tmp_path, workers=1, minutes=0) == 2
+    assert control.run_missing(tmp_path, workers=1, minutes=60) == 0
+    assert sorted(control.read_saved(tmp_path)[0]["seed"]) == [0, 1]
 
 
 # Numbers
@@ -220,15 +218,16 @@ def test_a_family_stops_at_the_deadline_and_leaves_whole_files(digits, tmp_path)
 
 def test_movement_of_a_bounce_and_of_growth():
     epochs = np.arange(1, 86)
-    bounce = movement(50 + abs(epochs - 30) + np.sin(7.0 * epochs) / 9)
-    assert (bounce.bounced, bounce.minimum) == (True, 30)
-    growth = movement(50 + epochs + np.sin(7.0 * epochs) / 9)
-    assert (growth.bounced, growth.trend, growth.falling) == (False, (), False)
-    fall = movement(500 - epochs + np.sin(7.0 * epochs) / 9)
-    assert (fall.bounced, fall.trend, fall.falling) == (False, (), True)
+
+    def told(norms, *names):
+        return tuple(movement(norms + np.sin(7.0 * epochs) / 9)[name] for name in names)
+
+    assert told(50 + abs(epochs - 30), "bounced", "minimum") == (True, 30)
+    assert told(50 + epochs, "bounced", "trend", "falling") == (False, [], False)
+    assert told(500 - epochs, "bounced", "trend", "falling") == (False, [], True)
     dip = movement(50 + abs(epochs - 30) / 1000)
-    assert (dip.significant, dip.bounced) == (True, False)
-    assert dip.depth == pytest.approx(29 / 50_000)
+    assert (dip["significant"], dip["bounced"]) == (True, False)
+    assert dip["depth"] == pytest.approx(29 / 50_000)
 
 
 def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error():
@@ -242,10 +241,10 @@ def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error()
 @pytest.mark.parametrize(
     ("ends", "word"),
     [
-        ((0.002, 0.008), "equal"),
-        ((0.002, 0.02), "better"),
-        ((-0.03, -0.001), "worse"),
-        ((-0.02, 0.02), "open"),
+        ((0.2, 0.8), "equal"),
+        ((0.2, 2.0), "better"),
+        ((-3.0, -0.1), "worse"),
+        ((-2.0, 2.0), "open"),
         ((0, 0), "same"),
     ],
 )
@@ -267,18 +266,17 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
         return made_up(run, (0.7 if after else 0.4) if tuning else accuracies[run.arm] if run.l2 else 0.6)
 
     runs = [*tuning_runs(), *main_runs(dict.fromkeys(settings, 0.4))]
-    leave([record(run) for run in runs if run.seed in (0, 1, 2, 3, *control_plan.TUNING_SEEDS)], tmp_path)
-    control.save(tmp_path, tmp_path)
+    control.save([record(run) for run in runs if run.seed in (0, 1, 2, 3, *control_plan.TUNING_SEEDS)], tmp_path)
     page = write_report(tmp_path).read_text()
-    found = {finding.name: finding for finding in pattern(answer(*control.read_saved(tmp_path)))}
-    assert found["without"].found == "appears"
-    assert found["founding"].found == "appears"
-    assert found["help"].found == "in part"
+    found = {name: found for name, (found, _) in pattern(answer(*control.read_saved(tmp_path))).items()}
+    assert found["without"] == "appears"
+    assert found["founding"] == "appears"
+    assert found["help"] == "in part"
     assert "4 arms against “simple”: 3 better, 1 worse; differences from −10.0 to 10.0" in page
-    assert found["no_help"].found == "appears"
-    assert found["place"].found == "appears"
+    assert found["no_help"] == "appears"
+    assert found["place"] == "appears"
     assert "0 of 4 comparisons are with a schedule that trained otherwise" in " ".join(page.split())
-    assert found["as_step"].found == "appears"
+    assert found["as_step"] == "appears"
     for picture in re.findall(r"\]\((control_\w+\.png)\)", page):
         assert (tmp_path / picture).stat().st_size > 10_000
     assert not re.search(r"\bnan\b", page)
@@ -288,7 +286,7 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
 def test_the_page_is_that_of_the_saved_runs():
     runs, traces = pd.read_parquet(SAVED / control.RUNS), pd.read_parquet(SAVED / control.TRACES)
     page = (SAVED / PAGE).read_text()
-    assert page == render(answer(runs, traces), runs), "run `make results`"
+    assert page == render(answer(runs, traces)), "run `make results`"
     shown = re.findall(r"\]\((control_\w+\.png)\)", page)
     assert set(shown) == {path.name for path in SAVED.glob("control_*.png")}
 

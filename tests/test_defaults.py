@@ -83,13 +83,13 @@ def test_settings_of_the_last_decay_against_the_default(tmp_path):
             changes = {"decay_factor": factor, "final_decay_at": at, "final_return": 50 + gain + seed % 5}
             path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     runs = pd.concat([read_results(tmp_path / str(number)).runs for number in range(4)], ignore_index=True)
-    table = decaying(Results(runs, pd.DataFrame(), pd.DataFrame()))
+    tasks, table = decaying(Results(runs, pd.DataFrame(), pd.DataFrame()))
     assert [(*row[:2], row[2].split()[0]) for row in table.rows] == [
         ("factor 0.1 at 95 %", "5", "0.00"),
         ("factor 0.5 at 85 %", "5", "0.10"),
         ("no decay", "5", "−0.20"),
     ]
-    assert table.note.startswith("PPO A-v1 at the preset's base rate")
+    assert tasks == ["PPO A-v1"]
 
 
 def test_how_deep_a_fall_has_to_be(tmp_path):
@@ -117,7 +117,7 @@ def test_how_deep_a_fall_has_to_be(tmp_path):
 
 def test_without_other_settings_there_is_nothing_to_compare(tmp_path):
     make_run(tmp_path, "PPO", "A-v1", "constant+final", 0, np.random.default_rng(0))
-    assert decaying(read_results(tmp_path)).rows == []
+    assert decaying(read_results(tmp_path))[1].rows == []
 
 
 def test_what_half_the_measurements_find():

@@ -1,19 +1,25 @@
 """Why the norm moves: ``AbelCallback(diagnose=True)``, and what ``rl-abel inspect`` makes of it."""
 
+import collections
 import csv
 import itertools
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.logger import configure
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rl_abel import AbelCallback, weight_norms
 from rl_abel.cli import main
 from rl_abel.diagnosis import LAYERS, Diagnosis, largest_layers, layer_of
-from rl_abel.inspection import explain
+from rl_abel.effective import effective_rate, growth
+from rl_abel.inspection import explain, judge
+from rl_abel.optimizers import steps_of
+from rl_abel.sources import read_path
 from rl_abel.traces import Trace
 from tests.algorithms import ALGORITHMS, STEPS, make_model
 
@@ -42,12 +48,74 @@ def parts(*values):
 )
 def test_terms(before, after, displacement, alignment):
     diagnosis = Diagnosis()
-    diagnosis.observe(1, parts(*before))
+    diagnosis.observe(1, parts(*before), {"policy": 4})
     assert diagnosis.latest == {"layer/a": sum(w * w for w in before)}, "nothing to compare with"
-    diagnosis.observe(2, parts(*after))
+    diagnosis.observe(2, parts(*after), {"policy": 9})
     found = diagnosis.latest
     assert (found["displacement_policy"], found["alignment_policy"]) == (displacement, alignment)
     assert (found["displacement_total"], found["alignment_total"]) == (displacement, alignment)
+    # Five updates, one fifth of the way each.
+    expected = [math.sqrt(displacement) / 5 / math.hypot(*after)] * 2 if any(after) else []
+    assert [found[f"relative_update_{part}"] for part in ("total", "policy") if any(after)] == pytest.approx(expected)
+
+
+def test_without_a_step_there_is_no_relative_update():
+    """The optimizer has been replaced by a new one, or has not stepped this part."""
+    for steps in ({"policy": 4}, {"policy": 1}, {}):
+        diagnosis = Diagnosis()
+        diagnosis.observe(1, parts(3.0), {"policy": 4})
+        diagnosis.observe(2, parts(4.0), steps)
+        assert not [name for name in diagnosis.latest if name.startswith("relative")]
+        diagnosis.observe(3, parts(5.0), {"policy": 6})
+        assert diagnosis.history["displacement_policy"][1:] == [1, 1]
+        assert diagnosis.history["relative_update_policy"][2] > 0
+
+
+@pytest.fixture
+def stepped():
+    """How many steps have been taken on each parameter, by its id, whatever optimizer took them."""
+    counts = collections.Counter()
+
+    def count(optimizer, *_):
+        counts.update(id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
+
+    handle = register_optimizer_step_post_hook(count)
+    yield counts
+    handle.remove()
+
+
+@every_algorithm
+def test_a_relative_update_is_of_one_step_of_the_optimizer(name, stepped):
+    model, steps = make_model(name), []
+
+    class Note(AbelCallback):
+        def _measure(self, timestep):
+            before = len(self.trace["timesteps"])
+            super()._measure(timestep)
+            if len(self.trace["timesteps"]) == before:
+                return  # the weights have not moved
+            counted = {
+                part: max(stepped[id(p)] for p in named.values()) or self.model._n_updates
+                for part, named in self._gauge.parts.items()
+            }
+            steps.append({"total": max(counted.values()), **counted})
+
+    abel = Note(diagnose=True, measure_every=20, max_decays=0)
+    model.learn(STEPS, callback=abel)
+    trace, found = abel.trace, abel.diagnosis
+    assert len(steps) == len(trace["timesteps"]) > 3
+    for part in trace.keys() - {"timesteps"}:
+        taken = np.diff([row[part] for row in steps])
+        expected = np.sqrt(found[f"displacement_{part}"][1:]) / taken / np.sqrt(trace[part][1:])
+        assert found[f"relative_update_{part}"][1:] == pytest.approx(expected, rel=1e-5)
+
+
+def test_where_the_optimizer_counts_nothing_the_model_does():
+    sgd = {"net_arch": [8], "optimizer_class": torch.optim.SGD}
+    model, abel = make_model("DQN", policy_kwargs=sgd), AbelCallback(diagnose=True, measure_every=20, max_decays=0)
+    model.learn(STEPS, callback=abel)
+    assert steps_of(model, abel._gauge.parts) == {"value": model._n_updates}
+    assert min(abel.diagnosis["relative_update_value"][1:]) > 0
 
 
 @every_algorithm
@@ -211,6 +279,74 @@ def test_explanations(displacement, alignment, weight_decay, bounces, said):
     found = explain(trace, bounces)
     assert found == "" if said is None else said in found
     assert not explain(Trace("x", "csv", trace.timesteps, trace.norms), bounces), "no terms, no reason"
+
+
+# The effective rate
+
+
+@pytest.mark.parametrize(
+    ("norms", "curves", "terms", "said"),
+    [
+        # |w| is the root: four times the norm is twice the weight, and half the rate.
+        ({"total": [1.0, 4.0]}, {}, {}, "|w| ended at 2 times what it was, so with steps like Adam's a constant"),
+        ({"total": [1.0, 4.0]}, {}, {}, "a constant rate would have decayed by itself to 50% of its start. Only for"),
+        (
+            {"total": [1.0, 4.0]},
+            {},
+            {},
+            "networks with normalisation layers is that a rate in the sense of Lyle et al.",
+        ),
+        ({"total": [4.0, 1.0]}, {}, {}, "a constant rate would have grown by itself to 200%"),
+        (
+            {"total": [9.0, 9.0], "policy": [1.0, 4.0], "value": [8.0, 5.0]},
+            {},
+            {},
+            "2 times (policy) and 0.791 times (value) what it was, so with steps like Adam's a constant rate would "
+            "have come by itself to 50% and 126% of its start.",
+        ),
+        (
+            {"total": [1.0, 4.0]},
+            {"learning rate": [(0, 3e-4), (9, 3.0000000142e-4)]},
+            {},
+            "the constant rate of 0.0003 has decayed by itself to 50% of its start.",
+        ),
+        (
+            {"total": [1.0, 4.0]},
+            {"learning rate": [(0, 1e-3), (9, 1e-4)]},
+            {},
+            "to 50% of its start; the rate itself went from 0.001 to 0.0001.",
+        ),
+        (
+            {"total": [float(i) for i in range(1, 12)]},
+            {},
+            {"relative_update_total": [NAN, 0.02, 0.01, *[0.1] * 6, 0.0012, 0.0014]},
+            "Measured, an update moved 1.5% of |w| at first and 0.13% lately.",
+        ),
+        ({"total": [1.0]}, {}, {}, None),
+        ({"total": [1.0, NAN, 4.0]}, {}, {}, None),
+        ({"total": [0.0, 4.0]}, {}, {}, None),
+    ],
+)
+def test_the_effective_rate(norms, curves, terms, said):
+    trace = Trace("x", "csv", list(range(len(norms["total"]))), norms, terms, curves=curves)
+    found = effective_rate(trace)
+    assert found == "" if said is None else said in found
+    assert judge(trace).effective_rate == found
+
+
+def test_the_effective_rate_of_a_log(logged, capsys):
+    """Its own decay is the one near the end; what an update moves is measured at every part."""
+    assert main(["inspect", str(logged[0.5])]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "the rate itself went from 0.001 to 0.0001" in printed
+    assert re.search(r"an update moved [\d.e-]+% of \|w\| at first and [\d.e-]+% lately \(policy\) and", printed)
+    rows = list(csv.DictReader((logged[0.5] / "abel.csv").read_text().splitlines()))
+    (found,) = [judge(trace) for trace in read_path(logged[0.5])]
+    for part in ("total", "policy", "value"):
+        logged_updates = [float(row[f"relative_update_{part}"] or "nan") for row in rows]
+        assert found.trace.terms[f"relative_update_{part}"] == pytest.approx(logged_updates, nan_ok=True, rel=1e-6)
+    ratio = math.sqrt(float(rows[-1]["policy"]) / float(rows[0]["policy"]))
+    assert growth(found.trace)["policy"] == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize("value", [1, "yes", None])

@@ -6,12 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 from matplotlib.testing.compare import compare_images
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from docs import figures
+from docs import figures, pictures
 from tests.algorithms import ALGORITHMS, make_model, torch_optimizers
+from tests.browser import browser
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -64,6 +66,11 @@ def run(program, name="program.py"):
     return names
 
 
+# A program, a line that leads over, and all that it prints.
+SHOWN = re.compile(r"^```python\n((?:(?!```).)*)^```\n\n[^\n]*:\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+[[FIRST, PRINTED]] = SHOWN.findall(text_of("README"))
+
+
 def said(program):
     """What it says that its print() calls give, where it does not say that this is an instance."""
     for comment in re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE):
@@ -91,6 +98,21 @@ def test_each_block_runs_by_itself(page, program, capsys):
     printed = capsys.readouterr().out.splitlines()
     for output in said(program):
         assert output in printed
+
+
+@pytest.mark.usefixtures("a_folder")
+def test_the_first_program_prints_what_is_shown(capsys):
+    """The whole training; the page breaks a long line. Where the KL divergence leads differs between machines."""
+    assert programs("README")[0] == FIRST
+    run(FIRST)
+    led = re.compile(r"(?<=rate from ).*")
+    assert led.sub("", capsys.readouterr().out).split() == led.sub("", PRINTED).split()
+    assert "between" in PRINTED
+
+
+def test_the_index_shows_it_too():
+    assert SHOWN.findall(text_of("index")) == [(FIRST, PRINTED)]
+    assert all(len(blocks(page, "text")) == 1 for page in ("README", "index")), "no output that nothing compares"
 
 
 def test_the_outputs_of_some_blocks_are_exact():
@@ -162,6 +184,14 @@ def test_the_figures_are_those_of_this_code(tmp_path):
         assert different is None, f"python -m docs.figures\n{different}"
 
 
+def test_the_picture_of_a_report_is_taken_by_its_command(tmp_path):
+    browser()  # or skipped
+    pictures.PICTURES["report"](tmp_path / "report.png")
+    taken, committed = (imread(path) for path in (tmp_path / "report.png", DOCS / "report.png"))
+    assert taken.shape == committed.shape
+    assert taken.std() > 0.05
+
+
 def test_links_of_the_readme():
     targets = [target for target in re.findall(r"\]\(([^)#]+)", text_of("README")) if "://" not in target]
     assert targets
@@ -196,6 +226,6 @@ def test_a_page_has_one_title(path):
 def test_the_index_says_how_to_install_and_shows_a_run():
     text = text_of("index")
     assert "```\npip install .\n```" in text
-    pictures = re.findall(r"!\[.+\]\((.+?)\)", text)
-    assert pictures
-    assert all((DOCS / picture).is_file() for picture in pictures)
+    shown = re.findall(r"!\[.+\]\((.+?)\)", text)
+    assert shown
+    assert all((DOCS / picture).is_file() for picture in shown)

@@ -465,8 +465,9 @@ def test_complex_weights_have_two_parts():
 
     assert squared_norms([[weight]]) == [26.0]
     diagnosis = Diagnosis()
-    diagnosis.observe(1, {"policy": {"w": weight}})
-    assert diagnosis.compare({"policy": {"w": 2 * weight}})["displacement_policy"] == 26.0
+    diagnosis.observe(1, {"policy": {"w": weight}}, {})
+    diagnosis.observe(2, {"policy": {"w": 2 * weight}}, {})
+    assert diagnosis.latest["displacement_policy"] == 26.0
 
 
 class Derived:

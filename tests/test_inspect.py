@@ -16,14 +16,27 @@ from benchmarks.measure.calibration import autoregression
 from rl_abel import find_decays, weight_norms
 from rl_abel.cli import main
 from rl_abel.inspection import Bounce, judge, replay
-from rl_abel.printing import ASCII, BLOCKS, complaints, count, has_signs, number, page, spark, summary, table
+from rl_abel.printing import (
+    ASCII,
+    BLOCKS,
+    EVERY_PART,
+    complaints,
+    count,
+    has_signs,
+    number,
+    page,
+    spark,
+    summary,
+    table,
+)
 from rl_abel.rule import TrendRule
 from rl_abel.sources import Skipped
 from rl_abel.traces import Decayed, Record, Trace
 from tests.algorithms import make_model
 
 KEYS = ["path", "run", "runs", "source", "timesteps", "weight_norms", "training", "bounced", "diverged", "bounces"]
-KEYS += ["decays", "every", "verdict", "explanation", "notes", "skipped"]
+KEYS += ["decays", "every", "verdict", "explanation", "effective_rate", "terms", "curves", "about", "notes"]
+KEYS += ["skipped"]
 
 DIP = [10 - 0.2 * i for i in range(30)] + [4 + 0.2 * i for i in range(30)] + [10.0 + 1e-6 * i for i in range(30)]
 """Falls, rises and levels off."""
@@ -196,15 +209,17 @@ def test_a_page():
     lines = [line.strip() for line in page(judge(trace), 110).splitlines()]
     assert lines[0] == "runs/PPO_1"
     assert lines[1] == "90 measurements, timestep 0 to 8,900; TensorBoard"
-    assert [line.split()[0] for line in lines[3:6]] == ["total", "policy", "value"]
-    assert lines[4].endswith("10 → 10, lowest 4")
-    assert lines[7].startswith(
+    assert [line.split()[0] for line in lines[3:7]] == ["|w|²", "total", "policy", "value"]
+    assert lines[3].split()[-4:] == ["start", "end", "lowest", "highest"]
+    assert lines[5].split()[-4:] == ["10", "10", "4", "10"]
+    assert lines[6].split()[-4:] == ["1000", "1445", "1000", "1445"]
+    assert lines[8].startswith(
         "in training  1 bounce, at 4,400; 2 decays: ×0.5 at 4,400 (bounce), ×0.1 at 7,600 (final);"
     )
-    assert lines[8].endswith("×0.05 at the end")
-    assert lines[9] == f"rule trend   would have decayed 1 time, at {at:,} (policy)"
-    assert lines[10].startswith("rule paper   would")
-    assert lines[12].startswith("1 bounce in training.")
+    assert lines[9].endswith("×0.05 at the end")
+    assert lines[10] == f"rule trend   would have decayed 1 time, at {at:,} (policy)"
+    assert lines[11].startswith("rule paper   would")
+    assert lines[13].startswith("1 bounce in training.")
 
 
 def test_what_a_log_tells_of_is_no_later_than_that():
@@ -220,7 +235,7 @@ def test_nothing_is_wider_than_the_terminal(width):
     for finding in findings:
         assert max(map(len, page(finding, width).splitlines()[1:])) <= width
     lines = table(findings, "trend", width).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 5 + 3 * 3
     assert max(map(len, lines)) <= max(width, 66)
     assert max(map(len, summary(findings, width, legend=True).splitlines())) <= width
 
@@ -232,7 +247,15 @@ def test_a_table_of_many():
         made([*RISE, math.nan], recorded(0, FINAL, 0.1), path="out/c"),
         made([1.0], path="out/d"),
     ]
-    lines = table([judge(run) for run in runs], "trend", 100).splitlines()
+    few = table([judge(run) for run in runs], "trend", 100).splitlines()
+    assert few[3] == f"  total   {spark(runs[0].norms['total'], 24)} 1010 to 1455"
+    assert few[4] == f"  policy  {spark(DIP, 24)} 4 to 10"
+    assert few[-1] == f"  total  ▁{' ' * 23} 1 to 1"
+    assert not [line for line in few if "total |w|²" in line]
+    # Of many each is a line.
+    lines = table([judge(run) for run in runs * EVERY_PART], "trend", 100).splitlines()[: 2 + len(runs)]
+    assert "total |w|²" in lines[1]
+    assert f"{spark(runs[0].norms['total'], 12)} 1010 to 1455" in lines[2]
     (at,) = [bounce.timestep for bounce in judge(runs[0]).bounces]
     assert lines[0] == "In out:"
     assert [line.split("  ")[0] for line in lines[2:]] == ["a", "b", "c", "d"]
@@ -340,7 +363,8 @@ def test_one_run_is_a_page_and_many_are_lines(bouncing, tmp_path, capsys, monkey
     write_log(tmp_path / "other" / "progress.csv", {"total": RISE})
     assert main(["inspect", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert [line.split("  ")[0] for line in printed.splitlines()[2:4]] == ["other", "run"]
+    starts = [line.split()[0] for line in printed.splitlines()[2:6]]
+    assert starts == ["other", "total", "run", "total"]
     assert "--details: a page on" in printed
     assert main(["inspect", "--details", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("in training  not recorded") == 2
@@ -365,6 +389,7 @@ def test_nothing_to_read(tmp_path, bouncing, capsys):
         ["--rule", "x"],
         ["--plot", "/no/such/folder/a.png"],
         ["--plot", "a.unknown"],
+        ["--html", "/no/such/folder/a.html"],
     ],
 )
 def test_wrong_usage(arguments, bouncing):

@@ -7,12 +7,16 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
+from benchmarks import colors, words
 from benchmarks.__main__ import main
+from benchmarks.control import figures as control
 from benchmarks.measure.synthetic import make_run, make_runs
-from benchmarks.report import figures, terminal, words
+from benchmarks.plan import ARMS
+from benchmarks.report import figures, terminal
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
 from benchmarks.report.page import write_report
 from benchmarks.report.tables import markdown, runs_table
@@ -222,6 +226,27 @@ def test_an_arm_on_few_tasks_is_not_among_the_best(pair):
     assert "kl-adaptive" in " ".join(answers.left_out)
 
 
+@pytest.mark.parametrize(
+    ("returns", "random", "reference", "scores"),
+    [
+        ([20, 260, 500], 20, 500, [0, 0.5, 1]),
+        ([-1200, -200, -700], -1200, -200, [0, 1, 0.5]),  # Pendulum: all returns are below 0
+        ([-10, 130], 10, 110, [-0.2, 1.2]),  # not clipped
+        ([math.nan, 260], 20, 500, [0, 0.5]),  # crashed: as a random policy
+        ([1, 2], 0, 0, [math.nan, math.nan]),  # no scale
+        ([1, 2], math.nan, 1, [math.nan, math.nan]),
+    ],
+)
+def test_normalised_scores(returns, random, reference, scores):
+    runs = pd.DataFrame({"final_return": returns}, dtype=float).assign(
+        **{"agent": "PPO", "env_id": "A-v1", "regularization": "none", "strength": 0.0, "timesteps": 1},
+        status=["failed" if value != value else "complete" for value in returns],
+        random_return=float(random),
+        reference_return=float(reference),
+    )
+    np.testing.assert_allclose(with_tasks(runs)["score"], scores)
+
+
 def test_of_no_runs_there_is_no_sensitivity(pair):
     assert sensitivity(read_results(pair).runs.iloc[:0]).empty
 
@@ -277,6 +302,54 @@ def test_few_runs_are_reported_too(arms, seeds, tmp_path):
     terminal.show(report, Console(width=80, file=io.StringIO()))
 
 
+def shown(report):
+    """What the terminal shows, on one line."""
+    out = io.StringIO()
+    terminal.show(report, Console(width=400, file=out))
+    return " ".join(out.getvalue().split())
+
+
+@pytest.mark.parametrize("failed", [0, 3])
+def test_of_too_few_runs_the_terminal_says_that_they_work_and_no_score(failed, tmp_path):
+    """As ``make benchmark`` ends: two seeds of every arm."""
+    for seed in range(2):
+        for arm in ARMS:
+            make_run(tmp_path, "PPO", "Task-v1", arm, seed, np.random.default_rng(0))
+    for folder in sorted(tmp_path.iterdir())[:failed]:
+        change(folder, status="failed", error="Traceback\nZeroDivisionError: no")
+    report = write_report(tmp_path)
+    page, said = report.page.read_text(), shown(report)
+    verdict = "No: 3 of 18 runs failed." if failed else "Yes: 18 runs, under 9 learning rate schedules, ended"
+    assert verdict in said
+    assert f"The page: {report.page}" in said
+    assert not re.search(r"IQM|\d \[", said), "no score and no interval"
+    assert verdict in page
+    first, *others = (page.index(f"<h2>{question}") for question in (*report.works, *report.answers))
+    assert first < min(others)
+    assert verdict in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "arms", "few"),
+    [
+        (4, ("constant", "linear", "constant+final"), True),
+        (5, ("constant", "linear", "constant+final"), False),
+        (4, ("constant",), True),
+        (5, ("constant",), False),
+        (5, ("linear", "constant+final"), False),
+        (5, ("linear",), True),  # answers neither question
+    ],
+)
+def test_how_many_runs_are_too_few(seeds, arms, few, tmp_path):
+    for seed in range(seeds):
+        for arm in arms:
+            make_run(tmp_path, "PPO", "Task-v1", arm, seed, np.random.default_rng(0))
+    report = write_report(tmp_path)
+    assert bool(report.works) == few
+    assert ("Does it all work here?" in shown(report)) == few
+    assert ("Does the weight norm bounce?" in shown(report)) != few
+
+
 # Words
 
 
@@ -305,9 +378,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(
         figures,
         "_picture",
-        lambda name, alt, caption, figure, *more: (
-            found.update({name: figure}) or save(name, alt, caption, figure, *more)
-        ),
+        lambda name, figure, *more, **kwargs: found.update({name: figure}) or save(name, figure, *more, **kwargs),
     )
     return found
 
@@ -346,8 +417,10 @@ def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):
 
 
 def test_arms_and_parts_have_a_color_each():
-    arms, parts = set(figures.ARM_COLORS.values()), set(figures.PART_COLORS.values())
-    assert len(arms | parts | {figures.OTHERS}) == len(figures.ARM_COLORS) + len(figures.PART_COLORS) + 1
+    used = [*colors.ARM_COLORS.values(), *colors.MORE_COLORS.values(), *colors.PART_COLORS.values(), colors.OTHERS]
+    used += [color for _, color in colors.BANDS]
+    assert len(set(used)) == len(used)
+    assert set(control.COLORS.values()) <= set(used)
 
 
 def test_profiles_want_ten_runs_of_an_arm_on_every_task(pair, drawn):

@@ -1,6 +1,8 @@
 """Finished runs -> traces: logs of every form, whole or damaged, wherever they are."""
 
+import csv
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +22,7 @@ from rl_abel.traces import Decayed, joined, make_trace, state_record, state_rows
 from tests.algorithms import make_model
 
 LOG = "time/total_timesteps,rollout/ep_rew_mean,abel/weight_norm_total,abel/bounces,abel/decays,abel/factor"
+PENDULUM = {"algorithm": "PPO", "environment": "Pendulum-v1"}
 FIXTURE = Path(__file__).parent / "fixtures" / "state_version_0.zip"
 
 
@@ -134,7 +137,46 @@ def test_a_run_of_the_benchmark(tmp_path):
     make_run(tmp_path, "PPO", "Task-v1", "abel", 0, np.random.default_rng(0))
     (trace,) = traces(tmp_path)
     assert (trace.source, len(trace.timesteps), trace.weight_decay) == ("run", 100, 0.0)
+    assert trace.about == {"algorithm": "PPO", "environment": "Task-v1"}
     assert trace.record.decays == [Decayed(85_000, "final", 0.1)]
+
+
+# What SB3 logs beside our tags
+
+
+def test_rate_and_return_are_those_of_the_log(logged, tmp_path):
+    folder, _ = logged
+    rows = list(csv.DictReader((folder / "progress.csv").read_text().splitlines()))
+    columns = {"learning rate": "train/learning_rate", "episode reward": "rollout/ep_rew_mean"}
+    expected = {
+        name: [(int(row["time/total_timesteps"]), float(row[column])) for row in rows if row[column]]
+        for name, column in columns.items()
+    }
+    assert sorted({round(rate, 9) for _, rate in expected["learning rate"]}) == [1e-4, 1e-3]
+    for pattern, about in (("progress.csv", {}), ("events*", PENDULUM), ("*", PENDULUM)):
+        for path in folder.glob(pattern):
+            shutil.copy(path, tmp_path)
+        (trace,) = traces(tmp_path)
+        assert trace.about == about
+        for name, points in expected.items():
+            # TensorBoard has the last update too, and single precision.
+            assert [t for t, _ in trace.curves[name]][: len(points)] == [t for t, _ in points]
+            assert [v for _, v in trace.curves[name]][: len(points)] == pytest.approx([v for _, v in points])
+
+
+def test_curves_do_not_tell_runs_apart(tmp_path):
+    """Evaluations on a clock of their own, which begins again, and after the last measurement."""
+    writer = SummaryWriter(str(tmp_path))
+    for i in range(1, 21):
+        writer.add_scalar("eval/mean_reward", i, (i - 1) % 10 + 1)
+        writer.add_scalar("abel/weight_norm_total", 100 + i, 100 * i)
+    writer.add_scalar("eval/mean_reward", 0, 9_999)
+    writer.add_scalar("eval/mean_reward", math.nan, 10_000)
+    writer.close()
+    (trace,) = traces(tmp_path)
+    assert len(trace.timesteps) == 20
+    assert trace.curves == {"evaluation": [(i, 10 + i) for i in range(1, 11)] + [(9_999, 0)]}
+    assert trace.about == {}
 
 
 # Several runs in one folder
@@ -159,10 +201,12 @@ def test_a_resume_into_the_same_folder(tmp_path):
         writer = SummaryWriter(str(tmp_path), filename_suffix=f".{first}")
         for i in range(first, last + 1):
             writer.add_scalar("abel/weight_norm_total", 100 + i + 0.01 * first, 1000 * i)
+            writer.add_scalar("train/learning_rate", first, 1000 * i)
         writer.close()
     (trace,) = traces(tmp_path)
     assert trace.timesteps == [1000 * i for i in range(1, 31)]
     assert trace.norms["total"][10] == pytest.approx(111.11)
+    assert trace.curves["learning rate"] == [(1000 * i, 1 if i < 11 else 11) for i in range(1, 31)]
     assert "3 measurements logged before a resume" in trace.notes[0]
 
 
@@ -213,7 +257,8 @@ def test_bad_cells_cost_no_more_than_themselves(tmp_path):
     (trace,) = traces(tmp_path)
     assert (trace.timesteps, trace.norms["total"]) == ([100, 300, 400], [5, 8, 9])
     (said,) = trace.skipped.values()
-    assert said == ("1 cell could not be read (first: 'n/a' in line 3); 2 rows could not be read (first: line 4)")
+    assert said == ("2 cells could not be read (first: 'n/a' in line 2); 2 rows could not be read (first: line 4)")
+    assert trace.curves["episode reward"] == [(200, 1), (300, 1), (400, 1)], "the measurement's row is not needed"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -256,13 +301,13 @@ def test_event_files_are_read_as_tensorboard_reads_them(logged, tmp_path):
     (events,) = logged[0].glob("events*")
     loaded = [(event.step, v) for event in LegacyEventFileLoader(str(events)).Load() for v in event.summary.value]
     expected = [(step, v.tag, v.simple_value) for step, v in loaded if v.tag.startswith("abel/")]
-    assert list(scalars(events, "abel/")) == expected
+    assert list(scalars(events, ("abel/",))) == expected
     data = events.read_bytes()
     assert left_over(data) == 0
     assert begun(data) == pytest.approx(float(events.name.split(".")[3]), abs=2)
     for length in (0, 5, 12, len(data) // 2, len(data) - 1):
         (tmp_path / "cut").write_bytes(data[:length])
-        read = list(scalars(tmp_path / "cut", "abel/"))
+        read = list(scalars(tmp_path / "cut", ("abel/",)))
         assert read == expected[: len(read)]
         assert bool(read) == (length > 12)
     assert [left_over(data[:length]) > 0 for length in (0, 5, len(data) - 1)] == [False, True, True]
@@ -279,7 +324,7 @@ def test_scalars_written_as_tensors(tmp_path):
         summary = Summary(value=[Summary.Value(tag="abel/weight_norm_total", tensor=tensor)])
         writer._get_file_writer().event_writer.add_event(Event(step=step, summary=summary))
     writer.close()
-    assert list(scalars(next(tmp_path.iterdir()), "abel/")) == [
+    assert list(scalars(next(tmp_path.iterdir()), ("abel/",))) == [
         (0, "abel/weight_norm_total", 1.5),
         (1, "abel/weight_norm_total", 2.5),
     ]

@@ -17,7 +17,6 @@ from benchmarks.statistics.estimates import (
     draw_counts,
     exact_binomial_interval,
     iqm,
-    normalise,
     performance_profile,
     probability_of_improvement,
     quantiles,
@@ -46,36 +45,6 @@ def width(interval):
 
 
 # --- scores and single statistics
-
-
-@pytest.mark.parametrize(
-    ("returns", "random", "reference", "scores"),
-    [
-        ([20, 260, 500], 20, 500, [0, 0.5, 1]),
-        ([-1200, -200, -700], -1200, -200, [0, 1, 0.5]),  # Pendulum: all returns are below 0
-        ([-10, 130], 10, 110, [-0.2, 1.2]),  # not clipped
-    ],
-)
-def test_normalised_scores(returns, random, reference, scores):
-    np.testing.assert_allclose(normalise(returns, random, reference), scores)
-
-
-def test_a_crashed_run_scores_as_a_random_policy():
-    assert normalise([math.nan, 500, 260], 20, 500, crashed=[True, True, False]).tolist() == [0, 0, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([math.nan, 1], 0, 1), "finite where no run crashed, got nan"),
-        (([1], 0, 0), "must be finite and differ, got 0 and 0"),
-        (([1], math.nan, 1), "must be finite and differ, got nan and 1"),
-        (([1, 2], 0, 1, [True]), r"shape of returns, \(2,\), got \(1,\)"),
-    ],
-)
-def test_normalise_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        normalise(*arguments)
 
 
 @pytest.mark.parametrize(

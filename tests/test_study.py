@@ -14,7 +14,7 @@ from benchmarks.measure.synthetic import make_run
 from benchmarks.plan import ARMS, Run
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study import __main__ as command
-from benchmarks.study import edge, fresh, headlines, norms, scores, settings
+from benchmarks.study import norms, page, scores, tables
 from benchmarks.study import stages as study
 from benchmarks.study.page import DETAILS, PAGE, context, write_page
 from rl_abel import TrendRule
@@ -235,17 +235,17 @@ def test_movements_are_counted_by_rule_by_shape_and_by_both(tmp_path):
         **{"runs": 3, "tasks": 1, "rule": 1, "shape": 2, "both": 1},
         **{"fall": 1, "rise": 0, "end": 0},
     }
-    (row,) = norms.bounces(moved, {"PPO A-v1": True}).rows
+    (row,) = tables.bounces(moved, {"PPO A-v1": True}).rows
     assert row == ("PPO A-v1", "yes", "total", "3", "1", "2", "1", "1", "0", "0")
 
 
 def test_the_interval_of_shares_is_over_tasks_and_dead_tasks_stand_apart():
     rows = [(f"T{task}", "total", task == 9, task == 9, "", 0.0, task < 9) for task in range(11) for _ in range(20)]
     moved = pd.DataFrame(rows, columns=["task", "part", "rule", "shape", "wanting", "strength", "learned"])
-    alive, dead = headlines.bounced(moved)
-    assert (alive.learned, alive.counts["runs"], alive.counts["tasks"]) == (True, 180, 9)
-    assert alive.tasks.high == pytest.approx(1 - 0.025 ** (1 / 9))  # of 9 tasks, not of 180 runs
-    assert (dead.learned, dead.counts["rule"], dead.tasks.estimate) == (False, 20, 0.5)
+    alive, dead = norms.bounced(moved)
+    assert (alive["learned"], alive["counts"]["runs"], alive["counts"]["tasks"]) == (True, 180, 9)
+    assert alive["tasks"].high == pytest.approx(1 - 0.025 ** (1 / 9))  # of 9 tasks, not of 180 runs
+    assert (dead["learned"], dead["counts"]["rule"], dead["tasks"].estimate) == (False, 20, 0.5)
 
 
 # Scores
@@ -278,12 +278,10 @@ def test_last_quarter_and_area_are_means_over_evaluations(tmp_path):
     assert by_arm.loc["linear", ["last_quarter", "area"]].isna().all(), "evaluated at its end alone"
 
 
-def test_a_task_is_learned_where_some_arm_comes_to_half_of_the_reference(tmp_path):
-    scored(tmp_path, "A-v1", {"constant": 0.1, "linear": 0.6})
-    assert scores.learned(scored(tmp_path, "B-v1", {"constant": 0.4, "linear": 0.4})) == {
-        "PPO A-v1": True,
-        "PPO B-v1": False,
-    }
+def test_the_best_arm_of_a_task(tmp_path):
+    scored(tmp_path, "A-v1", {"constant": 0.1, "linear": 0.6}, seeds=1)
+    best = scores.best(scored(tmp_path, "B-v1", {"constant": 0.4, "linear": 0.3}, seeds=1))
+    assert best.to_dict() == {"PPO A-v1": 0.6, "PPO B-v1": 0.4}
 
 
 def test_equal_care_takes_the_best_rate_of_each_arm(tmp_path):
@@ -296,12 +294,14 @@ def test_equal_care_takes_the_best_rate_of_each_arm(tmp_path):
         runs.append(
             scored(folder, "A-v1", {"linear": linear, "constant+final": constant}, more, rate_multiplier=multiplier)
         )
-    found, table = scores.equal_care(pd.concat(runs, ignore_index=True))
+    found, rates = scores.equal_care(pd.concat(runs, ignore_index=True))
     assert found.mean.estimate == pytest.approx(0.05)
-    assert table.rows == [
+    assert rates["PPO A-v1"]["linear"] == (3.0, [0.3, 1.0, 3.0])
+    assert tables.equal(pd.concat(runs, ignore_index=True)).rows == [
         ("PPO A-v1", "× 1 of 0.3, 1, 3", "× 3 of 0.3, 1, 3", "6", "0.05 [0.05, 0.05]"),
     ]
-    assert scores.equal_care(runs[0][runs[0]["arm"] == "linear"]) == (None, table._replace(rows=[]))
+    assert scores.equal_care(runs[0][runs[0]["arm"] == "linear"]) == (None, {})
+    assert tables.equal(runs[0][runs[0]["arm"] == "linear"]).rows == []
 
 
 def test_effects_hold_strengths_and_dead_tasks_apart(tmp_path):
@@ -312,27 +312,27 @@ def test_effects_hold_strengths_and_dead_tasks_apart(tmp_path):
     arms = {"constant": 0.9, "linear": 0.6, "constant+final": 0.7, "abel": 0.7, "step": 0.65, "abel-paper": 0.2}
     scored(tmp_path / "0", "CartPole-v1", arms)
     main = pd.concat([scores_of(tmp_path / name) for name in ("0", "1", "10")], ignore_index=True)
-    main["learned"] = main["task"].map(scores.learned(main))
+    main["learned"] = main["task"].map(scores.best(main) >= 0.5)
     empty = main.iloc[:0]
-    found = headlines.effects(main, empty, empty, empty)
+    found = scores.effects(main, empty, empty, empty)
     estimates = {
         strength: {pair: round(of.mean.estimate, 2) for pair, of in pairs.items()}
-        for strength, pairs in found.by_strength.items()
+        for strength, pairs in found["by_strength"].items()
     }
     assert estimates[1.0] == dict(zip(scores.PAIRS, (-0.1, -0.1, 0.0)))
     assert estimates[10.0] == dict(zip(scores.PAIRS, (-0.1, 0.3, 0.4)))
-    assert found.by_strength[10.0][scores.PAIRS[0]].size == "1 × 6"
-    assert (found.num_rivals, round(found.rivals.mean.estimate, 2)) == (4, -0.2), "abel is the same run"
-    assert list(found.costs) == ["PPO CartPole-v1", "PPO CartPole-v1, adamw 1"]
-    assert list(found.gains) == ["PPO CartPole-v1, adamw 10"]
-    assert round(found.literal.mean.estimate, 2) == -0.7
+    assert found["by_strength"][10.0][scores.PAIRS[0]].size == "1 × 6"
+    assert (found["num_rivals"], round(found["rivals"].mean.estimate, 2)) == (4, -0.2), "abel is the same run"
+    assert list(found["costs"]) == ["PPO CartPole-v1", "PPO CartPole-v1, adamw 1"]
+    assert list(found["gains"]) == ["PPO CartPole-v1, adamw 10"]
+    assert round(found["literal"].mean.estimate, 2) == -0.7
     # The figure has what is learned.
-    assert headlines.picture(main, found).png.startswith(b"\x89PNG")
+    assert page._differences(main, found["equal"]).png.startswith(b"\x89PNG")
 
 
 def test_by_task_says_what_is_not_excluded(tmp_path):
     runs = scored(tmp_path, "A-v1", {"constant": 0.3, "constant+final": 0.4})
-    (row,) = scores.by_task(runs, {"PPO A-v1": False}).rows
+    (row,) = tables.differences(runs, {"PPO A-v1": False}).rows
     assert row[:4] == ("PPO A-v1 (not learned)", "constant+final − constant", "6", "0.10 [0.10, 0.10]")
     assert row[-2:] == ("0.10", "different")
 
@@ -343,7 +343,7 @@ def test_algorithm_1_in_training(tmp_path):
         path = tmp_path / f"PPO_A-v1_abel-paper_seed{seed}" / "run.json"
         decays = [[40_000, "bounce", 0.1]] * times + [[85_000, "final", 0.1]]
         path.write_text(json.dumps(json.loads(path.read_text()) | {"decays": decays, "factor": 0.001}))
-    ((task, bounced, counted, factor, score),) = scores.literal(scores_of(tmp_path)).rows
+    ((task, bounced, counted, factor, score),) = tables.literal(scores_of(tmp_path)).rows
     assert (task, bounced, counted, factor) == ("PPO A-v1", "2 of 6", "0 (0 to 3)", "1")
     assert score == "0.53"  # 0.5 and a hundredth of the seed
 
@@ -353,13 +353,13 @@ def test_by_base_rate(tmp_path):
         arms = {"constant": 0.6, "linear": score, "constant+final": 0.7}
         scored(tmp_path / f"{multiplier:g}", "A-v1", arms, rate_multiplier=multiplier)
     runs = pd.concat([scores_of(tmp_path / name) for name in ("1", "3")], ignore_index=True)
-    found = {rate: [round(of.mean.estimate, 2) for of in pair] for rate, pair in settings.by_rate(runs).items()}
+    found = {rate: [round(of.mean.estimate, 2) for of in pair] for rate, pair in scores.by_rate(runs).items()}
     assert found == {1.0: [0.3, 0.1], 3.0: [0.0, 0.1]}
-    assert [(*row[:3], *row[-2:]) for row in settings.rates(runs).rows] == [
+    assert [(*row[:3], *row[-2:]) for row in tables.rates(runs).rows] == [
         ("PPO A-v1", "× 1", "6", "0.30 [0.30, 0.30]", "0.10 [0.10, 0.10]"),
         ("PPO A-v1", "× 3", "6", "0.00 [0.00, 0.00]", "0.10 [0.10, 0.10]"),
     ]
-    (row,) = settings.decays(runs[runs["rate_multiplier"] == 1]).rows
+    (row,) = tables.decays(runs[runs["rate_multiplier"] == 1]).rows
     assert row[:2] == ("PPO A-v1", "× 0.1")
     assert row[2].startswith("0.72 ")
 
@@ -370,13 +370,15 @@ def test_beyond_the_rates_of_the_tuning(tmp_path):
         arms = {"linear": score, "constant+final": 0.7}
         scored(tmp_path / f"{multiplier:g}", "LunarLander-v3", arms, rate_multiplier=multiplier)
     runs = pd.concat([scores_of(tmp_path / name) for name in ("3", "6", "10")], ignore_index=True)
-    assert [[cell.split()[0] for cell in row] for row in edge.over_rates(runs).rows] == [
+    assert [
+        [cell.split()[0] for cell in row] for row in tables.over_settings(runs, ("arm",), "rate_multiplier").rows
+    ] == [
         ["constant+final", "0.72", "0.72", "0.72"],
         ["linear", "0.42", "0.72", "0.62"],
     ]
-    alike, best = edge.against_linear(runs)
+    alike, best = scores.against_linear(runs)
     assert (round(alike.mean.estimate, 2), round(best.mean.estimate, 2)) == (0.3, 0.0)
-    assert edge.against_linear(runs[runs["rate_multiplier"] == 3]) is None
+    assert scores.against_linear(runs[runs["rate_multiplier"] == 3]) is None
 
 
 def test_decays_by_a_bounce_on_fresh_seeds(tmp_path):
@@ -388,11 +390,11 @@ def test_decays_by_a_bounce_on_fresh_seeds(tmp_path):
         record = json.loads(path.read_text())
         record["decays"] = [[40_000, "bounce", 0.1], *record["decays"]]
         path.write_text(json.dumps(record | {"final_return": record["final_return"] + gain}))
-    first, second = fresh.on_fresh_seeds(scores_of(tmp_path))
+    first, second = scores.on_fresh_seeds(scores_of(tmp_path))
     assert (first.task, first.bounced, round(first.found.mean.estimate, 2)) == ("PPO A-v1", 2, 0.15)
     assert round(first.of_these.mean.estimate, 2) == 0.45
     assert (second.bounced, second.found.mean.estimate, second.of_these) == (0, 0.0, None)
-    assert [row[-1] for row in fresh.fresh_table([second]).rows] == ["–"]
+    assert [row[-1] for row in tables.fresh([second]).rows] == ["–"]
 
 
 # The page
@@ -426,11 +428,11 @@ def test_the_page_says_what_the_files_say(results, tmp_path):
 @published
 def test_what_the_sentences_take_for_granted_is_so(results):
     """What stands in the template as words, not as a number that is filled in."""
-    found, _ = context(results)
-    total = {(row.strength, row.learned): row for row in found["bounced"]["total"]}
-    moved = found["by_task"]
-    assert total[0.0, True].counts["shape"] == total[0.0, True].counts["rule"] == 0
-    assert total[0.0, False].counts["shape"] == total[0.0, False].counts["rule"] == 0
+    found = context(results)
+    counts = {(row["strength"], row["learned"]): row["counts"] for row in found["bounced"]}
+    moved = dict(iter(found["moved"][found["moved"]["part"] == "total"].groupby("task")))
+    assert counts[0.0, True]["shape"] == counts[0.0, True]["rule"] == 0
+    assert counts[0.0, False]["shape"] == counts[0.0, False]["rule"] == 0
     assert (moved["PPO CartPole-v1"]["growth"] > 1).all()
     dips = moved["CrossQ Pendulum-v1, adamw 10"]  # "dips and then grows to the end"
     assert dips["lowest_at"].between(1, 15).all()
@@ -440,21 +442,22 @@ def test_what_the_sentences_take_for_granted_is_so(results):
     assert (rises["of_peak"] < 0.95).all()
     assert not (dips["rule"] | dips["shape"] | rises["rule"] | rises["shape"]).any()
     assert (moved["SAC Pendulum-v1, adamw 10"]["growth"] > 1).all()
-    by_shape = {task: int(of["shape"].sum()) for task, of in moved.items() if task not in found["unlearned"]}
+    by_shape = {task: int(of["shape"].sum()) for task, of in moved.items() if found["learned"][task]}
     assert max(by_shape, key=by_shape.get) == "PPO CartPole-v1, adamw 10"
     effects = found["effects"]
-    assert list(effects.costs) == ["SAC Pendulum-v1"]
-    assert min(effects.by_rate[0.3][1].by_task.items(), key=lambda item: item[1].mean.estimate)[0] == "PPO CartPole-v1"
-    assert all(of.found.mean.low < 0 < of.found.mean.high for of in effects.fresh)
-    assert effects.equal.mean.low < 0 < effects.equal.mean.high
-    assert all(effects.by_strength[10.0][pair].mean.low > 0 for pair in scores.PAIRS[1:])
-    assert effects.by_strength[1.0][scores.PAIRS[1]].mean.low < 0 < effects.by_strength[1.0][scores.PAIRS[1]].mean.high
-    assert found["at_the_edge"]["LunarLander-v3"] == (9, 9)
+    assert list(effects["costs"]) == ["SAC Pendulum-v1"]
+    assert min(effects["by_rate"][0.3][1].tasks.items(), key=lambda item: item[1].mean.estimate)[0] == "PPO CartPole-v1"
+    assert all(of.found.mean.low < 0 < of.found.mean.high for of in effects["fresh"])
+    assert effects["equal"].mean.low < 0 < effects["equal"].mean.high
+    assert all(effects["by_strength"][10.0][pair].mean.low > 0 for pair in scores.PAIRS[1:])
+    weak = effects["by_strength"][1.0][scores.PAIRS[1]].mean
+    assert weak.low < 0 < weak.high
+    assert found["chosen"]["LunarLander-v3"].tolist() == [found["largest"]] * 9
 
 
 @published
 def test_runs_of_the_tuning_are_in_no_answer(results):
-    for part in study.split(results):
+    for part in study.split(results).values():
         assert part.runs["run_id"].is_unique
         assert not set(part.runs["seed"]) & set(study.TUNING_SEEDS)
 

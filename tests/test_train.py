@@ -55,9 +55,9 @@ def test_evaluations_and_trace(folder):
     assert float(evaluations[-1]["learning_rate"]) == pytest.approx(1e-4)
     trace = rows(folder / "trace.csv")
     parts = ["total", "policy", "value"]
-    terms = [f"{term}_{part}" for term in ("displacement", "alignment") for part in parts]
-    assert list(trace[0])[:10] == ["timesteps", *parts, *terms]
-    assert all(name.startswith("layer/") for name in list(trace[0])[10:])
+    terms = [f"{term}_{part}" for term in ("displacement", "alignment", "relative_update") for part in parts]
+    assert list(trace[0])[:13] == ["timesteps", *parts, *terms]
+    assert all(name.startswith("layer/") for name in list(trace[0])[13:])
     assert len(trace) == 31
     assert find_decays(float(row["total"]) for row in trace) == []
     assert {path.name.partition(".")[0] for path in folder.iterdir()} == {

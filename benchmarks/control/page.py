@@ -1,8 +1,12 @@
-"""The page of the positive control: docs/results/control.md, from the two saved tables alone."""
+"""The page of the positive control, docs/results/control.md, from the two saved tables alone.
+
+What of the paper's pattern appears is decided here: a verdict a claim, and the numbers behind it. The claims
+themselves, and the sentences around the numbers, stand in control.md.j2.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +16,157 @@ import pandas as pd
 from benchmarks.control import plan
 from benchmarks.control.answers import COMPLEX, EQUAL, SHALLOW, Answers, answer, verdict
 from benchmarks.control.figures import draw
-from benchmarks.control.plan import EPOCHS, FINAL_DECAY_AT, TWICE
-from benchmarks.control.words import bouncing, gains, label, moved, pattern, points, showcase
-from benchmarks.report.words import number, templates, wrapped
+from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE
+from benchmarks.statistics.estimates import Interval, exact_binomial_interval, mean_interval
+from benchmarks.words import templates, wrapped
 
 RUNS, TRACES, PAGE = "control_runs.parquet", "control_traces.parquet", "control.md"
+
+YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", "undecided"
+
+Judged = tuple[str, Any]
+"""Whether a claim is found here, and the numbers that say so, as its macro in the template takes them."""
 
 
 def write_report(folder: Path) -> Path:
     """Write page and figures beside the tables in ``folder``; return the page."""
-    runs, traces = pd.read_parquet(folder / RUNS), pd.read_parquet(folder / TRACES)
-    answers = answer(runs, traces)
+    answers = answer(pd.read_parquet(folder / RUNS), pd.read_parquet(folder / TRACES))
     draw(answers, folder)
     page = folder / PAGE
-    page.write_text(render(answers, runs), encoding="utf-8")
+    page.write_text(render(answers), encoding="utf-8")
     return page
 
 
-def render(answers: Answers, runs: pd.DataFrame) -> str:
+def render(answers: Answers) -> str:
     """Return the text of the page."""
     environment = templates("benchmarks.control")
-    environment.filters.update(points=points, label=label, verdict=verdict, ranged=median_and_range)
-    return wrapped(environment.get_template(f"{PAGE}.j2").render(context(answers, runs)))
+    environment.filters["verdict"] = verdict
+    known = {"plan": plan, "arms": COMPLEX, "shallow": SHALLOW, "equal": EQUAL, "pattern": pattern(answers)}
+    return wrapped(environment.get_template(f"{PAGE}.j2").render(known, answers=answers))
 
 
-def context(answers: Answers, runs: pd.DataFrame) -> dict[str, Any]:
-    """Return what the template fills in."""
-    tuning = runs["seed"].isin(plan.TUNING_SEEDS)
-    setting, layers = showcase(answers), ("total", *plan.LAYERS)
-    elsewhere = [verdict(gain) for gain in gains(answers, bouncing(answers, False)).values()]
+def pattern(answers: Answers) -> dict[str, Judged]:
+    """Return the parts of the pattern by name, in the order of the page."""
+    smallest, *larger = answers.with_l2()
+    of_large, of_small = answers.moved(larger[-1:] or [smallest]), answers.moved([smallest])
+    without, bouncing = answers.moved(answers.with_l2(False)), answers.moved(answers.bouncing())
+    gains, elsewhere = (answers.gains(answers.bouncing(wanted)) for wanted in (True, False))
+    opposite = {YES: NO, NO: YES}
     return {
-        **{"plan": plan, "answers": answers, "arms": COMPLEX, "shallow": SHALLOW, "equal": EQUAL},
-        **{"runs": int((~tuning).sum()), "tuning_runs": int(tuning.sum())},
-        "seeds": runs.loc[~tuning, "seed"].nunique(),
-        "tuning_seeds": runs.loc[tuning, "seed"].nunique(),
-        "layers": layers,
-        "final_epoch": FINAL_DECAY_AT * EPOCHS,
-        "showcase": setting,
-        "bounce": moved(answers, [setting]),
-        "without": moved(answers, [s for s in answers.settings if not s[0]]),
-        "gains": _by_arm(answers, setting),
-        "low": _by_arm(answers, setting, over_factor=TWICE),
-        "others": {other: _by_arm(answers, other) for other in bouncing(answers) if other != setting},
-        "elsewhere": {word: elsewhere.count(word) for word in ("better", "worse", "same")} | {"all": len(elsewhere)},
-        "pattern": pattern(answers),
-        "movements": {s: {p: [run[p] for run in m.values()] for p in layers} for s, m in answers.movements.items()},
-        "places": [_places(answers, s) for s in answers.settings if s in answers.profiles],
-        "factors": {s: sorted({factor for of, _, factor in answers.accuracies if of == s}) for s in answers.compared},
+        "large": (_bounces(of_large), of_large),
+        "small": (_does_not_bounce(of_small), {"of": of_small, "larger": larger}),
+        "without": (_does_not_bounce(without), without),
+        "together": _together(answers),
+        "paper": _timely(bouncing, "paper"),
+        "trend": _timely(bouncing, "trend"),
+        "founding": _founding(answers),
+        "help": (_better(gains.values()), gains),
+        "place": _place(answers, gains),
+        "no_help": (opposite.get(found := _better(elsewhere.values()), found), elsewhere),
+        "as_step": _as_step(answers),
+        "base_rate": _base_rate(answers),
+        "factor": _factor(answers),
     }
 
 
-def median_and_range(values: Sequence[float], digits: int = 0) -> str:
-    """Return "34 (30 to 39)"; "–" for no values."""
-    if not values:
-        return "–"
-    middle, low, high = (number(float(v), digits) for v in (np.median(values), min(values), max(values)))
-    return middle if low == high else f"{middle} ({low} to {high})"
+def _bounces(moved: pd.DataFrame) -> str:
+    share = exact_binomial_interval(moved["bounced"].sum(), len(moved))
+    return YES if share.low > 0.5 else NO if share.high < 0.5 else OPEN
 
 
-def _by_arm(answers: Answers, setting: plan.Setting, **over: float) -> dict[str, Any]:
-    return {arm: gain for (_, arm), gain in gains(answers, [setting], **over).items()}
+def _does_not_bounce(moved: pd.DataFrame) -> str:
+    # A norm that still falls at the end may only not have bounced yet.
+    return OPEN if moved["falling"].mean() > 0.5 else {YES: NO, NO: YES, OPEN: OPEN}[_bounces(moved)]
 
 
-def _places(answers: Answers, setting: plan.Setting) -> dict[str, Any]:
-    """Return where step's first decay is best on the tuning seeds, and where the norm is lowest."""
-    means = {place: float(np.mean(scores)) for place, scores in sorted(answers.profiles[setting].items())}
-    best, minima = answers.tuned[setting], answers.tuning_minima[setting]
-    end = plan.first_epoch(max(plan.PLACES), EPOCHS)
-    # At the end of the constant rate the norm may not be at its lowest yet.
-    lowest = f"still falling at {end}" if min(minima) >= end else median_and_range(minima)
-    near = [place for place, mean in means.items() if mean > means[best] - EQUAL]
-    return {"setting": setting, "lowest": lowest, "best": best, "near": near, "means": list(means.values())}
+def _together(answers: Answers) -> Judged:
+    layers = pd.concat([answers.moved(answers.bouncing(), layer) for layer in LAYERS])
+    if layers.empty:
+        return OPEN, None
+    shares = layers.groupby("part", sort=False)["bounced"].mean()
+    counts = layers.groupby(["setting", "seed"])["bounced"].sum()
+    most = (counts > len(LAYERS) / 2).mean()
+    found = YES if most > 0.5 else PARTLY if counts.mean() >= 1 else NO
+    return found, {"mean": counts.mean(), "shares": shares}
+
+
+def _timely(moved: pd.DataFrame, rule: str) -> Judged:
+    """Whether a rule would decay first after the minimum, in the runs of settings that bounce."""
+    if moved.empty:
+        return OPEN, None
+    after = int((moved[f"{rule}_first"] > moved["minimum"]).sum())
+    values = {"runs": len(moved), "decayed": moved[f"{rule}_first"].count(), "after": after}
+    found = YES if after > 0.9 * len(moved) else PARTLY if after > 0.5 * len(moved) else NO
+    return found, {**values, "median": moved[rule].map(len).median()}
+
+
+def _founding(answers: Answers) -> Judged:
+    """Whether the best first decay of a tuned step comes after the minimum."""
+    rows = []
+    for setting in answers.bouncing():
+        means, minima = answers.profile(setting).mean(axis=1), answers.tuning_minima.get(setting, [0])
+        early, late = means[EPOCHS * means.index <= min(minima)], means[EPOCHS * means.index > max(minima)]
+        if len(early) and len(late):
+            rows.append((setting, sorted(minima), late.max() - early.max()))
+    lasts = {setting: place == answers.tuning["place"].max() for setting, place in answers.tuned.items()}
+    others = [lasts[setting] for setting in answers.bouncing(False) if setting in lasts]
+    margins = [margin for *_, margin in rows]
+    if not margins:
+        found = OPEN
+    elif min(margins) > EQUAL:
+        # Where the last place tried is best, a later one may be better still, whatever the norm does.
+        found = PARTLY if all(lasts.values()) else YES
+    else:
+        found = NO if max(margins) < -EQUAL else PARTLY if max(margins) > EQUAL else OPEN
+    return found, {"rows": rows, "last": sum(others), "others": len(others)}
+
+
+def _better(gains: Iterable[Interval]) -> str:
+    verdicts = {verdict(gain) for gain in gains}
+    if not verdicts:
+        return OPEN
+    return YES if verdicts == {"better"} else PARTLY if "better" in verdicts else NO
+
+
+def _place(answers: Answers, gains: dict[tuple[str, str], Interval]) -> Judged:
+    """Whether the arms that are better where it bounces owe it to the place, not to the lower last rate."""
+    low = answers.gains(answers.bouncing(), over_factor=TWICE)
+    rows = {key: low[key] for key, gain in gains.items() if verdict(gain) == "better" and key in low}
+    found = _better(rows.values())
+    return OPEN if found == NO and "open" in map(verdict, rows.values()) else found, rows
+
+
+def _as_step(answers: Answers) -> Judged:
+    gains = {setting: answers.gain(setting, "abel", over="step") for setting in answers.bouncing()}
+    gains = {setting: gain for setting, gain in gains.items() if gain}
+    verdicts = {verdict(gain) for gain in gains.values() if gain}
+    if not verdicts or verdicts == {"open"}:
+        return OPEN, gains
+    return YES if verdicts <= {"equal", "better", "same"} else NO if verdicts == {"worse"} else PARTLY, gains
+
+
+def _least(answers: Answers, arms: Sequence[str], settings: Sequence[str], factors: Sequence[float]) -> Judged:
+    """Whether ABEL's best and worst are closer to each other than those of each other arm, by seed."""
+    own = answers.spread("abel", settings, factors)
+    if len(own) < 2:
+        return OPEN, {}
+    spreads = {arm: answers.spread(arm, settings, factors) for arm in arms if arm != "abel"}
+    excess = {arm: mean_interval((of_arm - own).dropna()) for arm, of_arm in spreads.items()}
+    more = [gap.low > 0 for gap in excess.values()]
+    found = YES if all(more) else NO if any(gap.high < 0 for gap in excess.values()) else PARTLY if any(more) else OPEN
+    return found, {"own": own.mean(), "excess": excess}
+
+
+def _base_rate(answers: Answers) -> Judged:
+    settings = [setting for setting in answers.compared if setting in answers.with_l2()]
+    found, values = _least(answers, ARMS, settings, [DECAY_FACTOR])
+    means = {arm: [answers.runs(setting, arm)["accuracy"].mean() for setting in settings] for arm in ARMS}
+    return found, {**values, "falls": {arm: of_arm[-1] - np.nanmax(of_arm) for arm, of_arm in means.items()}}
+
+
+def _factor(answers: Answers) -> Judged:
+    if not (settings := answers.bouncing()):
+        return OPEN, None
+    setting = max(settings, key=lambda name: answers.settings[name][1])  # where the decays matter most
+    found, values = _least(answers, ("simple", "abel"), [setting], (DECAY_FACTOR, *OTHER_FACTORS))
+    return found, {**values, "setting": setting}

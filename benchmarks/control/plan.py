@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+
+import pandas as pd
 
 CHANNELS = (16, 16, 32)
 """Of the three convolutions, 3 x 3 each."""
@@ -122,15 +124,10 @@ def main_runs(tuned: Mapping[Setting, float], epochs: int = EPOCHS) -> list[Run]
     return runs + [Run("simple", l2, SLOW_RATE, seed, epochs=epochs) for seed, l2 in product(SEEDS, (L2, 0.0))]
 
 
-def tune(scores: Iterable[tuple[Setting, float, float]]) -> dict[Setting, float]:
-    """Choose each setting's best place: the highest mean score; of equal ones the first.
+def tune(runs: pd.DataFrame) -> dict[Setting, float]:
+    """Choose each setting's best place: the highest mean of the final test accuracy; of equal ones the first.
 
-    :param scores: setting, place and final test accuracy of the tuning runs
+    :param runs: a row for each tuning run
     """
-    by_place: dict[Setting, dict[float, list[float]]] = {}
-    for setting, place, score in scores:
-        by_place.setdefault(setting, {}).setdefault(place, []).append(score)
-    return {
-        setting: max(sorted(places), key=lambda place: math.fsum(places[place]) / len(places[place]))
-        for setting, places in by_place.items()
-    }
+    means = runs.groupby(["l2", "learning_rate", "place"])["test_accuracy"].mean()
+    return {(l2, rate): of.idxmax()[-1] for (l2, rate), of in means.groupby(level=[0, 1])}

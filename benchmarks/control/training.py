@@ -1,13 +1,10 @@
 """The positive control's task: a small convolutional net with batch normalisation on noisy digits.
 
-Runs of one seed, L2 and base rate are the same training until their rates first differ. They are
-trained together as the branches of a tree, so that an epoch which several of them share is trained
-once; the result is that of training each by itself, to the last bit.
+Runs of one seed, L2 and base rate are the same training, to the last bit, until their rates first differ.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -93,8 +90,8 @@ def layer_norms(net: nn.Module) -> dict[str, float]:
     }
 
 
-class Branches:
-    """Trainings of one net that begin alike, each a sequence of learning rates, one an epoch."""
+class Training:
+    """The net of a seed, trained an epoch at a time."""
 
     def __init__(self, seed: int, l2: float, digits: Digits) -> None:
         self.seed, self.digits = seed, digits
@@ -102,25 +99,9 @@ class Branches:
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=l2, foreach=True
         )
-        self.initial_norm = sum(layer_norms(self.net).values())
-        self._at: tuple[float, ...] = ()
-        self._saved: dict[tuple[float, ...], Any] = {(): self._save({})}
 
-    def epoch(self, rates: tuple[float, ...]) -> dict[str, float]:
-        """Return what was measured after the last of the epochs at these rates.
-
-        All epochs but the last must have been asked for before.
-        """
-        if rates not in self._saved:
-            if self._at != rates[:-1]:
-                self._load(rates[:-1])
-            self._saved[rates] = self._save(self._train(len(rates), rates[-1]))
-            self._at = rates
-        measured: dict[str, float] = self._saved[rates][0]
-        return measured
-
-    def _train(self, epoch: int, rate: float) -> dict[str, float]:
-        # Of seed and epoch alone, so that a branch sees the images that it would have seen by itself.
+    def epoch(self, epoch: int, rate: float) -> dict[str, float]:
+        """Train an epoch, counted from 1, at a learning rate; return what was measured after it."""
         generator = torch.Generator().manual_seed(self.seed * 100_000 + epoch)
         order = torch.randperm(len(self.digits.labels), generator=generator)
         images, labels = augment(self.digits.images[order], generator), self.digits.labels[order]
@@ -151,25 +132,16 @@ class Branches:
         guesses = self.net(self.digits.test_images).argmax(dim=1)
         return float((guesses == self.digits.test_labels).float().mean())
 
-    def _save(self, measured: dict[str, float]) -> Any:
-        return measured, copy.deepcopy(self.net.state_dict()), copy.deepcopy(self.optimizer.state_dict())
 
-    def _load(self, rates: tuple[float, ...]) -> None:
-        _, net, optimizer = self._saved[rates]
-        self.net.load_state_dict(net)
-        self.optimizer.load_state_dict(copy.deepcopy(optimizer))
-
-
-def train(run: Run, branches: Branches) -> dict[str, Any]:
+def train(run: Run, training: Training) -> dict[str, Any]:
     """Train a run; return its row, and its trace with a list a column, one value an epoch."""
     rule = make_rule(RULE_OF.get(run.arm, "trend"))
     state = rule.init()
     bounces: list[int] = []
-    rates: tuple[float, ...] = ()
     trace: list[dict[str, float]] = []
+    initial_norm = sum(layer_norms(training.net).values())
     for epoch in range(run.epochs):
-        rates = (*rates, run.planned_rate(epoch) * run.decay_factor ** len(bounces))
-        trace.append(branches.epoch(rates))
+        trace.append(training.epoch(epoch + 1, run.planned_rate(epoch) * run.decay_factor ** len(bounces)))
         # As AbelCallback does: "trend" is not asked after the final decay, which ends growth by itself.
         over = RULE_OF.get(run.arm) == "trend" and epoch >= first_epoch(FINAL_DECAY_AT, run.epochs)
         if run.arm in RULE_OF and not over and math.isfinite(trace[-1]["total"]):
@@ -181,7 +153,13 @@ def train(run: Run, branches: Branches) -> dict[str, Any]:
         **asdict(run),
         "test_accuracy": accuracies[-1],
         "best_test_accuracy": max(accuracies),
-        "initial_norm": branches.initial_norm,
+        "initial_norm": initial_norm,
         "bounces": bounces,
     }
     return {"run": row, "trace": {name: [measured[name] for measured in trace] for name in trace[0]}}
+
+
+def train_alone(run: Run) -> dict[str, Any]:
+    """Train a run in a process of its own, on one thread."""
+    torch.set_num_threads(1)
+    return train(run, Training(run.seed, run.l2, load_digits()))

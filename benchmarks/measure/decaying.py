@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.report import words
 from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
-from benchmarks.report.tables import Table
 from benchmarks.results import Results
-from benchmarks.statistics.equivalence import Comparison, scores_by_arm
-from benchmarks.study.scores import difference
+from benchmarks.statistics.equivalence import Comparison
+from benchmarks.study.scores import between
 from benchmarks.study.stages import FIVE
+from benchmarks.words import Grid, cells, judged_as
 
 DEFAULT = (STANDARD["decay_factor"], STANDARD["final_decay_at"])
 
 
-def decaying(results: Results) -> Table:
+def decaying(results: Results) -> tuple[list[str], Grid]:
     """Constant + final decay at each setting, minus that at the default one, on runs of the same seeds.
 
-    Runs without weight decay at the preset's base rate, of the tasks that have every setting.
+    Runs without weight decay at the preset's base rate, of the tasks that have every setting, which come first.
     """
     differences = _against_default(results)
-    tasks = sorted({task for found in differences.values() for task in found.tasks})
-    note = (
-        f"{', '.join(tasks)} at the preset's base rate: the score minus that of the default, with 95 % intervals, "
-        "paired by seed. Factor and place are those of the paper; among nine settings on so few seeds the best of "
-        "them looks better than it is."
-    )
-    overall = {label: found.overall for label, found in differences.items()}
     rows = [
-        (label, str(of.num_pairs), *map(words.interval, (of.mean, of.iqm)), words.judged_as(of))
-        for label, of in overall.items()
+        (label, found.overall.num_pairs, found.mean, found.overall.iqm, judged_as(found.overall))
+        for label, found in differences.items()
     ]
-    title = "By how much, and when, the last decay lowers the rate"
-    return Table(title, note, ("setting", "pairs a task", "mean", "IQM", "verdict"), rows)
+    tasks = sorted({task for found in differences.values() for task in found.tasks})
+    return tasks, cells(("setting", "pairs a task", "mean", "IQM", "verdict"), rows)
 
 
 def _against_default(results: Results) -> dict[str, Comparison]:
@@ -47,9 +39,8 @@ def _against_default(results: Results) -> dict[str, Comparison]:
         _label(factor, at) if arm == CANDIDATE else "no decay"
         for arm, factor, at in zip(runs["arm"], runs["decay_factor"], runs["final_decay_at"])
     ]
-    scores = scores_by_arm(runs["task"], labels, map(int, runs["seed"]), runs["score"])
-    default = _label(*DEFAULT)
-    found = {label: difference(scores, label, default) for label in sorted(scores) if label != default}
+    runs, default = runs.assign(label=labels), _label(*DEFAULT)
+    found = {label: between(runs, label, default, by="label") for label in sorted(set(labels)) if label != default}
     return {label: of_label for label, of_label in found.items() if of_label}
 
 

@@ -21,11 +21,10 @@ from benchmarks.measure.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce
 from benchmarks.measure.decaying import decaying
 from benchmarks.measure.shallow import shallow
 from benchmarks.measure.watching import noise, watching
-from benchmarks.report.tables import Table, markdown
-from benchmarks.report.words import percent
 from benchmarks.results import Results, read_parquet
 from benchmarks.statistics.estimates import exact_binomial_interval
 from benchmarks.study.stages import ARCHIVE, TUNING_SEEDS
+from benchmarks.words import percent, templates
 from rl_abel import rule
 from rl_abel.rule import TrendRule, find_decays
 
@@ -183,61 +182,37 @@ def material(folder: Path) -> Material:
 
 
 def write_page(folder: Path) -> Path:
-    """Measure every setting and write the table beside the files it is made from."""
-    on = material(folder)
-    note = (
-        f"{len(on.recorded)} recorded runs of RL (tuning runs at a constant rate, without regularization; total, "
-        f"policy and value, each by itself), {len(on.control)} of the control's that bounce, {MADE_UP} made-up traces "
-        "of each family. A decay without a bounce is false; a bounce is found if the first decay is at its minimum or "
-        "after it."
-    )
+    """Measure every setting and write the tables beside the files they are made from."""
+    on, results = material(folder), read_parquet(folder)
     rows = [measure(setting, on) for setting in SETTINGS]
-    table = Table("The defaults of “trend” and others", note, HEADER, rows)
-    within = [row[0] for row in rows if float(row[-2]) <= FALSE and float(row[-1]) >= FOUND]
-    summary = (
-        f"- The rule shall decay at most {FALSE} times on a random walk of 500, and find at least {FOUND} of the "
-        "made-up bounces (the last two columns): what its first default, marked “before”, did on 1,500 other traces. "
-        f"Of these settings that leaves: {'; '.join(within) or 'none'}. Of the control's bounces they find "
-        f"{', '.join(row[3] for row in rows if row[0] in within)}.\n"
-        f"- {_recorded_alone(rows)}\n"
-        f"- {_cadence(on, rows)}\n"
-        "- The first default watched the total alone, and took a fall of any depth for one; what that misses is in the "
-        "second table, and what it took for a bounce in the third.\n\n"
-        "`.venv/bin/python -m benchmarks.measure defaults` makes this page.\n"
+    false, control, found = 1, 3, 5  # columns
+    # What the recorded traces by themselves would favour.
+    kept = [row for row in rows if row[false] <= rows[0][false] and row[control] >= rows[0][control]]
+    lengths = (100, 200, 500)
+    tasks, settings_of_the_last = decaying(results)
+    page = (
+        templates("benchmarks.measure")
+        .get_template(f"{PAGE}.j2")
+        .render(
+            on=on,
+            header=HEADER,
+            rows=rows,
+            most_false=FALSE,
+            least_found=FOUND,
+            amplified=AMPLIFIED,
+            within=[row for row in rows if float(row[-2]) <= FALSE and float(row[-1]) >= FOUND],
+            best=max(kept, key=lambda row: row[found]),
+            fewer=[row for row in rows if " measurement in " in row[0]],
+            by_length=[np.mean([len(DEFAULT.decays(norms[:n])) for norms in on.wandering]) for n in lengths],
+            watching=watching(results),
+            shallow=shallow(results, on.control),
+            tasks=tasks,
+            decaying=settings_of_the_last,
+        )
     )
-    results = read_parquet(folder)
-    others = "\n".join(map(markdown, (watching(results), shallow(results, on.control), decaying(results))))
     path = folder / PAGE
-    title = "Are the defaults of the rule the right ones?"
-    path.write_text(f"# {title}\n\n{summary}\n{markdown(table)}\n{others}", encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path
-
-
-def _recorded_alone(rows: Sequence[tuple[str, ...]]) -> str:
-    """Say which setting the recorded traces by themselves would favour, and why it is not the default."""
-    default = rows[0]
-    false, found, wandering = 1, 5, -2  # columns; the noise in between, × 10, is the one that tells settings apart
-    best = max(
-        (row for row in rows if row[false] <= default[false] and row[3] >= default[3]), key=lambda row: row[found]
-    )
-    if best[found] <= default[found]:
-        return "The recorded traces do not favour any other."
-    return (
-        f"The recorded traces by themselves would favour {best[0]}: it finds {best[found]} of the bounces under noise "
-        f"× {AMPLIFIED[1]}, where the default finds {default[found]}, with no more false decays. But on a random walk "
-        f"it decays {best[wandering]} times, the default {default[wandering]}."
-    )
-
-
-def _cadence(on: Material, rows: Sequence[tuple[str, ...]]) -> str:
-    """Say what fewer measurements miss on recorded traces, and what more of them would cost on made-up ones."""
-    fewer = [row[3] for row in rows if " measurement in " in row[0]]
-    wandering = [np.mean([len(DEFAULT.decays(norms[:length])) for norms in on.wandering]) for length in (100, 200, 500)]
-    return (
-        f"About 100 measurements a run: with 1 in 2, 3 or 4 of them the share of the control's bounces that is found "
-        f"falls to {', '.join(fewer)}; more were not recorded, and on random walks of 100, 200 and 500 there are "
-        f"{', '.join(f'{decays:.2f}' for decays in wandering)} false decays."
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

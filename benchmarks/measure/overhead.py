@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback, weight_norms
+from rl_abel import AbelCallback, RateByPart, weight_norms
 
 TRAININGS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "PPO": (PPO, "CartPole-v1", 50_000, {}),
@@ -34,6 +35,15 @@ TRAININGS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
 }
 SIZES = {"10k": 93, "1M": 993, "10M": 3155}
 
+
+CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
+    # Decisions would change the training; measuring, recording and scheduling all remain.
+    "abel": lambda: AbelCallback(max_decays=0, final_decay_at=None),
+    "diagnose": lambda: AbelCallback(max_decays=0, final_decay_at=None, diagnose=True),
+    "scope-part": lambda: AbelCallback(max_decays=0, final_decay_at=None, scope="part"),
+    "rate-by-part": RateByPart,
+}
+TARGETS = {"abel": "1.005"}
 
 TURN = 10
 """Environment steps of a turn; with turns of 100 the ratios of equal trainings scatter twice as much."""
@@ -82,7 +92,7 @@ class TakesTurns(gymnasium.Wrapper):  # type: ignore[type-arg]
         return result
 
 
-def paired_ratio(name: str, order: Sequence[str], timesteps: int, diagnose: bool = False) -> float:
+def paired_ratio(name: str, order: Sequence[str], timesteps: int, callback: str = "abel") -> float:
     """Processor time of a training with our callback over that of the same one without any."""
     turns = Turns(*order)
 
@@ -90,9 +100,7 @@ def paired_ratio(name: str, order: Sequence[str], timesteps: int, diagnose: bool
         turns.begin(kind)
         algorithm, env_id, _, kwargs = TRAININGS[name]
         model = algorithm("MlpPolicy", TakesTurns(gymnasium.make(env_id), turns, kind), seed=0, device="cpu", **kwargs)
-        # Decisions would change the training; measuring, recording and scheduling all remain.
-        ours = AbelCallback(max_decays=0, final_decay_at=None, diagnose=diagnose) if kind == "with" else None
-        model.learn(timesteps, callback=ours)
+        model.learn(timesteps, callback=CALLBACKS[callback]() if kind == "with" else None)
         turns.end(kind)
 
     threads = [threading.Thread(target=work, args=(kind,)) for kind in order]
@@ -103,11 +111,11 @@ def paired_ratio(name: str, order: Sequence[str], timesteps: int, diagnose: bool
     return turns.seconds["with"] / turns.seconds["without"]
 
 
-def paired_ratios(name: str, pairs: int, diagnose: bool = False) -> list[float]:
+def paired_ratios(name: str, pairs: int, callback: str = "abel") -> list[float]:
     """One ratio a pair, the one and the other first in turn, after a short pair that warms up."""
-    paired_ratio(name, ("with", "without"), TRAININGS[name][2] // 10, diagnose)
+    paired_ratio(name, ("with", "without"), TRAININGS[name][2] // 10, callback)
     orders = [("with", "without"), ("without", "with")]
-    return [paired_ratio(name, orders[pair % 2], TRAININGS[name][2], diagnose) for pair in range(pairs)]
+    return [paired_ratio(name, orders[pair % 2], TRAININGS[name][2], callback) for pair in range(pairs)]
 
 
 def _random_state() -> tuple[torch.Tensor, dict[str, Any], tuple[Any, ...]]:
@@ -151,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pairs", type=int, default=7, help="pairs of trainings an algorithm (default 7)")
     parser.add_argument("--only", nargs="*", choices=TRAININGS, help="these algorithms (default: all)")
-    parser.add_argument("--diagnose", action="store_true", help="with AbelCallback(diagnose=True)")
+    parser.add_argument("--callback", choices=CALLBACKS, default="abel", help="whose cost (default abel)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # Linux: moving between cores costs a cold cache
@@ -159,11 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(width=100)
     _print(console, "cost", "median ratio", "middle half", "target")
     for name in given.only if given.only is not None else TRAININGS:
-        ratios = paired_ratios(name, given.pairs, given.diagnose)
+        ratios = paired_ratios(name, given.pairs, given.callback)
         quarters = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         middle = f"{quarters[0]:.4f} to {quarters[2]:.4f}"
         label = f"{name} training, {TRAININGS[name][2]:,} timesteps"
-        _print(console, label, f"{statistics.median(ratios):.4f}", middle, "1.01" if given.diagnose else "1.005")
+        _print(console, label, f"{statistics.median(ratios):.4f}", middle, TARGETS.get(given.callback, "1.01"))
     for size, width in SIZES.items():
         count, ratio = norm_ratio(width)
         _print(console, f"weight_norms of {count:,} floats / dot product", f"{ratio:.2f}", "", "1.5" * (size == "10M"))

@@ -6,25 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.report.answers import UNDISTURBED, with_tasks
-from benchmarks.report.tables import Table
+from benchmarks.report.answers import undisturbed, with_tasks
 from benchmarks.results import Results
+from benchmarks.words import Grid
 from rl_abel.rule import TrendRule, find_decays
 
 DEPTHS = (0.0, 0.01, 0.02, TrendRule.depth, 0.05, 0.1, 0.2)
 PARTS = ("total", "policy", "value")
 
 
-def shallow(results: Results, controls: Sequence[tuple[np.ndarray, int]]) -> Table:
+def shallow(results: Results, controls: Sequence[tuple[np.ndarray, int]]) -> Grid:
     """Runs in which some part decays, without and with weight decay, and bounces found in the control.
 
     :param controls: traces of the control that bounce, each with the index of its minimum
     """
     runs = with_tasks(results.runs)
-    runs = runs[(runs["arm"] == UNDISTURBED) & (runs["status"] == "complete")]
-    traces = dict(iter(results.traces.groupby("run_id")))
     groups = [
-        [[traces[i][part].tolist() for part in PARTS if traces[i][part].notna().all()] for i in of_group["run_id"]]
+        [
+            [trace[part].tolist() for part in PARTS if trace[part].notna().all()]
+            for traces in undisturbed(results, of_group).values()
+            for trace in traces
+        ]
         for of_group in (runs[~runs["regularized"]], runs[runs["regularized"]])
     ]
     rows = []
@@ -36,10 +38,5 @@ def shallow(results: Results, controls: Sequence[tuple[np.ndarray, int]]) -> Tab
         name = f"{depth:.0%}".replace("%", " %") + {0.0: " (before)", TrendRule.depth: " (default)"}.get(depth, "")
         counts = (f"{n} of {len(group)}" for n, group in zip(with_one, groups))
         rows.append((name, *counts, f"{found} of {len(controls)}"))
-    note = (
-        "Runs at a constant rate in which the rule would decay after a bounce of some part, by the least fall and rise "
-        "that it takes for one: without regularization such a decay is false. Depth was added when all these runs were "
-        "known, so it is fitted to them: on others it may let a decay pass."
-    )
     header = ("depth", "RL, without regularization: runs with a decay", "RL, with weight decay", "control: found")
-    return Table("How deep a fall has to be", note, header, rows)
+    return Grid(header, rows)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure.calibration import MINIMUM, bounce
-from benchmarks.report.answers import UNDISTURBED, with_tasks
-from benchmarks.report.tables import Table
+from benchmarks.report.answers import undisturbed, with_tasks
 from benchmarks.results import Results
+from benchmarks.words import Grid
 from rl_abel import find_decays
 
 SMOOTHED = 11
@@ -47,28 +47,15 @@ def first_decay(trace: dict[str, np.ndarray], watch: str) -> int | None:
     return min(decays, default=None)
 
 
-def watching(results: Results) -> Table:
+def watching(results: Results) -> Grid:
     """Return, by task and part with a planted bounce, in how many runs which watched part finds it."""
-    rows = [row for task, traces in recorded(results).items() for row in _rows(task, traces)]
-    return Table(
-        "Whose norm is watched",
-        "Runs at a constant rate without weight decay, as they are (a decay is false), and with a bounce planted into "
-        "one part (found: the first decay comes at its minimum or after it). Size: the part's share of the total, "
-        "median. “watch” was chosen when 43 of these runs were there, of PPO: 18 tuning runs, and 25 that answer the "
-        "study's questions too.",
-        ("task", "planted in", "size", *(f"watching {watch}" for watch in WATCHES)),
-        rows,
-    )
-
-
-def recorded(results: Results) -> dict[str, list[dict[str, np.ndarray]]]:
-    """Return the parts' traces of the runs at a constant rate without weight decay, by task."""
     runs = with_tasks(results.runs)
-    runs = runs[(runs["arm"] == UNDISTURBED) & ~runs["regularized"] & (runs["status"] == "complete")]
-    traces = dict(iter(results.traces.groupby("run_id", sort=False)))
-    return {
-        str(task): [_parts(traces[run_id]) for run_id in of_task["run_id"]] for task, of_task in runs.groupby("task")
-    }
+    rows = [
+        row
+        for task, traces in undisturbed(results, runs[~runs["regularized"]]).items()
+        for row in _rows(task, list(map(_parts, traces)))
+    ]
+    return Grid(("task", "planted in", "size", *(f"watching {watch}" for watch in WATCHES)), rows)
 
 
 def _parts(trace: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.results import NUMBERS, Results
-from benchmarks.statistics.equivalence import Comparison, compare, scores_by_arm
+from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, compare, scores_by_arm, share_seeds
 from benchmarks.statistics.estimates import (
     CRASHED,
+    SEED,
     Interval,
     Summary,
     exact_binomial_interval,
+    mean_interval,
     probability_of_improvement,
     summarise,
 )
 from rl_abel import find_decays
-
-SEED = 0
-"""Of the bootstrap, so that a report of the same runs is the same."""
 
 CANDIDATE = "constant+final"
 BASELINE = "linear"
@@ -79,6 +78,11 @@ class Answers:
     regularized: frozenset[str]
     left_out: list[str]
 
+    @property
+    def compared(self) -> list[tuple[str, str, Comparison]]:
+        """Every comparison of constant+final: group, "linear" or "best", and what was found."""
+        return [(group, *item) for group, comparisons in self.sufficiency.items() for item in comparisons.items()]
+
 
 def with_tasks(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with a ``task`` and a ``score`` each.
@@ -104,8 +108,7 @@ def with_tasks(runs: pd.DataFrame) -> pd.DataFrame:
 
 def at_standard(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs at the standard setting."""
-    mask = np.logical_and.reduce([np.isclose(runs[key], value) for key, value in STANDARD.items()])
-    return runs[mask]
+    return runs[np.logical_and.reduce([np.isclose(runs[key], value) for key, value in STANDARD.items()])]
 
 
 def answer(results: Results) -> Answers:
@@ -113,31 +116,36 @@ def answer(results: Results) -> Answers:
     left_out: list[str] = []
     runs = with_tasks(results.runs)
     standard = at_standard(runs)
-    unscored = standard[standard["score"].isna()]
-    if len(unscored):
-        left_out.append(f"{len(unscored)} runs without reference returns have no score")
-    scored = standard[standard["score"].notna()]
+    unscored = standard["score"].isna()
+    if unscored.any():
+        left_out.append(f"{unscored.sum()} runs without reference returns have no score")
+    scored = standard[~unscored]
     twice = scored.duplicated(["task", "arm", "seed"])
     if twice.any():
         left_out.append(
-            f"{int(twice.sum())} runs repeat a task, arm and seed (another preset?); only the first of each counts: "
+            f"{twice.sum()} runs repeat a task, arm and seed (another preset?); only the first of each counts: "
             + ", ".join(scored.loc[twice, "run_id"].head(5))
         )
         scored = scored[~twice]
     summaries, sufficiency, improvement, literal = {}, {}, {}, {}
     for group, regularized in GROUPS.items():
-        of_group = scored[scored["regularized"] == regularized]
-        if of_group.empty:
+        table = scores_of(scored[scored["regularized"] == regularized])
+        if not table:
             continue
-        table = _table(of_group)
         rng = np.random.default_rng(SEED)
-        summaries[group] = {arm: summarise(_values(tasks), rng) for arm, tasks in table.items()}
+        values = {arm: {task: list(seeds.values()) for task, seeds in tasks.items()} for arm, tasks in table.items()}
+        summaries[group] = {arm: summarise(tasks, rng) for arm, tasks in values.items()}
         sufficiency[group] = _sufficiency(table, group, rng, left_out)
-        improvement[group] = _improvement(table, rng)
-        if LITERAL in table and UNDISTURBED in table and _share_seeds(table, LITERAL, UNDISTURBED):
+        constant = values.get(UNDISTURBED, {})
+        improvement[group] = {
+            arm: probability_of_improvement(tasks, constant, rng)
+            for arm, tasks in values.items()
+            if arm != UNDISTURBED and set(tasks) & set(constant)
+        }
+        if share_seeds(table, LITERAL, UNDISTURBED):
             literal[group] = compare(table, LITERAL, UNDISTURBED, rng)
     return Answers(
-        scores=_table(scored),
+        scores=scores_of(scored),
         summaries=summaries,
         prevalence=prevalences(results, standard),
         sufficiency=sufficiency,
@@ -148,12 +156,15 @@ def answer(results: Results) -> Answers:
     )
 
 
-def _table(runs: pd.DataFrame) -> dict[str, dict[str, dict[int, float]]]:
-    return scores_by_arm(runs["task"], runs["arm"], map(int, runs["seed"]), runs["score"])
+def too_few(answers: Answers) -> bool:
+    """Whether runs can answer neither question: too few for any verdict, and as few at a constant rate."""
+    constant = sum(parts["total"].num_runs for parts in answers.prevalence.values() if "total" in parts)
+    return max([constant, *(found.overall.num_pairs for *_, found in answers.compared)]) < MIN_SEEDS
 
 
-def _values(tasks: Mapping[str, Mapping[int, float]]) -> dict[str, list[float]]:
-    return {task: list(seeds.values()) for task, seeds in tasks.items()}
+def scores_of(runs: pd.DataFrame, score: str = "score", arm: str = "arm") -> dict[str, dict[str, dict[int, float]]]:
+    """Return arm -> task -> seed -> score, from these columns of runs with their tasks."""
+    return scores_by_arm(runs["task"], runs[arm], map(int, runs["seed"]), runs[score])
 
 
 def _sufficiency(
@@ -162,36 +173,20 @@ def _sufficiency(
     if CANDIDATE not in table:
         left_out.append(f"{group}: no run of {CANDIDATE}")
         return {}
-    comparisons = {}
-    tasks = set(table[CANDIDATE])
     rivals = [arm for arm in table if arm != CANDIDATE]
     # An arm that lacks a task (kl-adaptive is for PPO alone) would take the task out for all.
-    absent = [arm for arm in rivals if not tasks <= set(table[arm])]
-    complete = [arm for arm in rivals if arm not in absent and _share_seeds(table, arm)]
+    absent = [arm for arm in rivals if not set(table[CANDIDATE]) <= set(table[arm])]
+    complete = [arm for arm in rivals if arm not in absent and share_seeds(table, CANDIDATE, arm)]
     if absent:
         left_out.append(f"{group}: not among the arms to be best, for want of some tasks: {', '.join(absent)}")
-    if BASELINE in table and _share_seeds(table, BASELINE):
+    comparisons = {}
+    if share_seeds(table, CANDIDATE, BASELINE):
         comparisons["linear"] = compare(table, CANDIDATE, BASELINE, rng)
     if complete:
         comparisons["best"] = compare(table, CANDIDATE, complete, rng)
     if not comparisons:
         left_out.append(f"{group}: {CANDIDATE} has no arm to be compared with on the same seeds")
     return comparisons
-
-
-def _share_seeds(table: Mapping[str, Mapping[str, Mapping[int, float]]], arm: str, other: str = CANDIDATE) -> bool:
-    return any(set(table[other][task]) & set(table[arm][task]) for task in table[other] if task in table[arm])
-
-
-def _improvement(table: dict[str, dict[str, dict[int, float]]], rng: np.random.Generator) -> dict[str, Interval]:
-    if UNDISTURBED not in table:
-        return {}
-    constant = _values(table[UNDISTURBED])
-    return {
-        arm: probability_of_improvement(_values(tasks), constant, rng)
-        for arm, tasks in table.items()
-        if arm != UNDISTURBED and set(tasks) & set(constant)
-    }
 
 
 def by_group(answers: Answers) -> dict[str, dict[str, dict[str, Prevalence]]]:
@@ -262,8 +257,5 @@ def sensitivity(runs: pd.DataFrame) -> pd.DataFrame:
     for key in settings:
         varied |= runs.groupby("task")[key].transform("nunique") > 1
     keys = ["task", "arm", *settings]
-    rows = [
-        (*values, len(scores), *summarise({"": scores}, np.random.default_rng(SEED)).mean)
-        for values, scores in runs[varied].groupby(keys)["score"]
-    ]
+    rows = [(*values, len(scores), *mean_interval(scores)) for values, scores in runs[varied].groupby(keys)["score"]]
     return pd.DataFrame(rows, columns=[*keys, "num_runs", "mean", "low", "high"])

@@ -1,14 +1,10 @@
-"""Figures of a report, as PNG. Names from runs' folders are drawn as they are, never as markup."""
+"""Figures of a report, as PNG. What is said of each stands in figures.j2."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
-
-matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
+from benchmarks.colors import ARM_COLORS, BANDS, CAUSES, OTHERS, PART_COLORS
+from benchmarks.drawing import STYLE, beside, legend, lying, png, standing
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
     CANDIDATE,
     PARTS,
-    SEED,
     STANDARD,
     UNDISTURBED,
     Answers,
@@ -30,19 +26,9 @@ from benchmarks.report.answers import (
     with_tasks,
 )
 from benchmarks.results import Results, decays_of
-from benchmarks.statistics.estimates import Interval, draw_counts, performance_profile, quantiles, widened
+from benchmarks.statistics.estimates import SEED, Interval, draw_counts, performance_profile, quantiles, widened
+from benchmarks.words import templates, text
 
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "text.parse_math": False,
-    "figure.dpi": 110,
-}
-OTHERS = "#c4c4c4"
-BANDS = ((0.1, "#f0f0f0"), (0.05, "#dcead8"))
 RESAMPLES = 500
 MOST_LINES = 10
 """Lines of single runs in a panel; more hide each other."""
@@ -72,19 +58,14 @@ def pictures(results: Results, answers: Answers, sensitivity: pd.DataFrame) -> I
     """Yield the figures that these runs allow, in the order of the page."""
     if answers.prevalence:
         yield prevalence(answers.prevalence)
-    if any(answers.sufficiency.values()):
-        yield forest(
-            {
-                f"{group}, against {'linear' if kind == 'linear' else 'the best other'}": [
-                    (task, {judged.best["mean"]: judged.mean})
-                    for task, judged in [("all tasks", found.overall), *found.tasks.items()]
-                ]
-                for group, comparisons in answers.sufficiency.items()
-                for kind, found in comparisons.items()
-            }
-        )
-    if drawn := profiles(answers):
-        yield drawn
+    sections = {}
+    for group, kind, found in answers.compared:
+        rows = [("all tasks", found.overall), *found.tasks.items()]
+        heading = f"{group}, against {'linear' if kind == 'linear' else 'the best other'}"
+        sections[heading] = [(task, {judged.best["mean"]: judged.mean}) for task, judged in rows]
+    if sections:
+        yield forest(sections)
+    yield from profiles(answers)
     yield from task_pictures(results)
     yield from sensitivity_pictures(sensitivity)
 
@@ -93,28 +74,22 @@ def pictures(results: Results, answers: Answers, sensitivity: pd.DataFrame) -> I
 def prevalence(found: Mapping[str, Mapping[str, Prevalence]]) -> Picture:
     """Share of runs that bounced, by task and part; tasks without any bounce share a row."""
     some = [task for task, parts in found.items() if any(of.num_bounced for of in parts.values())]
-    none = [task for task in found if task not in some]
+    none = [max(of.num_runs for of in parts.values()) for task, parts in found.items() if task not in some]
     parts = [part for part in PART_COLORS if any(part in of_task for of_task in found.values())]
-    tasks = [*some, *([none] if none else [])]
-    figure, axes = plt.subplots(figsize=(8.5, 1.3 + 0.5 * max(2, len(tasks))))
-    for y, task in enumerate(reversed(tasks)):
-        for place, part in enumerate(parts):
-            height = y + 0.24 * ((len(parts) - 1) / 2 - place)
-            if isinstance(task, str) and part in found[task]:
-                share, color = found[task][part].share, PART_COLORS[part]
-                axes.plot([share.low, share.high], [height] * 2, color=color, lw=2, alpha=0.25, solid_capstyle="butt")
-                axes.plot(share.estimate, height, "o", color=color, ms=4, label=part)
-                text = f"{found[task][part].num_bounced}/{found[task][part].num_runs}"
-                axes.text(1.03, height, text, color=color, fontsize=7, va="center")
-        if not isinstance(task, str):
-            runs = sum(max(of.num_runs for of in found[name].values()) for name in task)
-            axes.text(0.02, y, f"no bounce of any part: 0 of {runs} runs", fontsize=8, va="center", color="#444444")
-    names = [task if isinstance(task, str) else f"{len(task)} other tasks" for task in reversed(tasks)]
-    axes.set(yticks=range(len(tasks)), yticklabels=names, xlim=(-0.01, 1.0), ylim=(-0.6, len(tasks) - 0.4))
+    names = [f"{len(none)} other tasks"] * bool(none) + some[::-1]
+    figure, axes = plt.subplots(figsize=(8.5, 1.3 + 0.5 * max(2, len(names))))
+    if none:
+        axes.text(0.02, 0, f"no bounce of any part: 0 of {sum(none)} runs", fontsize=8, va="center", color="#444444")
+    for y, task in enumerate(names):
+        for part, apart in zip(parts, beside(len(parts), 0.24)):
+            if of := found.get(task, {}).get(part):
+                color = PART_COLORS[part]
+                lying(axes, of.share, y + apart, color, part, lw=2, alpha=0.25, solid_capstyle="butt")
+                counts = f"{of.num_bounced}/{of.num_runs}"
+                axes.text(1.03, y + apart, counts, color=color, fontsize=7, va="center")
+    axes.set(yticks=range(len(names)), yticklabels=names, xlim=(-0.01, 1.0), ylim=(-0.6, len(names) - 0.4))
     axes.set_xlabel("share of runs at a constant rate whose weight norm bounced; pale: 95 % interval")
-    legend(figure, [axes])
-    caption = "A dot is the share of runs, its pale line what these few runs do not exclude."
-    return _picture("prevalence", "Share of runs whose weight norm bounced, by task and part.", caption, figure, 0)
+    return _picture("prevalence", figure, [axes], question=0)
 
 
 @plt.rc_context(STYLE)
@@ -123,43 +98,38 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]])
 
     :param sections: heading -> rows; a row is a label, and the difference by other arm, which colors it
     """
-    rows: list[tuple[str, Mapping[str, Interval] | None]] = []
+    rows: list[tuple[str, Mapping[str, Interval]]] = []
     for heading, of_section in sections.items():
-        rows += [(heading, None), *of_section]
-    values = [value for _, of_row in rows if of_row for value in of_row.values()]
-    ends = [abs(end) for value in values for end in value if np.isfinite(end)]
+        rows += [(heading, {}), *of_section]
+    rows.reverse()
+    ends = [abs(end) for _, of_row in rows for value in of_row.values() for end in value if np.isfinite(end)]
     limit = max([0.15, *ends]) * 1.05
     figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * len(rows)))
+    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3))
     for width, color in BANDS:
         axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
     axes.axvline(0, color="#888888", lw=0.8)
-    for y, (_, of_row) in enumerate(reversed(rows)):
-        for place, (arm, value) in enumerate((of_row or {}).items()):
-            height = y + 0.26 * ((len(of_row or {}) - 1) / 2 - place)
-            low, high = np.clip(value[1:], -limit, limit)
-            axes.plot([low, high], [height] * 2, color=_color(arm), lw=1.6)
-            axes.plot(value.estimate, height, "o", color=_color(arm), ms=4, ls="none", label=f"minus {arm}")
-    axes.set(yticks=range(len(rows)), yticklabels=[label for label, _ in reversed(rows)])
-    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3))
-    for text, (_, of_row) in zip(axes.get_yticklabels(), reversed(rows)):
-        text.set_fontweight("normal" if of_row else "bold")
+    for y, (_, of_row) in enumerate(rows):
+        for (arm, value), apart in zip(of_row.items(), beside(len(of_row), 0.26)):
+            lying(axes, value, y + apart, _color(arm), f"minus {arm}")
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    for tick, (_, of_row) in zip(axes.get_yticklabels(), rows):
+        tick.set_fontweight("normal" if of_row else "bold")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"← worse     {CANDIDATE} minus the other, normalised score     better →")
-    legend(figure, [axes])
-    caption = "A line is the 95 % interval over seeds: beyond the grey band a difference above 0.10 is not excluded."
-    return _picture("differences", "Differences of scores by task, with their intervals.", caption, figure, 1)
+    return _picture("differences", figure, [axes], question=1)
 
 
 @plt.rc_context(STYLE)
-def profiles(answers: Answers) -> Picture | None:
+def profiles(answers: Answers) -> Iterator[Picture]:
     """Performance profiles of the groups whose arms have ``FEWEST_FOR_A_PROFILE`` runs on every task."""
     groups = {}
     for group, summaries in answers.summaries.items():
-        runs = {arm: [of.num_runs for of in summary.tasks.values()] for arm, summary in summaries.items()}
-        if arms := [arm for arm in _in_order(runs) if min(runs[arm]) >= FEWEST_FOR_A_PROFILE]:
+        fewest = {arm: min(of.num_runs for of in summary.tasks.values()) for arm, summary in summaries.items()}
+        if arms := [arm for arm in in_order(fewest) if fewest[arm] >= FEWEST_FOR_A_PROFILE]:
             groups[group] = arms
     if not groups:
-        return None
+        return
     figure, panels = plt.subplots(1, len(groups), figsize=(4.3 * len(groups), 3), squeeze=False, sharey=True)
     for axes, (group, arms) in zip(panels[0], groups.items()):
         rng = np.random.default_rng(SEED)
@@ -170,46 +140,44 @@ def profiles(answers: Answers) -> Picture | None:
         taus = np.linspace(0, max(max(of) for tasks in scores.values() for of in tasks.values()), 61)
         for arm, tasks in scores.items():
             profile = performance_profile(tasks, taus, rng, RESAMPLES)
-            axes.plot(taus, profile.shares, color=_color(arm), ls=_style(arm), label=_label(arm), lw=1.4)
+            axes.plot(taus, profile.shares, lw=1.4, **_line(arm))
             if arm in ARM_COLORS:
                 axes.fill_between(taus, profile.low, profile.high, color=_color(arm), alpha=0.12, lw=0)
         axes.set(title=group, xlabel="score (0 random, 1 reference)", ylim=(0, 1.02), xlim=(0, taus[-1]))
     panels[0][0].set_ylabel("share of runs above")
-    legend(figure, panels.ravel())
-    caption = "A curve above another has more runs beyond that score; where curves touch, the arms are alike."
-    return _picture("profiles", "Share of runs above a score, averaged over tasks.", caption, figure, 1)
+    yield _picture("profiles", figure, panels.ravel(), question=1)
 
 
 def task_pictures(results: Results) -> Iterator[Picture]:
     """Yield a figure a task: return, learning rate and weight norms."""
     runs = at_standard(with_tasks(results.runs))
     runs = runs[runs["status"] == "complete"]
-    evaluations = dict(iter(results.evaluations.groupby("run_id", sort=False)))
-    traces = dict(iter(results.traces.groupby("run_id", sort=False)))
     for index, (task, of_task) in enumerate(runs.groupby("task")):
+        evaluations, traces = (
+            table[table["run_id"].isin(of_task["run_id"])] for table in (results.evaluations, results.traces)
+        )
         yield _task(f"task-{index}", str(task), of_task, evaluations, traces)
 
 
 @plt.rc_context(STYLE)
-def _task(
-    name: str,
-    task: str,
-    runs: pd.DataFrame,
-    evaluations: Mapping[str, pd.DataFrame],
-    traces: Mapping[str, pd.DataFrame],
-) -> Picture:
-    parts = [part for part in PARTS if any(_has(traces, r, part) for r in runs["run_id"])]
+def _task(name: str, task: str, runs: pd.DataFrame, evaluations: pd.DataFrame, traces: pd.DataFrame) -> Picture:
+    parts = [part for part in PARTS if part in traces and traces[part].notna().any()]
     parts = parts if len(parts) > 2 else parts[-1:]  # a single network is the total
     figure = plt.figure(figsize=(8.5, 5.2))
     above, below = figure.add_gridspec(2, 1)
     curve, rate = above.subgridspec(1, 2, width_ratios=(3, 2)).subplots()
     norms = below.subgridspec(1, max(1, len(parts))).subplots(squeeze=False)[0]
     # Those that matter last, above the grey ones.
-    for arm in sorted(_in_order(runs["arm"].unique()), key=lambda arm: arm in ARM_COLORS):
-        of_arm = [evaluations[run_id] for run_id in runs.loc[runs["arm"] == arm, "run_id"] if run_id in evaluations]
-        if of_arm:
-            _curve(curve, of_arm, arm)
-            _rates(rate, of_arm, arm)
+    for arm in sorted(in_order(runs["arm"].unique()), key=lambda arm: arm in ARM_COLORS):
+        of_arm = evaluations[evaluations["run_id"].isin(runs.loc[runs["arm"] == arm, "run_id"])]
+        returns, rates = (
+            of_arm.pivot_table(index="timesteps", columns="run_id", values=column).dropna()
+            for column in ("return_mean", "learning_rate")
+        )
+        if len(returns):
+            _curve(curve, returns, arm)
+            # No rate is drawn where linear decay and cosine end, at 0.
+            rate.plot(rates.median(axis=1).where(lambda median: median > 0), marker=".", lw=1.2, ms=3, **_line(arm))
     curve.set(title="return")
     rate.set(title="learning rate (median)", yscale="log")
     rate.yaxis.set_major_formatter("{x:g}")
@@ -227,54 +195,27 @@ def _task(
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlim(0, runs["timesteps"].max())
     figure.suptitle(task, fontweight="bold")
-    legend(figure, (curve, rate, *norms))
-    scores = runs.groupby("arm")["score"].mean()
-    said = [
-        f"{arm} {scores[arm]:.2f}".replace("-", "−")
-        for arm in ARM_COLORS
-        if arm in scores and scores[arm] == scores[arm]
-    ]
-    caption = f"Mean score at the end: {', '.join(said)}." if said else "No run here has a score."
-    alt = f"{task}: mean return with its 95 % band, learning rate, and weight norms of single runs."
-    return _picture(name, alt, caption, figure)
+    scores = runs.groupby("arm")["score"].mean().dropna()
+    return _picture(name, figure, (curve, *norms), task, {a: scores[a] for a in ARM_COLORS if a in scores})
 
 
-def _has(traces: Mapping[str, pd.DataFrame], run_id: str, part: str) -> bool:
-    return run_id in traces and part in traces[run_id] and bool(traces[run_id][part].notna().any())
+def _curve(axes: Axes, returns: pd.DataFrame, arm: str) -> None:
+    """Draw the mean of returns (num_evaluations, num_runs), with its band if there are enough runs."""
+    mean, num_runs = returns.mean(axis=1).to_numpy(), returns.shape[1]
+    axes.plot(returns.index, mean, lw=1.2, **_line(arm))
+    if arm in ARM_COLORS and num_runs >= FEWEST_FOR_A_BAND:
+        counts = draw_counts(num_runs, RESAMPLES, np.random.default_rng(SEED))
+        low, high = mean + quantiles(widened([counts @ returns.to_numpy().T / num_runs - mean], [num_runs]))
+        axes.fill_between(returns.index, low, high, color=_color(arm), alpha=0.1, lw=0)
 
 
-def _curve(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
-    rows = min(len(table) for table in evaluations)
-    timesteps = evaluations[0]["timesteps"].to_numpy()[:rows]
-    returns = np.stack([table["return_mean"].to_numpy()[:rows] for table in evaluations])
-    mean = returns.mean(axis=0)
-    axes.plot(timesteps, mean, color=_color(arm), ls=_style(arm), label=_label(arm), lw=1.2)
-    if arm in ARM_COLORS and len(returns) >= FEWEST_FOR_A_BAND:
-        counts = draw_counts(len(returns), RESAMPLES, np.random.default_rng(SEED))
-        low, high = mean + quantiles(widened([counts @ returns / len(returns) - mean], [len(returns)]))
-        axes.fill_between(timesteps, low, high, color=_color(arm), alpha=0.1, lw=0)
-
-
-def _rates(axes: Axes, evaluations: Sequence[pd.DataFrame], arm: str) -> None:
-    rows = min(len(table) for table in evaluations)
-    rates = np.median([table["learning_rate"].to_numpy()[:rows] for table in evaluations], axis=0)
-    rates[rates <= 0] = np.nan  # where linear decay and cosine end
-    at = evaluations[0]["timesteps"].to_numpy()[:rows]
-    axes.plot(at, rates, ".", color=_color(arm), ls=_style(arm), lw=1.2, ms=3)
-
-
-def _norms(axes: Axes, runs: pd.DataFrame, traces: Mapping[str, pd.DataFrame], part: str, arm: str) -> None:
+def _norms(axes: Axes, runs: pd.DataFrame, traces: pd.DataFrame, part: str, arm: str) -> None:
     for row in runs.to_dict("records"):
-        if not _has(traces, row["run_id"], part):
-            continue
-        trace = traces[row["run_id"]]
-        timesteps, norms = trace["timesteps"].to_numpy(), trace[part].to_numpy()
-        axes.plot(timesteps, norms, color=_color(arm), lw=0.8, alpha=0.6)
-        if arm == UNDISTURBED:
-            continue
-        for timestep, cause, _ in decays_of(row):
+        norms = traces[traces["run_id"] == row["run_id"]].set_index("timesteps")[part].dropna()
+        axes.plot(norms, color=_color(arm), lw=0.8, alpha=0.6)
+        for timestep, cause, _ in decays_of(row) if len(norms) else ():
             marker, label = CAUSES.get(cause, ("x", cause))
-            height = np.interp(timestep, timesteps, norms)
+            height = np.interp(timestep, norms.index, norms)
             axes.plot(timestep, height, marker, color=_color(arm), mec="black", mew=0.6, ms=5, ls="none", label=label)
 
 
@@ -290,39 +231,25 @@ def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
     figure, panels = plt.subplots(1, len(varied), figsize=(3.4 * len(varied) + 1.5, 2.8), squeeze=False, sharey=True)
     for axes, key in zip(panels[0], varied):
         # The other two settings stay at their standard; this one takes all its values.
-        at = table.loc[at_standard(table.assign(**{key: STANDARD[key]})).index]
-        values = sorted(at[key].unique())
-        arms = [arm for arm in _in_order(at["arm"].unique()) if (at["arm"] == arm).sum() > 1]
-        for place, arm in enumerate(arms):
-            of_arm = at[at["arm"] == arm].sort_values(key)
-            # Side by side: intervals of several arms at one value hide each other.
-            beside = 0.08 * (place - (len(arms) - 1) / 2)
-            positions = [values.index(value) + beside for value in of_arm[key]]
-            ends = np.abs(of_arm[["low", "high"]].to_numpy() - of_arm[["mean"]].to_numpy()).T
-            ends[~np.isfinite(ends)] = np.nan  # of a single run
-            axes.errorbar(
-                positions,
-                of_arm["mean"],
-                ends,
-                fmt="o-",
-                lw=1,
-                ms=4,
-                elinewidth=1,
-                color=_color(arm),
-                label=_label(arm),
-            )
+        at = table.loc[at_standard(table.assign(**{key: STANDARD[key]})).index].sort_values(key)
+        values = list(at[key].unique())
+        arms = [arm for arm in in_order(at["arm"].unique()) if (at["arm"] == arm).sum() > 1]
+        # Side by side: intervals of several arms at one value hide each other.
+        for arm, apart in zip(arms, beside(len(arms), -0.08)):
+            of_arm = at[at["arm"] == arm]
+            positions = [values.index(value) + apart for value in of_arm[key]]
+            means = [Interval(*row) for row in of_arm[["mean", "low", "high"]].itertuples(index=False)]
+            standing(axes, positions, means, _color(arm), _label(arm))
         axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         axes.set(xlabel={"rate_multiplier": "base rate, times the preset's"}.get(key, key.replace("_", " ")))
     panels[0][0].set_ylabel("mean score")
     figure.suptitle(task, fontweight="bold")
-    legend(figure, panels.ravel())
-    caption = "Where no norm bounces, abel is constant+final, and lies beside it."
-    alt = f"{task}: mean scores with 95 % intervals by base rate and by the settings of the decays."
-    return _picture(name, alt, caption, figure)
+    return _picture(name, figure, panels.ravel(), task)
 
 
-def _in_order(arms: Sequence[str] | Mapping[str, object]) -> list[str]:
-    return [arm for arm in ARMS if arm in arms] + sorted(arm for arm in arms if arm not in ARMS)
+def in_order(arms: Iterable[str]) -> list[str]:
+    """Return the arms in the benchmark's order; others come last."""
+    return sorted(arms, key=lambda arm: (ARMS.index(arm) if arm in ARMS else len(ARMS), arm))
 
 
 def _color(arm: str) -> str:
@@ -333,21 +260,15 @@ def _label(arm: str) -> str:
     return arm if arm in ARM_COLORS else "other arms"
 
 
-def _style(arm: str) -> str:
-    # Where nothing bounces this arm is the same as constant+final, which shows between the dashes.
-    return "--" if arm == "abel" else "-"
+def _line(arm: str) -> dict[str, str]:
+    # Where nothing bounces abel is the same as constant+final, which shows between the dashes.
+    return {"color": _color(arm), "label": _label(arm), "ls": "--" if arm == "abel" else "-"}
 
 
-def legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """Draw one legend of all panels below the figure, each entry once."""
-    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
-    if entries:
-        figure.legend(entries.values(), entries, loc="outside lower center", ncols=7, fontsize=8)
-
-
-def _picture(name: str, alt: str, caption: str, figure: Figure, question: int | None = None) -> Picture:
-    figure.set_layout_engine("constrained")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return Picture(name, alt, caption, buffer.getvalue(), question)
+def _picture(name: str, figure: Figure, panels: Iterable[Axes], *about: object, question: int | None = None) -> Picture:
+    """Finish a figure: its legend, and what its macros, named after its kind, say about it."""
+    legend(figure, panels)
+    said = templates("benchmarks.report").get_template("figures.j2")
+    kind = name.partition("-")[0]
+    alt, caption = (text(said, f"{kind}_{which}", *about) for which in ("alt", "caption"))
+    return Picture(name, alt, caption, png(figure), question)

@@ -102,6 +102,22 @@ class Comparison:
     tasks: dict[str, Verdict]
     overall: Verdict
 
+    @property
+    def mean(self) -> Interval:
+        """Difference of the mean score, over the tasks."""
+        return self.overall.mean
+
+    @property
+    def pairs(self) -> str:
+        """Pairs of runs on the task that has fewest, and most: "5 to 30"."""
+        low, *_, high = sorted([judged.num_pairs for judged in self.tasks.values()] * 2)
+        return f"{low}" if low == high else f"{low} to {high}"
+
+    @property
+    def size(self) -> str:
+        """Tasks × pairs of runs."""
+        return f"{len(self.tasks)} × {self.pairs}"
+
 
 @dataclass(frozen=True)
 class _Differences:
@@ -128,6 +144,14 @@ def scores_by_arm(
         if not np.isfinite(of_task[seed]):
             raise ValueError(f"scores must be finite, got {score!r} for {task!r}, {arm!r}, {seed!r}")
     return table
+
+
+def share_seeds(scores: ScoresByArm, *arms: str) -> bool:
+    """Whether all these arms have a run of some task and seed, so that they can be compared."""
+    try:
+        return bool(pair(scores, arms))
+    except ValueError:
+        return False
 
 
 def pair(scores: ScoresByArm, arms: Sequence[str]) -> dict[str, Array]:

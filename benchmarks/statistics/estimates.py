@@ -32,6 +32,9 @@ TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 RESAMPLES = 2000
 
+SEED = 0
+"""Of the bootstrap of what is published, so that the same runs make the same page."""
+
 FAILED_BELOW = 0.5
 """A run failed if it crashed, or if its normalised score is below this."""
 
@@ -77,28 +80,6 @@ class Profile:
     shares: Array
     low: Array
     high: Array
-
-
-def normalise(returns: npt.ArrayLike, random: float, reference: float, crashed: npt.ArrayLike | None = None) -> Array:
-    """Return scores: 0 for the random policy's return, 1 for the reference, not clipped.
-
-    >>> normalise([-500, -300, -100], random=-500, reference=-100).tolist()
-    [0.0, 0.5, 1.0]
-
-    :param returns: (num_runs,), of one task
-    :param crashed: (num_runs,), true where a run crashed: it scores ``CRASHED``, whatever its return
-    :raises ValueError: if a return is not finite though the run did not crash, or the two ends agree
-    """
-    if not (np.isfinite(random) and np.isfinite(reference) and random != reference):
-        raise ValueError(f"random and reference must be finite and differ, got {random!r} and {reference!r}")
-    values = np.asarray(returns, dtype=float)
-    mask = np.zeros(values.shape, dtype=bool) if crashed is None else np.asarray(crashed, dtype=bool)
-    if mask.shape != values.shape:
-        raise ValueError(f"crashed must have the shape of returns, {values.shape}, got {mask.shape}")
-    scores = np.where(mask, CRASHED, (values - random) / (reference - random))
-    if not np.isfinite(scores).all():
-        raise ValueError(f"returns must be finite where no run crashed, got {values[~np.isfinite(scores)][0]}")
-    return scores
 
 
 def iqm(scores: npt.ArrayLike) -> float:
@@ -152,6 +133,11 @@ def summarise(scores: Mapping[str, npt.ArrayLike], rng: np.random.Generator, res
     failed = [exact_binomial_interval(int((values < FAILED_BELOW).sum()), len(values)) for values in tasks.values()]
     summaries = map(TaskSummary, num_runs, by_statistic["iqm"], by_statistic["mean"], failed)
     return Summary(dict(zip(tasks, summaries)), overall["iqm"], overall["mean"])
+
+
+def mean_interval(scores: npt.ArrayLike) -> Interval:
+    """Mean of the scores (num_runs,) with its interval, the same whenever asked."""
+    return summarise({"": scores}, np.random.default_rng(SEED)).mean
 
 
 def probability_of_improvement(

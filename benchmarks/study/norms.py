@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.report.answers import prevalence, undisturbed, with_tasks
-from benchmarks.report.words import Grid
 from benchmarks.results import Results
+from benchmarks.statistics.estimates import exact_binomial_interval
+from benchmarks.words import Grid
 from rl_abel.rule import TrendRule, replay
 
 PARTS = ("total", "policy", "value")
@@ -19,6 +20,9 @@ SMOOTHED, DEEP = 5, 0.05
 
 WANTING = {"minimum": "fall", "equilibrium": "rise"}
 """Phase of the rule "trend" -> what a norm lacks, by significance, that never brings the rule so far."""
+
+ENDS = ("fall", "rise", "end")
+"""What the rule may have missed."""
 
 
 def smoothed(norms: npt.ArrayLike) -> np.ndarray:
@@ -69,62 +73,58 @@ def alignment(trace: pd.DataFrame, part: str = "total") -> tuple[float, float]:
 def movements(main: Results) -> pd.DataFrame:
     """Return how the norm of each part moved in each run at a constant rate.
 
-    :return: task, part; ``rule`` and ``shape``, whether it bounced by either; ``wanting``, see there;
-        ``growth``, at the end over the start; ``of_peak``, at the end over its highest; ``lowest_at``, %
-        of the run; ``first`` and ``last``, alignment in the first and the last third
+    :return: a row for each run and part: these; ``rule`` and ``shape``, whether it bounced by either; ``wanting``,
+        see there; ``growth``, at the end over the start; ``of_peak``, at the end over its highest; ``lowest_at``,
+        % of the run; ``first`` and ``last``, alignment in the first and the last third
     """
-    rows = []
-    for task, traces in undisturbed(main, with_tasks(main.runs)).items():
-        for trace in traces:
-            for part in PARTS:
-                if trace[part].isna().any():
-                    continue
-                norms, smooth = trace[part].to_numpy(), smoothed(trace[part])
-                missed = wanting(norms)
-                went = norms[-1] / norms[0], smooth[-1] / smooth.max(), 100 * norms.argmin() / (len(norms) - 1)
-                rows.append((task, part, not missed, shaped(norms), missed, *went, *alignment(trace, part)))
-    columns = ("task", "part", "rule", "shape", "wanting", "growth", "of_peak", "lowest_at", "first", "last")
-    return pd.DataFrame(rows, columns=columns)
+    runs = undisturbed(main, with_tasks(main.runs))
+    measured = [(task, trace, part) for task, traces in runs.items() for trace in traces for part in PARTS]
+    rows = [
+        {"task": task, "part": part, **_movement(trace, part)}
+        for task, trace, part in measured
+        if trace[part].notna().all()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _movement(trace: pd.DataFrame, part: str) -> dict[str, Any]:
+    norms, smooth = trace[part].to_numpy(), smoothed(trace[part])
+    missed = wanting(norms)
+    first, last = alignment(trace, part)
+    return {
+        "rule": not missed,
+        "shape": shaped(norms),
+        "wanting": missed,
+        "growth": norms[-1] / norms[0],
+        "of_peak": smooth[-1] / smooth.max(),
+        "lowest_at": 100 * norms.argmin() / (len(norms) - 1),
+        "first": first,
+        "last": last,
+    }
 
 
 def counted(moved: pd.DataFrame) -> dict[str, int]:
     """Return how many of these bounced by rule, by shape, by both, and what the rule missed of those by shape."""
-    missed = moved[moved["shape"] & ~moved["rule"]]["wanting"].value_counts()
-    counts = {"runs": len(moved), "tasks": moved["task"].nunique(), "rule": moved["rule"].sum()}
-    counts |= {"shape": moved["shape"].sum(), "both": (moved["rule"] & moved["shape"]).sum()}
-    return {**{k: int(v) for k, v in counts.items()}, **{k: int(missed.get(k, 0)) for k in ("fall", "rise", "end")}}
+    rule, shape = moved["rule"].astype(bool), moved["shape"].astype(bool)
+    counts = {"runs": len(moved), "tasks": moved["task"].nunique()}
+    counts |= {"rule": rule.sum(), "shape": shape.sum(), "both": (rule & shape).sum()}
+    missed = moved.loc[shape & ~rule, "wanting"]
+    return {name: int(n) for name, n in (counts | {end: (missed == end).sum() for end in ENDS}).items()}
 
 
-def bounces(moved: pd.DataFrame, learned: Mapping[str, bool]) -> Grid:
-    """Bounces by task and part, where there were any."""
+def bounced(moved: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how often a norm bounced, in tasks of which strength of weight decay, learned or not.
+
+    :param moved: the movements of one part, with ``strength`` and ``learned``
+    :return: a row for each strength, of the tasks that are learned and of those that are not: these, ``counts``,
+        see :func:`counted`, and ``tasks``, by rule or by shape in any run, of all tasks
+    """
     rows = []
-    for (task, part), of in moved.groupby(["task", "part"], sort=False):
-        n = counted(of)
-        if n["rule"] or n["shape"]:
-            amounts = (n[key] for key in ("runs", "rule", "shape", "both", "fall", "rise", "end"))
-            rows.append((task, "yes" if learned[task] else "no", part, *map(str, amounts)))
-    missed = (f"by shape alone: no {what}" for what in ("significant fall", "significant rise", "end of the rise"))
-    return Grid(("task", "learned", "part", "runs", "by the rule", "by shape", "by both", *missed), rows)
-
-
-def courses(moved: pd.DataFrame) -> Grid:
-    """Where the norm went, and what pushed and pulled it: median over runs, lowest to highest."""
-    rows = [
-        (task, part, str(len(of)), *(_range(of[name], form) for name, form in _COURSE.items()))
-        for (task, part), of in moved.groupby(["task", "part"], sort=False)
-    ]
-    names = ("end / start", "end / peak", "lowest at, % of the run", "pull, first third", "pull, last third")
-    return Grid(("task", "part", "runs", *names), rows)
-
-
-_COURSE = {"growth": "{:.2f}", "of_peak": "{:.2f}", "lowest_at": "{:.0f}", "first": "{:+.2f}", "last": "{:+.2f}"}
-
-
-def _range(values: pd.Series, form: str) -> str:
-    if values.isna().any():
-        return "–"
-    low, middle, high = map(form.format, np.quantile(values, [0, 0.5, 1]))
-    return f"{middle} ({low} to {high})".replace("-", "−")
+    for (strength, learned), of in moved.groupby(["strength", "learned"]):
+        tasks = (of["rule"] | of["shape"]).groupby(of["task"]).any()
+        share = exact_binomial_interval(tasks.sum(), len(tasks))
+        rows.append({"strength": strength, "learned": learned, "counts": counted(of), "tasks": share})
+    return sorted(rows, key=lambda row: (row["strength"], not row["learned"]))
 
 
 def layers(main: Results) -> Grid:

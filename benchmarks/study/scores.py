@@ -1,52 +1,23 @@
-"""Differences of scores in the study: over which tasks, by which measure, and how sure."""
+"""What schedules differ by in the study: over which tasks, by which measure, and how sure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, SEED, UNDISTURBED, with_tasks
-from benchmarks.report.words import Grid, furthest, interval, number
+from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL, STANDARD, UNDISTURBED, scores_of, with_tasks
 from benchmarks.results import Results
-from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, ScoresByArm, Verdict, compare, scores_by_arm
-from benchmarks.statistics.estimates import FAILED_BELOW, Interval
-from benchmarks.study.stages import TIE
+from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, compare, share_seeds
+from benchmarks.statistics.estimates import SEED
+from benchmarks.study.stages import CLASSIC, MULTIPLIERS, best_rate
 
 MEASURES = ("score", "last_quarter", "area")
 """The last policy's score; the mean over the evaluations of the last quarter of a run, and over all of them."""
 
 PAIRS = ((CANDIDATE, BASELINE), (CANDIDATE, UNDISTURBED), (BASELINE, UNDISTURBED))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An arm minus another, the mean over tasks of their differences, on runs of the same seeds.
-
-    :param by_task: task -> difference; ``overall`` their mean
-    :param pairs: pairs of runs a task, "5 to 30"
-    """
-
-    by_task: dict[str, Verdict]
-    overall: Verdict
-
-    @property
-    def mean(self) -> Interval:
-        """Difference of the mean score."""
-        return self.overall.mean
-
-    @property
-    def pairs(self) -> str:
-        """Pairs of runs on the task that has fewest, and most."""
-        low, *_, high = sorted([v.num_pairs for v in self.by_task.values()] * 2)
-        return f"{low}" if low == high else f"{low} to {high}"
-
-    @property
-    def size(self) -> str:
-        """Tasks × pairs of runs."""
-        return f"{len(self.by_task)} × {self.pairs}"
 
 
 def measured(results: Results) -> pd.DataFrame:
@@ -61,99 +32,139 @@ def measured(results: Results) -> pd.DataFrame:
     return runs
 
 
-def learned(runs: pd.DataFrame) -> dict[str, bool]:
-    """Return of each task whether some schedule comes, on average, to half of the reference."""
-    best = runs.groupby(["task", "arm"])["score"].mean().groupby("task").max()
-    return (best >= FAILED_BELOW).to_dict()
-
-
-def difference(scores: ScoresByArm, arm: str, other: str | Sequence[str]) -> Comparison | None:
-    """Compare two arms; None where they have no run of one task and seed."""
-    theirs = [scores.get(name, {}) for name in (arm, *([other] if isinstance(other, str) else other))]
-    if not any(set.intersection(*(set(of.get(task, ())) for of in theirs)) for task in theirs[0]):
-        return None
-    return compare(scores, arm, other, np.random.default_rng(SEED))
+def best(runs: pd.DataFrame) -> pd.Series:
+    """Return, by task, the mean score of the schedule that is best there."""
+    return runs.groupby(["task", "arm"])["score"].mean().groupby("task").max()
 
 
 def between(
     runs: pd.DataFrame, arm: str, other: str | Sequence[str], measure: str = "score", by: str = "arm"
-) -> Difference | None:
+) -> Comparison | None:
     """Compare two arms (or other labels, in the column ``by``) over these runs; None where nothing can be paired."""
-    runs = runs[runs[measure].notna()]
-    found = difference(scores_by_arm(runs["task"], runs[by], map(int, runs["seed"]), runs[measure]), arm, other)
-    return Difference(found.tasks, found.overall) if found else None
+    scores = scores_of(runs[runs[measure].notna()], measure, by)
+    if not share_seeds(scores, arm, *([other] if isinstance(other, str) else other)):
+        return None
+    return compare(scores, arm, other, np.random.default_rng(SEED))
 
 
-def equal_care(runs: pd.DataFrame) -> tuple[Difference | None, Grid]:
+def standard(runs: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Return the runs in which all settings but these are at their standard."""
+    fixed = [np.isclose(runs[key], value) for key, value in STANDARD.items() if key not in keys]
+    return runs[np.logical_and.reduce(fixed)]
+
+
+def equal_care(runs: pd.DataFrame) -> tuple[Comparison | None, dict[str, dict[str, tuple[float, list[float]]]]]:
     """Constant + final decay minus linear decay, each arm of a task at the best base rate that was tried for it.
 
-    Best by the tuning's rule (of those within ``TIE`` the one nearest to 1) on the seeds that all
-    rates of the task have; then all runs at that rate count. That the rate was chosen on runs which
-    count is to both arms' favour, and no part of the interval.
+    Best by the tuning's rule on the seeds that all rates of the task have; then all runs at that rate
+    count. That the rate was chosen on runs which count is to both arms' favour, and no part of the
+    interval.
+
+    :return: the difference; task -> arm -> the best rate, and those that were tried
     """
-    runs = runs[runs["arm"].isin((CANDIDATE, BASELINE))]
-    rows, chosen = [], []
-    for task, of_task in runs.groupby("task"):
+    rates: dict[str, dict[str, tuple[float, list[float]]]] = {}
+    chosen = []
+    for task, of_task in runs[runs["arm"].isin((CANDIDATE, BASELINE))].groupby("task"):
         scores = of_task.pivot_table(index="seed", columns=["arm", "rate_multiplier"], values="score").dropna()
-        if len(scores) < MIN_SEEDS or {CANDIDATE, BASELINE} - set(scores.columns.get_level_values(0)):
+        if len(scores) < MIN_SEEDS or {CANDIDATE, BASELINE} - set(scores.columns.get_level_values("arm")):
             continue
-        best = {}
         for arm in (CANDIDATE, BASELINE):
-            means = scores[arm].mean()
-            good = means.index[means >= means.max() - TIE]
-            best[arm] = min(good, key=lambda multiplier: abs(np.log(multiplier)))
-            chosen.append(of_task[(of_task["arm"] == arm) & (of_task["rate_multiplier"] == best[arm])])
-        tried = {arm: ", ".join(f"{m:g}" for m in sorted(scores[arm].columns)) for arm in best}
-        rows.append((str(task), *(f"× {best[arm]:g} of {tried[arm]}" for arm in best)))
-    found = between(pd.concat(chosen), CANDIDATE, BASELINE) if chosen else None
-    rows = [(*row, str(v.num_pairs), interval(v.mean)) for row in rows for v in [found.by_task[row[0]]]]
-    return found, Grid(("task", "constant + final: best rate", "linear: best rate", "pairs", "difference"), rows)
+            rate = best_rate(scores[arm].mean())
+            rates.setdefault(str(task), {})[arm] = rate, sorted(scores[arm].columns)
+            chosen.append(of_task[(of_task["arm"] == arm) & (of_task["rate_multiplier"] == rate)])
+    return between(pd.concat(chosen), CANDIDATE, BASELINE) if chosen else None, rates
 
 
-def cells(runs: pd.DataFrame, arms: Iterable[str]) -> Grid:
-    """Mean scores by task and arm, with the number of runs."""
-    table = runs.pivot_table(index="task", columns="arm", values="score", aggfunc=["mean", "count"])
-    arms = [arm for arm in arms if arm in table["mean"]]
-    rows = [
-        (task, *(f"{number(row['mean', arm])} ({row['count', arm]:.0f})" if row["count", arm] else "–" for arm in arms))
-        for task, row in table.fillna({("count", arm): 0 for arm in arms}).iterrows()
-    ]
-    return Grid(("task", *arms), rows)
+def by_rate(robust: pd.DataFrame) -> dict[float, tuple[Comparison, Comparison]]:
+    """Return, by base rate, constant + final decay minus linear decay, and minus no decay."""
+    found = {}
+    for multiplier, of_rate in standard(robust, "rate_multiplier").groupby("rate_multiplier"):
+        to_linear, to_none = (between(of_rate, *pair) for pair in PAIRS[:2])
+        if to_linear and to_none:
+            found[float(multiplier)] = to_linear, to_none
+    return found
 
 
-def by_task(runs: pd.DataFrame, is_learned: dict[str, bool]) -> Grid:
-    """Every difference of ``PAIRS`` on every task: at the end, in the last quarter, over the run."""
+def against_linear(edge: pd.DataFrame) -> tuple[Comparison, Comparison] | None:
+    """Compare constant + final decay at the tuning's largest rate with linear decay at that, and at its best.
+
+    None where runs of these are wanting. The best is chosen anew in every bootstrap sample.
+
+    :param edge: runs at rates beyond the largest of the tuning too, added after the results were known
+    """
+    edge = edge.assign(label=edge["arm"] + edge["rate_multiplier"].map(" × {:g}".format).astype(str))
+    largest = f"{CANDIDATE} × {max(MULTIPLIERS):g}"
+    others = sorted(edge.loc[edge["arm"] == BASELINE, "label"].unique())
+    alike = between(edge, largest, f"{BASELINE} × {max(MULTIPLIERS):g}", by="label")
+    best_of = between(edge, largest, others, by="label") if len(others) > 1 else None
+    return (alike, best_of) if alike and best_of else None
+
+
+class Fresh(NamedTuple):
+    """abel minus constant + final decay on one task; ``bounced`` runs of abel decayed after a bounce."""
+
+    task: str
+    bounced: int
+    found: Comparison
+    of_these: Comparison | None
+
+
+def on_fresh_seeds(runs: pd.DataFrame) -> list[Fresh]:
+    """Return, by task, what decays by a bounce bring on seeds that had no part in asking.
+
+    Until the first of them both arms are the same training, so the runs that have one carry it all.
+    """
     rows = []
-    for task, of_task in runs.groupby("task"):
-        for arm, other in PAIRS:
-            found = [between(of_task, arm, other, measure) for measure in MEASURES]
-            if found[0]:
-                said = [interval(of.mean) if of else "–" for of in found]
-                verdict = found[0].overall.verdict
-                task_ = str(task) if is_learned[str(task)] else f"{task} (not learned)"
-                rows.append((task_, f"{arm} − {other}", found[0].pairs, *said, furthest(found[0].mean), verdict))
-    header = ("task", "difference", "pairs", "at the end", "last quarter", "whole run", "not excluded", "verdict")
-    return Grid(header, rows)
+    for task, of_task in runs[runs["score"].notna()].groupby("task"):
+        decayed = (of_task["arm"] == "abel") & of_task["decays"].str.contains('"bounce"')
+        seeds = of_task.loc[decayed, "seed"]
+        if found := between(of_task, "abel", CANDIDATE):
+            these = between(of_task[of_task["seed"].isin(seeds)], "abel", CANDIDATE)
+            rows.append(Fresh(str(task), seeds.nunique(), found, these))
+    return rows
 
 
-def literal(runs: pd.DataFrame) -> Grid:
-    """What Algorithm 1 did to the rate where it trained, which its replay on other runs does not tell."""
-    rows = []
-    for task, of_task in runs[runs["arm"] == LITERAL].groupby("task"):
-        decays = of_task["decays"].str.count('"bounce"')
-        counted = f"{decays.median():g} ({decays.min()} to {decays.max()})"
-        factor = f"{of_task['factor'].median():.1g}".replace("e-", "e−")
-        amounts = f"{(decays > 0).sum()} of {len(decays)}", counted, factor, number(of_task["score"].mean())
-        rows.append((str(task), *amounts))
-    return Grid(("task", "runs with a decay by a bounce", "such decays a run", "factor at the end", "mean score"), rows)
+def effects(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame, fresh: pd.DataFrame) -> dict[str, Any]:
+    """Work out what the arms differ by, over tasks that are learned; a difference is None where runs are wanting.
+
+    :param main: with their scores (see :func:`measured`) and whether the task is ``learned``; the others likewise
+    :return: ``equal``, constant + final decay minus linear decay at the best base rate tried for each, and
+        ``chosen``, the same at the rates of the tuning, by measure; ``by_strength``, strength of the weight decay in
+        e-folds a run -> (arm, other) -> difference (they go opposite ways, so they are never one group); ``judged``,
+        on how many tasks constant + final decay was compared with no decay, and those on which it is worse
+        (``costs``) or better (``gains``) beyond doubt; ``by_rate`` and ``fresh``, see there; ``literal``, training by
+        Algorithm 1 minus no decay; ``rivals``, constant + final decay minus the best of ``num_rivals`` other
+        schedules, abel not among them
+    """
+    learned = main[main["learned"]]
+    classic = _classic(learned)
+    brings = {str(task): between(of, CANDIDATE, UNDISTURBED) for task, of in learned.groupby("task")}
+    sure = {task: found.mean for task, found in brings.items() if found and found.overall.verdict == "different"}
+    rivals = [arm for arm in classic["arm"].unique() if arm not in (CANDIDATE, "abel")]
+    return {
+        "equal": equal_care(tried(main, robust, edge))[0],
+        "chosen": {measure: between(classic, CANDIDATE, BASELINE, measure) for measure in MEASURES},
+        "by_strength": {
+            float(strength): {pair: between(of, *pair) for pair in PAIRS}
+            for strength, of in learned.groupby("strength")
+        },
+        "judged": sum(found is not None for found in brings.values()),
+        "costs": {task: mean for task, mean in sure.items() if mean.estimate < 0},
+        "gains": {task: mean for task, mean in sure.items() if mean.estimate > 0},
+        "by_rate": by_rate(robust),
+        "fresh": on_fresh_seeds(fresh),
+        "literal": between(classic, LITERAL, UNDISTURBED),
+        "rivals": between(classic, CANDIDATE, rivals) if rivals else None,
+        "num_rivals": len(rivals),
+    }
 
 
-def beside(runs: pd.DataFrame) -> Grid:
-    """Final returns, in the form of the paper's Table 2: mean and standard error."""
-    rows = []
-    for task, of_task in runs.groupby("task"):
-        returns = [of_task.loc[of_task["arm"] == arm, "final_return"] for arm in (BASELINE, CANDIDATE)]
-        if min(map(len, returns)) > 1:
-            means = [f"{of.mean():,.1f} ± {of.sem():.1f}".replace("-", "−") for of in returns]
-            rows.append((str(task), " / ".join(str(len(of)) for of in returns), *means))
-    return Grid(("task", "runs", "linear", "constant+final"), rows)
+def _classic(learned: pd.DataFrame) -> pd.DataFrame:
+    return learned[(learned["agent"] == "PPO") & learned["env_id"].isin(CLASSIC) & ~learned["regularized"]]
+
+
+def tried(main: pd.DataFrame, robust: pd.DataFrame, edge: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs at all base rates that were tried for tasks of PPO that are learned, without weight decay."""
+    classic = _classic(main[main["learned"]])
+    runs = pd.concat([classic, standard(pd.concat([robust, edge]), "rate_multiplier")]).drop_duplicates("run_id")
+    return runs[runs["task"].isin(classic["task"])]

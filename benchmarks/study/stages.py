@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,13 +29,16 @@ MAIN = (*CENTRAL, "abel")
 SCHEDULED = MAIN[1:]
 FIVE, TEN = tuple(range(5)), tuple(range(10))
 
-QUICK = {"CartPole-v1": 30_000, "Acrobot-v1": 55_000, "Pendulum-v1": 55_000}
-LANDER = {"LunarLander-v3": 104_000}
-CLASSIC = QUICK | LANDER
-WITH_DECAY = ("CartPole-v1", "Acrobot-v1")
-OFF_POLICY = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 4_000, ("CrossQ", "Pendulum-v1"): 4_000}
-GAMES = {"MinAtar/Breakout-v1": 110_000, "MinAtar/SpaceInvaders-v1": 110_000}
-MUJOCO = {"Hopper-v5": 205_000, "HalfCheetah-v5": 205_000}
+Tasks = Mapping[tuple[str, str], int]
+"""(agent, environment) -> timesteps"""
+
+QUICK: Tasks = {("PPO", "CartPole-v1"): 30_000, ("PPO", "Acrobot-v1"): 55_000, ("PPO", "Pendulum-v1"): 55_000}
+LANDER: Tasks = {("PPO", "LunarLander-v3"): 104_000}
+CLASSIC = [env_id for _, env_id in (*QUICK, *LANDER)]
+WITH_DECAY: Tasks = {task: QUICK[task] for task in (("PPO", "CartPole-v1"), ("PPO", "Acrobot-v1"))}
+OFF_POLICY: Tasks = {("DQN", "CartPole-v1"): 50_000, ("SAC", "Pendulum-v1"): 4_000, ("CrossQ", "Pendulum-v1"): 4_000}
+GAMES: Tasks = {("PPO", "MinAtar/Breakout-v1"): 110_000, ("PPO", "MinAtar/SpaceInvaders-v1"): 110_000}
+MUJOCO: Tasks = {("PPO", "Hopper-v5"): 205_000, ("PPO", "HalfCheetah-v5"): 205_000}
 
 FEWER_EVALUATIONS = {"LunarLander-v3": 10, "Hopper-v5": 10, "HalfCheetah-v5": 10}
 """Where they take long; they change no training."""
@@ -57,96 +60,70 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
 
     A stage that follows a tuning has no runs of an arm whose multiplier is not chosen yet.
     """
-    classic = _classic(choice, QUICK, TEN, ARMS)
-    lander = _classic(choice, LANDER, TEN, ARMS) + _classic(choice, LANDER, tuple(range(10, 30)), CENTRAL)
-    shared = {*classic, *lander}
-    return {
-        "tuning": _tuning(QUICK),
-        "classic": classic,
-        "decay": _by_seed(
-            Block("PPO", (env_id,), QUICK[env_id], (arm,), TEN, ("adamw",), (1.0, 10.0), (choice[env_id, arm],))
-            for env_id in WITH_DECAY
-            for arm in MAIN
-            if (env_id, arm) in choice
-        ),
-        "classic, more seeds": _classic(choice, QUICK, tuple(range(10, 30)), CENTRAL),
-        "offpolicy, constant": _by_seed(
-            Block(agent, (env_id,), timesteps, ("constant",), FIVE, *decay)
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-            for decay in ((), (("adamw",), (10.0,)))
-        ),
-        "games": _by_seed(Block("PPO", (env_id,), timesteps, MAIN, FIVE) for env_id, timesteps in GAMES.items()),
-        "offpolicy, other arms": _by_seed(
-            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE) for (agent, env_id), timesteps in OFF_POLICY.items()
-        ),
-        "robust": [_evaluated_once(run, unless=shared) for run in _robust()],
-        "offpolicy, weight decay": _by_seed(
-            Block(agent, (env_id,), timesteps, SCHEDULED, FIVE, ("adamw",), (10.0,))
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-        ),
-        "lander, tuning": _tuning(LANDER),
-        "lander": lander,
-        "offpolicy, less weight decay": _by_seed(
-            Block(agent, (env_id,), timesteps, ("constant",), FIVE, ("adamw",), (1.0,))
-            for (agent, env_id), timesteps in OFF_POLICY.items()
-        ),
-        "lander, larger rates": [
-            _evaluated_once(run, unless=shared)
-            for run in _by_seed(
-                _block(env_id, timesteps, CENTRAL, TEN, rate_multiplier=LARGER) for env_id, timesteps in LANDER.items()
-            )
-        ],
-        "fresh seeds, cartpole": _fresh("PPO", "CartPole-v1", QUICK["CartPole-v1"], range(10, 30)),
-        "fresh seeds, sac": _fresh("SAC", "Pendulum-v1", OFF_POLICY["SAC", "Pendulum-v1"], range(5, 20)),
-        "mujoco": _by_seed(_block(env_id, timesteps, MAIN, FIVE) for env_id, timesteps in MUJOCO.items()),
-    }
-
-
-def _tuning(tasks: Mapping[str, int]) -> list[Run]:
-    return _by_seed(
-        _block(env_id, timesteps, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS)
-        for env_id, timesteps in tasks.items()
-    )
-
-
-def _robust() -> list[Run]:
+    strong = {"regularization": ("adamw",), "strength": (10.0,)}
+    weak = {"regularization": ("adamw",), "strength": (1.0,)}
+    both = {"regularization": ("adamw",), "strength": (1.0, 10.0)}
     rates = {"rate_multiplier": (0.1, 0.3, 1.0, 3.0, 10.0)}
     decays = {"decay_factor": (0.1, 0.2, 0.5), "final_decay_at": (0.7, 0.85, 0.95)}
-    return _by_seed(
-        _block(env_id, QUICK[env_id], arms, FIVE, **varied)
-        for env_id in WITH_DECAY
-        for arms, varied in ((MAIN, rates), (("constant+final", "abel"), decays))
-    )
+    more = tuple(range(10, 30))
+    classic = _runs(QUICK, ARMS, TEN, choice)
+    lander = _runs(LANDER, ARMS, TEN, choice) + _runs(LANDER, CENTRAL, more, choice)
+    robust = _runs(WITH_DECAY, MAIN, FIVE, **rates) + _runs(WITH_DECAY, SCHEDULED[1:], FIVE, **decays)
+    larger = _runs(LANDER, CENTRAL, TEN, rate_multiplier=LARGER)
+    shared = {*classic, *lander}
+    sac = {task: OFF_POLICY[task] for task in [("SAC", "Pendulum-v1")]}
+    cartpole = {task: QUICK[task] for task in [("PPO", "CartPole-v1")]}
+    found = {
+        "tuning": _runs(QUICK, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
+        "classic": classic,
+        "decay": _runs(WITH_DECAY, MAIN, TEN, choice, **both),
+        "classic, more seeds": _runs(QUICK, CENTRAL, more, choice),
+        "offpolicy, constant": _runs(OFF_POLICY, ("constant",), FIVE)
+        + _runs(OFF_POLICY, ("constant",), FIVE, **strong),
+        "games": _runs(GAMES, MAIN, FIVE),
+        "offpolicy, other arms": _runs(OFF_POLICY, SCHEDULED, FIVE),
+        "robust": _evaluated_once(robust, unless=shared),
+        "offpolicy, weight decay": _runs(OFF_POLICY, SCHEDULED, FIVE, **strong),
+        "lander, tuning": _runs(LANDER, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
+        "lander": lander,
+        "offpolicy, less weight decay": _runs(OFF_POLICY, ("constant",), FIVE, **weak),
+        "lander, larger rates": _evaluated_once(larger, unless=shared),
+        # abel, where it decays after bounces, and what it differs from by these decays alone.
+        "fresh seeds, cartpole": _evaluated_once(_runs(cartpole, SCHEDULED[1:], more, **strong)),
+        "fresh seeds, sac": _evaluated_once(_runs(sac, SCHEDULED[1:], tuple(range(5, 20)), **strong)),
+        "mujoco": _runs(MUJOCO, MAIN, FIVE),
+    }
+    # Seed by seed, so that a stage cut short has all arms.
+    return {name: sorted(dict.fromkeys(runs), key=lambda run: run.seed) for name, runs in found.items()}
 
 
-def _fresh(agent: str, env_id: str, timesteps: int, seeds: Sequence[int]) -> list[Run]:
-    """Runs of abel, where it decays after bounces, and of what it differs from by these decays alone."""
-    arms, strong = ("constant+final", "abel"), (("adamw",), (10.0,))
-    return _by_seed([Block(agent, (env_id,), timesteps, arms, tuple(seeds), *strong, evaluations=1)])
+def _runs(
+    tasks: Tasks, arms: Sequence[str], seeds: tuple[int, ...], choice: Choice | None = None, **axes: Any
+) -> list[Run]:
+    """Return the runs of a product.
 
-
-def _evaluated_once(run: Run, unless: Set[Run]) -> Run:
-    # A third of such a run was evaluations on the way, of which the sensitivity has no use.
-    return run if run in unless else replace(run, evaluations=1)
-
-
-def _block(env_id: str, timesteps: int, arms: Sequence[str], seeds: tuple[int, ...], **axes: Any) -> Block:
-    evaluations = FEWER_EVALUATIONS.get(env_id, Block.evaluations)
-    return Block("PPO", (env_id,), timesteps, tuple(arms), seeds, evaluations=evaluations, **axes)
-
-
-def _classic(choice: Choice, tasks: Mapping[str, int], seeds: tuple[int, ...], arms: Sequence[str]) -> list[Run]:
-    return _by_seed(
-        _block(env_id, timesteps, (arm,), seeds, rate_multiplier=(choice[env_id, arm],))
-        for env_id, timesteps in tasks.items()
+    :param choice: multipliers of the base rate; arms without one are left out. None for the preset's rate
+    """
+    blocks = [
+        Block(
+            agent,
+            (env_id,),
+            timesteps,
+            (arm,),
+            seeds,
+            evaluations=FEWER_EVALUATIONS.get(env_id, Block.evaluations),
+            **axes if choice is None else {**axes, "rate_multiplier": (choice[env_id, arm],)},
+        )
+        for (agent, env_id), timesteps in tasks.items()
         for arm in arms
-        if (env_id, arm) in choice
-    )
+        if choice is None or (env_id, arm) in choice
+    ]
+    return [run for block in blocks for run in block.runs()]
 
 
-def _by_seed(blocks: Any) -> list[Run]:
-    """Runs of all blocks, each once, seed by seed, so that a stage cut short has all arms."""
-    return sorted(dict.fromkeys(run for block in blocks for run in block.runs()), key=lambda run: run.seed)
+def _evaluated_once(runs: Iterable[Run], unless: Set[Run] = frozenset()) -> list[Run]:
+    # A third of such a run was evaluations on the way, of which these questions have no use.
+    return [run if run in unless else replace(run, evaluations=1) for run in runs]
 
 
 def choose(runs: pd.DataFrame) -> Choice:
@@ -161,9 +138,13 @@ def choose(runs: pd.DataFrame) -> Choice:
     for (env_id, arm), of_arm in scored.groupby(["env_id", "arm"]):
         scores = of_arm.groupby("rate_multiplier")["score"].agg(["mean", "count"])
         if list(scores["count"]) == [len(TUNING_SEEDS)] * len(MULTIPLIERS):
-            good = scores.index[scores["mean"] >= scores["mean"].max() - TIE]
-            choice[str(env_id), str(arm)] = float(min(good, key=lambda multiplier: abs(np.log(multiplier))))
+            choice[str(env_id), str(arm)] = best_rate(scores["mean"])
     return choice
+
+
+def best_rate(means: pd.Series) -> float:
+    """Return, of mean scores by multiplier, the best multiplier: of those within ``TIE`` the one nearest to 1."""
+    return float(min(means.index[means >= means.max() - TIE], key=lambda multiplier: abs(np.log(multiplier))))
 
 
 TUNINGS = ("tuning", "lander, tuning")
@@ -172,32 +153,20 @@ APART = {
     "edge": ("lander, larger rates",),
     "fresh": ("fresh seeds, cartpole", "fresh seeds, sac"),
 }
-"""Field of :class:`Parts` -> stages; all others but the tunings are "main"."""
+"""Part of the study -> stages; all others but the tunings are "main"."""
 
 
-class Parts(NamedTuple):
-    """The runs of the study, without the tuning.
+def split(results: Results) -> dict[str, Results]:
+    """Return the runs by part of the study, without those of the tuning.
 
-    :param main: those that answer its questions, each arm at the base rate that was chosen for it
-    :param robust: those at other base rates, decay factors and places of the decay
-    :param edge: those beyond the tuning's rates
-    :param fresh: those that tell on other seeds what decays by a bounce bring
+    "main" answers its questions, each arm at the base rate that was chosen for it; "robust" has other base
+    rates, decay factors and places of the decay; "edge" the rates beyond the tuning's (both share some with
+    "main"); and "fresh" tells on other seeds what decays by a bounce bring.
     """
-
-    main: Results
-    robust: Results
-    edge: Results
-    fresh: Results
-
-
-def split(results: Results) -> Parts:
-    """Return the runs by part; "robust" and "edge" share some with "main"."""
     by_stage = {name: {run.run_id for run in runs} for name, runs in stages(choose(results.runs)).items()}
-    main = [
-        name for name in by_stage if name not in {*TUNINGS, *(stage for names in APART.values() for stage in names)}
-    ]
+    main = set(by_stage).difference(TUNINGS, *APART.values())
     parts = {"main": main, **APART}
-    return Parts(*(_only(results, set().union(*(by_stage[name] for name in parts[part]))) for part in Parts._fields))
+    return {part: _only(results, set().union(*(by_stage[n] for n in names))) for part, names in parts.items()}
 
 
 def _only(results: Results, run_ids: set[str]) -> Results:
@@ -207,20 +176,12 @@ def _only(results: Results, run_ids: set[str]) -> Results:
 
 def known(out: Path = OUT, archive: Path = ARCHIVE) -> Results | None:
     """Return all finished runs, those that are committed and those in ``out``; None if there are none."""
-    found = [read_parquet(archive)] if (archive / f"{FILES[0]}.parquet").is_file() else []
-    if any(out.glob("*/run.json")):
-        found.append(read_results(out))
-    if not found:
-        return None
-    first, *others = found
-    for other in others:
-        new = set(other.runs["run_id"]) - set(first.runs["run_id"])
-        tables = (
-            pd.concat([getattr(first, name), (t := getattr(other, name))[t["run_id"].isin(new)]], ignore_index=True)
-            for name in FILES
-        )
-        first = Results(*tables)
-    return first
+    saved = read_parquet(archive) if (archive / f"{FILES[0]}.parquet").is_file() else None
+    new = read_results(out) if any(out.glob("*/run.json")) else None
+    if saved is None or new is None:
+        return saved or new
+    added = _only(new, set(new.runs["run_id"]) - set(saved.runs["run_id"]))
+    return Results(*(pd.concat([getattr(saved, n), getattr(added, n)], ignore_index=True) for n in FILES))
 
 
 def save(results: Results, archive: Path = ARCHIVE) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from numpy.typing import ArrayLike
 
 from benchmarks.statistics.equivalence import Verdict
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
 WIDTH = 120
 """Of a line of Markdown."""
-
-QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
 
 
 class Grid(NamedTuple):
@@ -39,11 +40,22 @@ def number(value: float, digits: int = 2) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text).replace("-", "−")
 
 
-def interval(value: Interval, digits: int = 2) -> str:
-    """Return "0.93 [0.90, 0.96]"; a single run has no interval."""
+def interval(value: Interval | None, digits: int = 2) -> str:
+    """Return "0.93 [0.90, 0.96]"; a single run has no interval, and what there is none of is "–"."""
+    if value is None:
+        return "–"
     if value.low == float("-inf"):
         return f"{number(value.estimate, digits)} [?]"
     return f"{number(value.estimate, digits)} [{number(value.low, digits)}, {number(value.high, digits)}]"
+
+
+def ranged(values: ArrayLike, digits: int = 0) -> str:
+    """Return median, lowest and highest, "34 (30 to 39)"; "–" for no values, or where one is not known."""
+    array = np.asarray(values, dtype=float)
+    if not array.size or np.isnan(array).any():
+        return "–"
+    middle, low, high = (number(value, digits) for value in (np.median(array), array.min(), array.max()))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def percent(value: Interval) -> str:
@@ -61,6 +73,23 @@ def judged_as(judged: Verdict) -> str:
     if judged.verdict != "different":
         return judged.verdict
     return "different: " + ("better" if judged.mean.estimate > 0 else "worse")
+
+
+def cells(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Grid:
+    """Return a table of values as text: an interval, a number or a count as such, "–" for what is not there.
+
+    >>> cells(("arm", "runs", "mean", "IQM"), [("abel", 1000, 0.5, None)]).rows
+    [('abel', '1,000', '0.50', '–')]
+    """
+    return Grid(tuple(header), [tuple(map(_cell, row)) for row in rows])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, Interval):
+        return interval(value)
+    return f"{value:,}" if isinstance(value, Integral) else number(float(value))  # type: ignore[arg-type]
 
 
 def escaped(text: str) -> str:
@@ -85,7 +114,7 @@ def templates(package: str, *, autoescape: bool = False) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    formats = {f.__name__: f for f in (number, interval, percent, furthest, judged_as, escaped)} | {
+    formats = {f.__name__: f for f in (number, interval, ranged, percent, furthest, judged_as, escaped)} | {
         "share": exact_binomial_interval
     }
     environment.filters.update(formats, grid=lambda table: grid(*table))

@@ -1,0 +1,63 @@
+"""What the figures of report, study and control share. Names from runs' folders are drawn as they are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.statistics.estimates import Interval
+
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "text.parse_math": False,
+    "figure.dpi": 110,
+}
+
+
+def legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """Draw one legend of all panels below the figure, each entry once."""
+    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
+    if entries:
+        figure.legend(entries.values(), entries, loc="outside lower center", ncols=7, fontsize=8)
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure, which is closed, as a PNG."""
+    figure.set_layout_engine("constrained")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def beside(count: int, gap: float) -> Iterator[float]:
+    """Yield where ``count`` marks stand around their common place, from above."""
+    yield from (gap * ((count - 1) / 2 - number) for number in range(count))
+
+
+def lying(axes: Axes, value: Interval, height: float, color: str, label: str, **line: Any) -> None:
+    """Draw an estimate at a height, and its interval as far as the axes reach, in the style of ``line``."""
+    ends = np.clip(value[1:], *axes.get_xlim()) if not np.isfinite(value).all() else value[1:]
+    axes.plot(ends, [height] * 2, color=color, **{"lw": 1.6, **line})
+    axes.plot(value.estimate, height, "o", color=color, ms=4, label=label)
+
+
+def standing(axes: Axes, positions: Sequence[float], values: Sequence[Interval], color: str, label: str) -> None:
+    """Draw estimates along a line, each with its interval; that of a single run is none."""
+    estimates, *ends = np.array(values, dtype=float).reshape(-1, 3).T
+    errors = np.abs(np.array(ends) - estimates)
+    errors[~np.isfinite(errors)] = np.nan
+    axes.errorbar(positions, estimates, errors, fmt="o-", ms=4, lw=1, elinewidth=1, color=color, label=label)

@@ -1,0 +1,77 @@
+"""Decide: what the rule says of each measurement of the parts that are watched, and what of it survives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rl_abel.memory import KEPT, Memory
+from rl_abel.rule import JsonValue, Rule, TrendRule, observe_each
+
+WATCHABLE = ("any", "total", "policy", "value")
+
+
+def watched(watch: str, parts: Iterable[str]) -> list[str]:
+    """Return those of the parts whose norms decide.
+
+    >>> watched("any", ["total", "policy", "shared"])
+    ['total', 'policy']
+    """
+    return [part for part in parts if part == watch or (watch == "any" and part in WATCHABLE)]
+
+
+class Deciding:
+    """The states of a rule, one a part.
+
+    :param rule: which decides
+    :param watch: whose norms decide
+    :param memory: of the training; where its trace does not tell what the rule knows, it is kept there
+    :param alone: whether a part that bounces decays alone
+    """
+
+    def __init__(self, rule: Rule, watch: str, memory: Memory, alone: bool = False) -> None:
+        self._rule, self._watch, self._memory, self._alone = rule, watch, memory, alone
+        self._states: dict[str, JsonValue] = {}
+
+    def recall(self, finer: bool, begins: bool) -> None:
+        """Take up what the rule knows; another rule, or on other parts, catches up with the trace.
+
+        :param finer: whether measurements come at a smaller distance than those in the trace
+        :param begins: whether a training begins here
+        """
+        trace = self._memory.trace
+        parts = watched(self._watch, trace)
+        states = self._memory.rule_states(repr(self._rule), parts)
+        if states is None:
+            states, shown = {}, self._memory.data["replay"]
+            for norms in zip(*(trace[part][: None if shown == KEPT else shown] for part in parts)):
+                states, _ = observe_each(self._rule, states, dict(zip(parts, norms)), self._alone)
+        # Closer measurements grow by less, which is no end of a growth.
+        self._states = {} if finer else states
+        if begins and trace["timesteps"]:
+            # From here on the trace holds more than the rule has seen, or less.
+            self._memory.data["replay"] = KEPT
+            self.keep()
+
+    def forget(self) -> None:
+        """Begin anew, as the trace does."""
+        self._states = {}
+
+    def observe(self, norms: Mapping[str, float]) -> list[str] | None:
+        """Show the rule a measurement; return the parts that have bounced, None if nothing is watched now."""
+        # The lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
+        if isinstance(self._rule, TrendRule) and self._memory.is_final:
+            return []
+        seen: dict[str, Any] = {part: norms[part] for part in watched(self._watch, norms)}
+        self._states, bounced = observe_each(self._rule, self._states, seen, self._alone)
+        self.keep()
+        return bounced if seen else None
+
+    def stop_at_the_end(self) -> None:
+        """From the final decay on "trend" sees nothing, while the trace goes on."""
+        if self._memory.data["replay"] is None and isinstance(self._rule, TrendRule):
+            self._memory.data["replay"] = len(self._memory.data["trace"])
+
+    def keep(self) -> None:
+        """Keep what the rule knows, where the trace does not tell it."""
+        self._memory.keep_rule(repr(self._rule), self._states)

@@ -1,0 +1,118 @@
+"""What every callback that moves a learning rate shares: where it may stand, and the course of one update."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rl_abel.checks import check_verbose
+from rl_abel.notices import Harmless, warn
+from rl_abel.placement import misplaced, refuse_to_be_a_child, require_alone
+from rl_abel.rate import AppliedRate
+from rl_abel.schedule import Factor
+
+
+class Mover(BaseCallback):
+    """Moves the learning rate by a factor of its own, in every update of one ``learn()``.
+
+    A subclass says what it does there in four verbs, measure, decide, apply and record:
+    in :meth:`_begin`, :meth:`_before_update`, :meth:`_after_update` and :meth:`_end`. To apply is to set
+    ``self._factor``. Other movers stand beside it, in any order: the rate is multiplied by the factors of all.
+    """
+
+    NAME: ClassVar[str]
+    """Of its factor: one of :data:`rl_abel.schedule.ORDER`."""
+
+    KIND: ClassVar[type[Mover]]
+    """Of which a model can have one."""
+
+    PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent", "_rate", "_factor")
+    """Attributes of one ``learn()``, which a copy goes without."""
+
+    def __init__(self, verbose: int = 0) -> None:
+        super().__init__(verbose=check_verbose(verbose))
+        self._started = self._in_rollouts = False
+        self._said: set[str] = set()
+        self._harmless = Harmless()
+
+    def _begin(self) -> None:
+        """Take up a training, as it begins or goes on; ``self._factor`` is 1."""
+
+    def _before_update(self) -> None:
+        """A rollout has ended, and SB3 is about to update the weights and to ask for the rate."""
+
+    def _after_update(self) -> None:
+        """Something else goes on: the first such event follows the update, or the training start."""
+
+    def _end(self) -> None:
+        """The training has ended."""
+
+    def _touched(self) -> bool:
+        """Whether weights are known to have moved in the latest update, for algorithms that do not count."""
+        return False
+
+    # What SB3 calls
+
+    def _init_callback(self) -> None:
+        self._started = self._in_rollouts = False
+        refuse_to_be_a_child(self, None)
+
+    def _on_training_start(self) -> None:
+        root = self.locals.get("callback")
+        refuse_to_be_a_child(self, root)
+        require_alone(self.KIND, root)
+        self._rate = AppliedRate.of(self.model)
+        self._factor: Factor = self._rate.join(self.NAME)
+        self._begin()
+        self._started = True
+
+    def _on_rollout_start(self) -> None:
+        self._in_rollouts = True
+        self._look_back()
+
+    def _on_step(self) -> bool:
+        if not self._started and not self._in_rollouts:
+            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
+        self._look_back()
+        return True
+
+    def _on_rollout_end(self) -> None:
+        # Rollouts are collected outside of learn() too.
+        if self._started:
+            self._rate.hold()
+            self._before_update()
+            self._rate.begin_update()
+
+    def _on_training_end(self) -> None:
+        # The zoo calls it twice.
+        if self._started:
+            self._look_back()
+            self._started = False
+            self._end()
+            self._rate.leave(self.NAME)
+
+    def _look_back(self) -> None:
+        if self._started:
+            self._rate.end_update(self._touched)
+            self._rate.hold()
+            self._after_update()
+
+    # What survives, and what is said
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy keeps what was decided; a model and its environment cannot always be copied.
+        return {name: value for name, value in vars(self).items() if name not in self.PASSING}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, locals={}, globals={}, parent=None, _started=False)
+
+    def _say(self, line: str) -> None:
+        if self.verbose >= 1:
+            print(f"abel: {line}")
+
+    def _warn(self, key: str, message: str) -> None:
+        """Warn once, whatever numbers the message holds."""
+        if key not in self._said:
+            self._said.add(key)
+            warn(message)
