@@ -17,6 +17,7 @@ from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_ru
 from benchmarks.control.training import Branches, augment, layer_norms, load_digits, make_net, train
 from benchmarks.control.words import pattern
 from benchmarks.statistics.estimates import Interval
+from rl_abel import find_decays
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
 
@@ -109,33 +110,52 @@ def test_a_branch_is_the_run_by_itself(digits):
     assert first[1] != second[1]
 
 
+class Scripted:
+    """Branches whose norm after each epoch is given."""
+
+    initial_norm = 4.0
+
+    def __init__(self, totals):
+        self.totals, self.weight = totals, torch.nn.Parameter(torch.ones(1))
+
+    def new_optimizer(self):
+        return torch.optim.SGD([self.weight], lr=0.0)
+
+    def epoch(self, rates, learning_rate):
+        total = self.totals[len(rates) - 1]
+        self.weight.data.fill_(total**0.5)
+        return {"epoch": len(rates), "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
+
+
 def test_a_bounce_decays_from_the_next_epoch_on():
-    class Bouncing:
-        initial_norm = 4.0
-
-        def epoch(self, rates):
-            total = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][len(rates) - 1]
-            return {"epoch": len(rates), "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
-
-    record = train(Run("abel-paper", 0.0, 1.0, 0, epochs=10), Bouncing())
+    norms = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    record = train(Run("abel-paper", 0.0, 1.0, 0, epochs=10), Scripted(norms))
     assert record["run"]["bounces"] == [4]
     assert record["trace"]["learning_rate"] == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
 
 
 @pytest.mark.parametrize(("arm", "late"), [("abel", False), ("abel-paper", True)])
 def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
-    class Growing:
-        initial_norm = 100.0
+    # Falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1.
+    norms = [100.0 - epoch for epoch in range(1, 41)] + [60.0 + grown for grown in range(1, 46)]
+    norms += [105 + 0.05 * (epoch - 85) + 0.1 * (epoch % 2) for epoch in range(86, 101)]
+    bounces = train(Run(arm, 0.0, 1.0, 0, epochs=100), Scripted(norms))["run"]["bounces"]
+    assert any(epoch > 85 for epoch in bounces) == late
 
-        def epoch(self, rates):
-            number = len(
-                rates
-            )  # falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1
-            grown = number - 40 if number <= 85 else 45 + 0.05 * (number - 85) + 0.1 * (number % 2)
-            total = 100.0 - number if number <= 40 else 60.0 + grown
-            return {"epoch": number, "learning_rate": rates[-1], "test_accuracy": 0.5, "total": total}
 
-    assert any(epoch > 85 for epoch in train(Run(arm, 0.0, 1.0, 0, epochs=100), Growing())["run"]["bounces"]) == late
+def test_decays_of_a_real_run_are_those_of_the_rule_on_its_trace_and_are_applied(digits):
+    """The trace tells where Algorithm 1 decays; a run at those rates, planned and by itself, is the same training."""
+    run = Run("abel-paper", 0.1, 0.2, 3, decay_factor=0.5, epochs=20)
+    shared = Branches(3, 0.1, digits)
+    train(Run("simple", 0.1, 0.2, 3, 0.5, epochs=20), shared)
+    record = train(run, shared)
+    bounces = record["run"]["bounces"]
+    assert bounces == [index + 1 for index in find_decays(record["trace"]["total"], rule="paper")] != []
+    rates = record["trace"]["learning_rate"]
+    assert rates == [0.2 * 0.5 ** (sum(b <= epoch for b in bounces) + (epoch >= 17)) for epoch in range(20)]
+    alone = Branches(3, 0.1, digits)
+    totals = [alone.epoch(tuple(rates[: epoch + 1]), rates[epoch])["total"] for epoch in range(20)]
+    assert totals == record["trace"]["total"]
 
 
 # Files

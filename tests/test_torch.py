@@ -420,12 +420,12 @@ def loop(model, optimizer, made, steps, seed):
             scheduler.step()
 
 
-def build(total_steps=60):
+def build():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.3)
     rule = TrendRule(window=2, z=0.5, depth=0.0)
-    abel = AbelScheduler(optimizer, rule, 0.9, total_steps, parts={"last": model[2].parameters()})
+    abel = AbelScheduler(optimizer, rule, 0.9, 60, parts={"last": model[2].parameters()})
     return model, optimizer, [abel, schedulers.CosineAnnealingLR(optimizer, 60, eta_min=1e-4)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,9 +28,8 @@ from benchmarks.control.plan import (
     RULE_OF,
     TRAIN_IMAGES,
     Run,
-    first_epoch,
 )
-from rl_abel.rule import make_rule
+from rl_abel.torch import AbelScheduler
 
 
 @dataclass(frozen=True)
@@ -97,34 +97,41 @@ class Branches:
     """Trainings of one net that begin alike, each a sequence of learning rates, one an epoch."""
 
     def __init__(self, seed: int, l2: float, digits: Digits) -> None:
-        self.seed, self.digits = seed, digits
+        self.seed, self.l2, self.digits = seed, l2, digits
         self.net = make_net(seed)
-        self.optimizer = torch.optim.SGD(
-            self.net.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=l2, foreach=True
-        )
+        self.optimizer = self.new_optimizer()
         self.initial_norm = sum(layer_norms(self.net).values())
-        self._at: tuple[float, ...] = ()
         self._saved: dict[tuple[float, ...], Any] = {(): self._save({})}
 
-    def epoch(self, rates: tuple[float, ...]) -> dict[str, float]:
-        """Return what was measured after the last of the epochs at these rates.
+    def new_optimizer(self) -> torch.optim.SGD:
+        """Train with another optimizer from here on, one that no scheduler of another run acts on."""
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=self.l2, foreach=True
+        )
+        self._at: tuple[float, ...] | None = None
+        return self.optimizer
+
+    def epoch(self, rates: tuple[float, ...], learning_rate: float) -> dict[str, float]:
+        """Return what was measured after the last of the epochs at these rates; the net is then that of after it.
 
         All epochs but the last must have been asked for before.
+
+        :param learning_rate: of the last, as the optimizer has it: without the factor of a scheduler on it
         """
         if rates not in self._saved:
-            if self._at != rates[:-1]:
-                self._load(rates[:-1])
-            self._saved[rates] = self._save(self._train(len(rates), rates[-1]))
+            self._go_to(rates[:-1])
+            self._saved[rates] = self._save(self._train(len(rates), learning_rate, rates[-1]))
             self._at = rates
+        self._go_to(rates)
         measured: dict[str, float] = self._saved[rates][0]
         return measured
 
-    def _train(self, epoch: int, rate: float) -> dict[str, float]:
+    def _train(self, epoch: int, learning_rate: float, applied: float) -> dict[str, float]:
         # Of seed and epoch alone, so that a branch sees the images that it would have seen by itself.
         generator = torch.Generator().manual_seed(self.seed * 100_000 + epoch)
         order = torch.randperm(len(self.digits.labels), generator=generator)
         images, labels = augment(self.digits.images[order], generator), self.digits.labels[order]
-        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.param_groups[0]["lr"] = learning_rate
         self.net.train()
         losses = []
         for batch in range(len(labels) // BATCH_SIZE):
@@ -137,7 +144,7 @@ class Branches:
         norms = layer_norms(self.net)
         return {
             "epoch": epoch,
-            "learning_rate": rate,
+            "learning_rate": applied,
             "test_accuracy": math.nan if epoch % EVALUATE_EVERY else self.test_accuracy(),
             "train_loss": float(torch.stack(losses).mean()),
             "total": sum(norms.values()),
@@ -154,27 +161,30 @@ class Branches:
     def _save(self, measured: dict[str, float]) -> Any:
         return measured, copy.deepcopy(self.net.state_dict()), copy.deepcopy(self.optimizer.state_dict())
 
-    def _load(self, rates: tuple[float, ...]) -> None:
-        _, net, optimizer = self._saved[rates]
-        self.net.load_state_dict(net)
-        self.optimizer.load_state_dict(copy.deepcopy(optimizer))
+    def _go_to(self, rates: tuple[float, ...]) -> None:
+        if self._at != rates:
+            _, net, optimizer = self._saved[rates]
+            self.net.load_state_dict(net)
+            self.optimizer.load_state_dict(copy.deepcopy(optimizer))
+            self._at = rates
 
 
 def train(run: Run, branches: Branches) -> dict[str, Any]:
     """Train a run; return its row, and its trace with a list a column, one value an epoch."""
-    rule = make_rule(RULE_OF.get(run.arm, "trend"))
-    state = rule.init()
-    bounces: list[int] = []
+    optimizer, scheduler = branches.new_optimizer(), None
+    if run.arm in RULE_OF:
+        scheduler = AbelScheduler(optimizer, RULE_OF[run.arm], run.decay_factor, run.epochs, FINAL_DECAY_AT)
     rates: tuple[float, ...] = ()
     trace: list[dict[str, float]] = []
     for epoch in range(run.epochs):
-        rates = (*rates, run.planned_rate(epoch) * run.decay_factor ** len(bounces))
-        trace.append(branches.epoch(rates))
-        # As AbelCallback does: "trend" is not asked after the final decay, which ends growth by itself.
-        over = RULE_OF.get(run.arm) == "trend" and epoch >= first_epoch(FINAL_DECAY_AT, run.epochs)
-        if run.arm in RULE_OF and not over and math.isfinite(trace[-1]["total"]):
-            state, decayed = rule.observe(state, trace[-1]["total"])
-            bounces += [epoch + 1] * decayed
+        learning_rate = run.planned_rate(epoch) if scheduler is None else run.learning_rate
+        rates = (*rates, learning_rate * (scheduler.factor if scheduler else 1))
+        trace.append(branches.epoch(rates, learning_rate))
+        if scheduler is not None:
+            with warnings.catch_warnings():
+                # An epoch that another run has trained is one without a step of this optimizer.
+                warnings.filterwarnings("ignore", "rl_abel: the weights have moved")
+                scheduler.step()
     accuracies = [measured["test_accuracy"] for measured in trace if math.isfinite(measured["test_accuracy"])]
     row = {
         "run_id": run.run_id,
@@ -182,6 +192,6 @@ def train(run: Run, branches: Branches) -> dict[str, Any]:
         "test_accuracy": accuracies[-1],
         "best_test_accuracy": max(accuracies),
         "initial_norm": branches.initial_norm,
-        "bounces": bounces,
+        "bounces": [decay.step for decay in scheduler.decays if decay.cause == "bounce"] if scheduler else [],
     }
     return {"run": row, "trace": {name: [measured[name] for measured in trace] for name in trace[0]}}
