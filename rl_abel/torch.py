@@ -230,7 +230,7 @@ class AbelScheduler(LRScheduler):
     def _is_late(self) -> bool:
         if self.total_steps is None or self.final_decay_at is None:
             return False
-        # Rounded, so that 0.7 of 10 is 7.
+        # Rounded, so that 0.55 of 100 is 55.
         return self.last_epoch >= math.ceil(round(self.final_decay_at * self.total_steps, 9))
 
     def _decide_at_the_end(self) -> None:
