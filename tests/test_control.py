@@ -15,6 +15,7 @@ from benchmarks.control.page import PAGE, pattern, render, write_report
 from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
 from benchmarks.control.training import Training, augment, layer_norms, load_digits, make_net, train
 from benchmarks.statistics.estimates import Interval, mean_interval
+from rl_abel import find_decays
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
 
@@ -114,31 +115,48 @@ def test_a_saved_run_is_trained_again_to_the_same_norms(digits):
     assert run.run_id in set(runs["run_id"])
 
 
+class Scripted:
+    """A training whose norm after each epoch is given."""
+
+    def __init__(self, totals):
+        self.net, self.totals = torch.nn.Sequential(), totals
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.optimizer = torch.optim.SGD([self.weight], lr=0.0)
+
+    def epoch(self, epoch, rate):
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.weight.grad = torch.zeros(1)
+        self.optimizer.step()
+        self.weight.data.fill_(self.totals[epoch - 1] ** 0.5)
+        return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": self.totals[epoch - 1]}
+
+
 def test_a_bounce_decays_from_the_next_epoch_on():
-    class Bouncing:
-        net = torch.nn.Sequential()
-
-        def epoch(self, epoch, rate):
-            total = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][epoch - 1]
-            return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": total}
-
-    record = train(Run("abel-paper", 0.0, 1.0, 0, epochs=10), Bouncing())
+    norms = [3.0, 2.0, 3.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    record = train(Run("abel-paper", 0.0, 1.0, 0, epochs=10), Scripted(norms))
     assert record["run"]["bounces"] == [4]
     assert record["trace"]["learning_rate"] == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
 
 
 @pytest.mark.parametrize(("arm", "late"), [("abel", False), ("abel-paper", True)])
 def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
-    class Growing:
-        net = torch.nn.Sequential()
+    # Falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1.
+    norms = [100.0 - epoch for epoch in range(1, 41)] + [60.0 + grown for grown in range(1, 46)]
+    norms += [105 + 0.05 * (epoch - 85) + 0.1 * (epoch % 2) for epoch in range(86, 101)]
+    bounces = train(Run(arm, 0.0, 1.0, 0, epochs=100), Scripted(norms))["run"]["bounces"]
+    assert any(epoch > 85 for epoch in bounces) == late
 
-        def epoch(self, epoch, rate):
-            # Falls to 60 at 40, grows until the final decay, then little, to and fro for Algorithm 1.
-            grown = epoch - 40 if epoch <= 85 else 45 + 0.05 * (epoch - 85) + 0.1 * (epoch % 2)
-            total = 100.0 - epoch if epoch <= 40 else 60.0 + grown
-            return {"epoch": epoch, "learning_rate": rate, "test_accuracy": 0.5, "total": total}
 
-    assert any(epoch > 85 for epoch in train(Run(arm, 0.0, 1.0, 0, epochs=100), Growing())["run"]["bounces"]) == late
+def test_decays_of_a_real_run_are_those_of_the_rule_on_its_trace_and_are_applied(digits):
+    """The trace tells where Algorithm 1 decays; a training at those rates by hand is the same."""
+    run = Run("abel-paper", 0.1, 0.2, 3, decay_factor=0.5, epochs=20)
+    record = train(run, Training(3, 0.1, digits))
+    bounces = record["run"]["bounces"]
+    assert bounces == [index + 1 for index in find_decays(record["trace"]["total"], rule="paper")] != []
+    rates = record["trace"]["learning_rate"]
+    assert rates == [0.2 * 0.5 ** (sum(b <= epoch for b in bounces) + (epoch >= 17)) for epoch in range(20)]
+    alone = Training(3, 0.1, digits)
+    assert [alone.epoch(epoch + 1, rates[epoch])["total"] for epoch in range(20)] == record["trace"]["total"]
 
 
 # Files

@@ -166,6 +166,21 @@ def test_a_job_that_is_started_again_goes_on(a_folder):
     assert len(names["model"].abel_state["trace"]) == 1, "measured after the first update, that of the first job"
 
 
+def test_the_loop_of_ppo_trains_and_is_that_of_the_page(capsys):
+    script = (DOCS / "examples" / "ppo_loop.py").read_text()
+    [shown] = blocks("recipes", "diff")
+    assert all(line[1:] in script.splitlines() for line in shown.splitlines() if line != " ...")
+    loop = {"__name__": "ppo_loop"}
+    exec(compile(script, "ppo_loop.py", "exec"), loop)
+    scheduler, returns = loop["main"](["--total-timesteps", "12800", "--num-steps", "64"])
+    trace = scheduler.trace
+    assert trace["steps"] == list(range(1, 51))
+    assert [a + c for a, c in zip(trace["actor"], trace["critic"])] == pytest.approx(trace["total"])
+    assert [decay for decay in scheduler.decays if decay.cause == "final"] == [(43, "final", 0.1)]
+    assert sum(returns[-10:]) > 2 * sum(returns[:10]), "it learns"
+    assert f"rate {0.0025 * scheduler.factor:g}" in capsys.readouterr().out
+
+
 def test_the_yaml_for_the_zoo_names_the_callback():
     yaml = pytest.importorskip("yaml")
     from rl_zoo3.utils import get_callback_list

@@ -24,9 +24,8 @@ from benchmarks.control.plan import (
     RULE_OF,
     TRAIN_IMAGES,
     Run,
-    first_epoch,
 )
-from rl_abel.rule import make_rule
+from rl_abel.torch import AbelScheduler
 
 
 @dataclass(frozen=True)
@@ -135,18 +134,19 @@ class Training:
 
 def train(run: Run, training: Training) -> dict[str, Any]:
     """Train a run; return its row, and its trace with a list a column, one value an epoch."""
-    rule = make_rule(RULE_OF.get(run.arm, "trend"))
-    state = rule.init()
-    bounces: list[int] = []
+    scheduler = None
+    if run.arm in RULE_OF:
+        rule, epochs = RULE_OF[run.arm], run.epochs
+        scheduler = AbelScheduler(training.optimizer, rule, run.decay_factor, epochs, FINAL_DECAY_AT)
     trace: list[dict[str, float]] = []
     initial_norm = sum(layer_norms(training.net).values())
     for epoch in range(run.epochs):
-        trace.append(training.epoch(epoch + 1, run.planned_rate(epoch) * run.decay_factor ** len(bounces)))
-        # As AbelCallback does: "trend" is not asked after the final decay, which ends growth by itself.
-        over = RULE_OF.get(run.arm) == "trend" and epoch >= first_epoch(FINAL_DECAY_AT, run.epochs)
-        if run.arm in RULE_OF and not over and math.isfinite(trace[-1]["total"]):
-            state, decayed = rule.observe(state, trace[-1]["total"])
-            bounces += [epoch + 1] * decayed
+        if scheduler is None:
+            trace.append(training.epoch(epoch + 1, run.planned_rate(epoch)))
+        else:
+            applied = run.learning_rate * scheduler.factor
+            trace.append({**training.epoch(epoch + 1, run.learning_rate), "learning_rate": applied})
+            scheduler.step()
     accuracies = [measured["test_accuracy"] for measured in trace if math.isfinite(measured["test_accuracy"])]
     row = {
         "run_id": run.run_id,
@@ -154,7 +154,7 @@ def train(run: Run, training: Training) -> dict[str, Any]:
         "test_accuracy": accuracies[-1],
         "best_test_accuracy": max(accuracies),
         "initial_norm": initial_norm,
-        "bounces": bounces,
+        "bounces": [decay.step for decay in scheduler.decays if decay.cause == "bounce"] if scheduler else [],
     }
     return {"run": row, "trace": {name: [measured[name] for measured in trace] for name in trace[0]}}
 

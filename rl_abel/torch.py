@@ -1,0 +1,279 @@
+"""AbelScheduler: the rules for a training loop of one's own in PyTorch, used as torch's schedulers are.
+
+Needs torch alone, no stable-baselines3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.parameter import UninitializedParameter
+from torch.optim.lr_scheduler import LRScheduler
+
+from rl_abel.checks import check_between, check_integer
+from rl_abel.norms import squared_norms
+from rl_abel.notices import warn
+from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
+from rl_abel.stepping import WhileStepping
+
+RESERVED = ("steps", "total")
+"""What a trace holds beside the parts."""
+
+
+class Decay(NamedTuple):
+    """One decay in force: after which ``step()``, counted from 1, why ("bounce" or "final"), by what factor."""
+
+    step: int
+    cause: str
+    factor: float
+
+
+class AbelScheduler(LRScheduler):
+    """Decay the learning rate when the squared weight norm has bounced, and once near the end.
+
+    :class:`AbelCallback` for any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1, with a
+    rule that stands noise): call :meth:`step` where a scheduler's is called, after ``optimizer.step()``.
+
+    A decay multiplies the rates of all groups, whatever they are. While ``optimizer.step()`` runs
+    ``group["lr"]`` is multiplied by :attr:`factor`, and before and after it is the plain rate. So any
+    other scheduler, stepped before or after this one, never sees a decay, and can neither lose nor
+    repeat one; the optimizer's ``state_dict()`` holds the plain rates. To log what is applied, read
+    :meth:`get_last_lr`, not ``group["lr"]``.
+
+    Measured are the parameters that are not frozen, with one synchronisation a measurement on a GPU.
+    Where these change the trace begins anew, with a warning. Sharded parameters (FSDP) are not
+    supported: each process would decide on its own share.
+
+    :param optimizer: of torch; a second ``AbelScheduler`` on it takes the place of the first
+    :param rule: "trend" (needs a significant fall, then a rise; after the final decay it decides no
+        more), "paper" (Algorithm 1 to the letter: it decays on noise), or an object with
+        ``init() -> state`` and ``observe(state, weight_norm) -> (state, decayed)``
+    :param decay_factor: in (0, 1); the rates are multiplied by it at each decay
+    :param total_steps: calls of :meth:`step` in the training; None where nobody knows, and then there
+        is no final decay
+    :param final_decay_at: share of ``total_steps``, in (0, 1), after which the rate decays once,
+        whatever the norm did; None turns the final decay off
+    :param parts: name -> parameters, for instance of each network: with "trend" a bounce of one counts,
+        beside that of the total of all that the optimizer owns; other rules decide by the total
+    :param measure_every: calls of :meth:`step` between measurements. "trend" is calibrated on about 100 a
+        training, and needs 21 to see a bounce
+    :raises ValueError: for an argument out of its range
+    :raises TypeError: if ``optimizer`` is not one of torch
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        rule: str | Rule = "trend",
+        decay_factor: float = 0.1,
+        total_steps: int | None = None,
+        final_decay_at: float | None = 0.85,
+        parts: Mapping[str, Iterable[torch.Tensor]] | None = None,
+        measure_every: int = 1,
+    ) -> None:
+        # As ReduceLROnPlateau is: one of torch's in name, so that libraries take it, with nothing of the base's.
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {optimizer!r:.200}")
+        self.optimizer = optimizer
+        self.rule = make_rule(rule)
+        self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
+        self.total_steps = None if total_steps is None else check_integer("total_steps", total_steps, at_least=1)
+        self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
+        self.measure_every = check_integer("measure_every", measure_every, at_least=1)
+        self._parts = _check_parts({} if parts is None else parts)
+        self._warn_of_few()
+        self.last_epoch = 0
+        self._decays: list[Decay] = []
+        self._trace: dict[str, list[Any]] = {"steps": []}
+        self._sizes: dict[str, int] = {}
+        self._states: dict[str, JsonValue] = {}
+        self._said: set[str] = set()
+        # The latest total that was measured in this session.
+        self._total: float | None = None
+        self._rates = WhileStepping(optimizer, lambda: self.factor)
+
+    @property
+    def decays(self) -> list[Decay]:
+        """Decays in force, in the order they were made."""
+        return list(self._decays)
+
+    @property
+    def factor(self) -> float:
+        """Product of the decays in force."""
+        return math.prod((decay.factor for decay in self._decays), start=1.0)
+
+    @property
+    def trace(self) -> dict[str, list[Any]]:
+        """Measurements so far: ``steps``, and |w|^2 of ``total`` and each part, lists of equal length."""
+        return {name: list(values) for name, values in self._trace.items()}
+
+    def get_last_lr(self) -> list[Any]:
+        """Return the rate of each group in the next ``optimizer.step()``, decays included: a number, or a tensor."""
+        factor = self.factor
+        return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+    def step(self) -> None:  # type: ignore[override]  # an epoch cannot be given
+        """Measure, and decide on the rate from the next ``optimizer.step()`` on.
+
+        :raises RuntimeError: if another ``AbelScheduler`` has been made for the optimizer since
+        """
+        if not self._rates.in_force:
+            raise RuntimeError("another AbelScheduler has been made for this optimizer since: step() that one")
+        self._rates.put_back()
+        self.last_epoch += 1
+        if self.last_epoch % self.measure_every == 0:
+            self._measure()
+        self._decide_at_the_end()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed training needs, as JSON values. What was given as arguments is not in it."""
+        decays = [list(decay) for decay in self._decays]
+        return {"steps": self.last_epoch, "decays": decays, "sizes": dict(self._sizes), "trace": self.trace}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, with the arguments that this scheduler was made with.
+
+        With more ``total_steps`` than before the final decay may lapse; another rule catches up with the trace.
+
+        :raises ValueError: if this is nothing that :meth:`state_dict` has returned
+        """
+        try:
+            steps = check_integer("steps", state_dict["steps"], at_least=0)
+            decays = [Decay(int(step), str(cause), float(factor)) for step, cause, factor in state_dict["decays"]]
+            sizes = {str(part): int(size) for part, size in state_dict["sizes"].items()}
+            trace = {name: list(state_dict["trace"][name]) for name in ("steps", *sizes)}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"state_dict must be what AbelScheduler.state_dict() returns, got {state_dict!r:.200}"
+            ) from None
+        self._rates.put_back()
+        self.last_epoch, self._decays, self._sizes, self._trace = steps, decays, sizes, trace
+        self._total = None
+        if not self._is_late:
+            self._decays = [decay for decay in decays if decay.cause != "final"]
+        self._states = self._replayed()
+        self._decide_at_the_end()
+
+    def get_lr(self) -> list[Any]:
+        """Refuse: ``SequentialLR`` asks for it, which steps its schedulers one after the other.
+
+        :raises RuntimeError: always
+        """
+        raise RuntimeError("AbelScheduler stands beside torch's other schedulers, not in a SequentialLR: step() both")
+
+    def _initial_step(self) -> None:
+        self.get_lr()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_rates"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # The copy of an optimizer has no hooks.
+        self._rates = WhileStepping(self.optimizer, lambda: self.factor)
+
+    # Measure and decide
+
+    def _measured(self) -> dict[str, list[torch.Tensor]]:
+        owned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        trained = {
+            # A lazy layer has no weights before its first call.
+            part: [p for p in dict.fromkeys(tensors) if p.requires_grad and not isinstance(p, UninitializedParameter)]
+            for part, tensors in {"total": owned, **self._parts}.items()
+        }
+        return {part: tensors for part, tensors in trained.items() if tensors}
+
+    def _measure(self) -> None:
+        parts = self._measured()
+        if "total" not in parts:
+            self._warn("no parameter of the optimizer is trained now (requires_grad is False): nothing is measured")
+            return
+        norms = dict(zip(parts, squared_norms(list(parts.values()))))
+        if not all(map(math.isfinite, norms.values())):
+            self._warn("the weight norm is not finite: such measurements are skipped")
+            return
+        sizes = {part: sum(p.numel() for p in tensors) for part, tensors in parts.items()}
+        if sizes != self._sizes:
+            if self._sizes:
+                warn(f"other weights are trained than before ({self._sizes}, now {sizes}): the trace begins anew")
+            self._sizes, self._states, self._total = sizes, {}, None
+            self._trace = {name: [] for name in ("steps", *sizes)}
+        for name, value in {"steps": self.last_epoch, **norms}.items():
+            self._trace[name].append(value)
+        self._look(norms["total"])
+        # As in AbelCallback: the lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
+        if not (isinstance(self.rule, TrendRule) and self._is_final):
+            self._states, bounced = observe_each(self.rule, self._states, self._watched(norms))
+            if bounced:
+                self._decays.append(Decay(self.last_epoch, "bounce", self.decay_factor))
+
+    def _watched(self, norms: Mapping[str, float]) -> dict[str, float]:
+        return {p: norm for p, norm in norms.items() if p == "total" or isinstance(self.rule, TrendRule)}
+
+    def _replayed(self) -> dict[str, JsonValue]:
+        """What the rule knows after the measurements of the trace that it has been shown."""
+        last = min((decay.step for decay in self._decays if decay.cause == "final"), default=math.inf)
+        states: dict[str, JsonValue] = {}
+        for step, *row in zip(self._trace["steps"], *(self._trace[part] for part in self._sizes)):
+            if step <= last or not isinstance(self.rule, TrendRule):
+                states, _ = observe_each(self.rule, states, self._watched(dict(zip(self._sizes, row))))
+        return states
+
+    @property
+    def _is_final(self) -> bool:
+        return any(decay.cause == "final" for decay in self._decays)
+
+    @property
+    def _is_late(self) -> bool:
+        if self.total_steps is None or self.final_decay_at is None:
+            return False
+        # Rounded, so that 0.55 of 100 is 55.
+        return self.last_epoch >= math.ceil(round(self.final_decay_at * self.total_steps, 9))
+
+    def _decide_at_the_end(self) -> None:
+        if self._is_late and not self._is_final:
+            self._decays.append(Decay(self.last_epoch, "final", self.decay_factor))
+
+    # Say
+
+    def _look(self, total: float) -> None:
+        """Warn if the weights have moved without us: then the decays are not applied."""
+        if self._total not in (None, total) and not self._rates.stepped:
+            self._warn(
+                "the weights have moved and optimizer.step() was not seen to run, so a decay would not reach them. "
+                "Does another optimizer train them, or is the step captured in a CUDA graph, which must be done anew?"
+            )
+        self._total, self._rates.stepped = total, False
+
+    def _warn_of_few(self) -> None:
+        needed = getattr(self.rule, "min_measurements", 0)
+        if self.total_steps is not None and (fit := self.total_steps // self.measure_every) < needed:
+            warn(
+                f"total_steps={self.total_steps} and measure_every={self.measure_every} make {fit} measurements, and "
+                f"the rule needs {needed} before it can see a bounce: no bounce can decay the rate"
+            )
+
+    def _warn(self, message: str) -> None:
+        """Warn once."""
+        if message not in self._said:
+            self._said.add(message)
+            warn(message)
+
+
+def _check_parts(parts: object) -> dict[str, list[torch.Tensor]]:
+    if not isinstance(parts, Mapping):
+        raise ValueError(f"parts must map names to parameters, got {parts!r:.200}")
+    checked = {}
+    for name, parameters in parts.items():
+        if not isinstance(name, str) or name in RESERVED:
+            raise ValueError(f"names in parts must be strings and none of {list(RESERVED)}, got {name!r}")
+        tensors = list(parameters) if isinstance(parameters, Iterable) else []
+        if not tensors or isinstance(parameters, torch.Tensor) or not all(isinstance(t, torch.Tensor) for t in tensors):
+            raise ValueError(
+                f"parts[{name!r}] must be parameters, such as module.parameters(), got {parameters!r:.200}"
+            )
+        checked[name] = tensors
+    return checked
