@@ -181,7 +181,7 @@ class JaxRates:
             self._warn(
                 "does not follow",
                 f"the learning rate of {len(lost)} of {len(self._written)} optimizers does not follow: the last update "
-                f"ran at {', '.join(dict.fromkeys(lost))}. Something else sets it, as a schedule in optimizer_class does",
+                f"ran at {', '.join(dict.fromkeys(lost))}. Something else sets it: a schedule in optimizer_class does",
             )
 
     def _warn(self, key: str, message: str) -> None:

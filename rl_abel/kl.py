@@ -53,7 +53,8 @@ class KLAdaptiveCallback(Mover):
     The rule of rsl_rl, skrl and rl_games: after each update, by the approximate KL divergence between
     the policies before and after it, which PPO, MaskablePPO and RecurrentPPO log as ``train/approx_kl``
     (the mean over the update's last epoch; in SBX's PPO over all of them). Begins at the rate of the user's, and
-    multiplies whatever schedule that is. Beside :class:`AbelCallback` it may fall and not rise while the final decay is in force.
+    multiplies whatever schedule that is. Beside :class:`AbelCallback` it may fall and not rise while the final
+    decay is in force.
 
     :param target_kl: KL divergence of an update that is left as it is
     :param step: above 1; the rate is divided by it above twice the target, multiplied below half of it
