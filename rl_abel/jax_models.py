@@ -41,9 +41,10 @@ def states_of(model: BaseAlgorithm) -> dict[str, Any]:
 
     Not that of the entropy coefficient, which is on the model.
     """
-    found = getattr(model.policy, "__dict__", {}).items()
     return {
-        name.removesuffix("_state"): value for name, value in found if all(hasattr(value, key) for key in TRAIN_STATE)
+        name.removesuffix("_state"): value
+        for name, value in getattr(model.policy, "__dict__", {}).items()
+        if name.endswith("_state") and all(hasattr(value, key) for key in TRAIN_STATE)
     }
 
 

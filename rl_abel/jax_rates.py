@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
+from math import isclose
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
@@ -41,11 +42,11 @@ class Moving(Protocol):
 
 
 class _Written(NamedTuple):
-    """A rate in an optimizer's state: as the user has it, and as it was written."""
+    """A rate in an optimizer's state: the user's, as it was found and as a number, and as it was moved."""
 
-    part: str
     plain: Any
-    written: float
+    rate: float
+    moved: float
 
 
 class JaxRates:
@@ -58,7 +59,9 @@ class JaxRates:
 
     def __init__(self, model: BaseAlgorithm, moving: Moving) -> None:
         self._model, self._moving = model, moving
+        self._nodes: dict[tuple[str, int], Any] = {}
         self._written: dict[tuple[str, int], _Written] = {}
+        self._verified: dict[tuple[str, int], float] = {}
         self._said: set[str] = set()
         self._within = False
         self.latest: dict[str, float] = {}
@@ -120,19 +123,16 @@ class JaxRates:
         try:
             with self._moving.plain():
                 self.move()
-                result = train()
-            self._verify()
-            return result
+                return train()
         finally:
             self._within = False
-            for (network, index), written in self._written.items():
-                self._nodes(network)[index].hyperparams["learning_rate"] = written.plain
+            self._verify_and_put_back()
 
     def move(self) -> None:
         """Multiply the rates that all optimizers have, the user's own."""
-        for network in states_of(self._model):
-            for index, node in enumerate(self._nodes(network)):
-                self._write(network, index, node.hyperparams["learning_rate"])
+        self._nodes = self._find()
+        for place, node in self._nodes.items():
+            self._write(place, node, node.hyperparams["learning_rate"])
 
     def scheduled(self, optimizers: Any, learning_rate: float, set_rates: Callable[[float], Any]) -> None:
         """Let SBX set and log the rates of some optimizers, then give each the rate of its part.
@@ -147,41 +147,47 @@ class JaxRates:
             return
         set_rates(self._moving.moved(learning_rate))
         given = [id(state) for state in (optimizers if isinstance(optimizers, list) else [optimizers])]
-        for network in states_of(self._model):
-            for index, node in enumerate(self._nodes(network)):
-                if id(node) in given:
-                    self._write(network, index, learning_rate)
+        if not {id(node) for node in self._nodes.values()}.issuperset(given):
+            # Those of a later minibatch.
+            self._nodes = self._find()
+        for place, node in self._nodes.items():
+            if id(node) in given:
+                self._write(place, node, learning_rate)
 
-    def _nodes(self, network: str) -> list[Any]:
-        state = states_of(self._model).get(network)
-        return list(injected_in(state.opt_state)) if state is not None else []
+    def _find(self) -> dict[tuple[str, int], Any]:
+        """Where rates are now: the states of the optimizers that hold one, by network and number."""
+        return {
+            (network, index): node
+            for network, state in states_of(self._model).items()
+            for index, node in enumerate(injected_in(state.opt_state))
+        }
 
-    def _write(self, network: str, index: int, plain: Any) -> None:
-        part, rate = part_of(network), float(plain)
+    def _write(self, place: tuple[str, int], node: Any, plain: Any) -> None:
+        part, rate = part_of(place[0]), float(plain)
         moved = self._moving.moved(rate, part)
-        if moved != rate:
-            # Of the same type as before, or JAX would compile anew.
-            value = np.asarray(moved, plain.dtype) if hasattr(plain, "dtype") else moved
-            self._nodes(network)[index].hyperparams["learning_rate"] = value
-        else:
-            self._nodes(network)[index].hyperparams["learning_rate"] = plain
-        self._written[network, index] = _Written(part, plain, moved)
+        # Of the same type as before, or JAX would compile anew; and to the last bit where nothing is moved.
+        value = np.asarray(moved, plain.dtype) if hasattr(plain, "dtype") else moved
+        node.hyperparams["learning_rate"] = plain if moved == rate else value
+        self._written[place] = _Written(plain, rate, moved)
         self.latest[part] = max(moved, self.latest.get(part, 0.0))
 
-    def _verify(self) -> None:
-        """Look whether the update has ended at the rates that it was given."""
-        lost: list[str] = []
-        for (network, index), (_, plain, written) in self._written.items():
-            if written != float(plain):
-                nodes = self._nodes(network)
-                found = float(nodes[index].hyperparams["learning_rate"]) if index < len(nodes) else None
-                if found is None or abs(found - written) > TOLERANCE * max(abs(found), abs(written)):
-                    lost.append(f"{found:g} in place of {written:g}" if found is not None else "none")
-        if lost:
+    def _verify_and_put_back(self) -> None:
+        """Give all optimizers the user's rates back; at a rate that is new, see whether the update has run at it."""
+        nodes, moved = self._find(), {place: written.moved for place, written in self._written.items()}
+        ran: dict[str, None] = {}
+        if moved != self._verified and any(written.moved != written.rate for written in self._written.values()):
+            self._verified = moved
+            found = {place: float(node.hyperparams["learning_rate"]) for place, node in nodes.items() if place in moved}
+            lost = {place: rate for place, rate in found.items() if not isclose(rate, moved[place], rel_tol=TOLERANCE)}
+            ran = dict.fromkeys(f"{rate:g} in place of {moved[place]:g}" for place, rate in lost.items())
+        for place, written in self._written.items():
+            if place in nodes:
+                nodes[place].hyperparams["learning_rate"] = written.plain
+        if ran:
             self._warn(
                 "does not follow",
-                f"the learning rate of {len(lost)} of {len(self._written)} optimizers does not follow: the last update "
-                f"ran at {', '.join(dict.fromkeys(lost))}. Something else sets it: a schedule in optimizer_class does",
+                f"the learning rate of {len(lost)} of {len(moved)} optimizers does not follow: the last update ran at "
+                f"{', '.join(ran)}. Something else sets it: a schedule in optimizer_class does",
             )
 
     def _warn(self, key: str, message: str) -> None:
