@@ -15,6 +15,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from rl_abel.growing import POWERS, Split, split
+from rl_abel.jax_models import is_jax
 from rl_abel.memory import ATTRIBUTE, HELD, section
 from rl_abel.spacing import rollout_timesteps
 
@@ -191,6 +192,8 @@ def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = No
 
 def check_action(name: str, model: BaseAlgorithm) -> None:
     """Raise a ValueError for an algorithm without a batch that could grow."""
+    if name in POWERS and is_jax(model):
+        raise ValueError(f"decay={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
     known_kind = isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm))
     if name not in POWERS or (known_kind and hasattr(model, BATCH)):
         return

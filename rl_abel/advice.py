@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rl_abel import jax_models
 from rl_abel.norms import measured_groups, measured_parameters, outside, unowned
 from rl_abel.rule import Rule
 from rl_abel.spacing import TRIAL, Few, distance, expected_measurements, too_few_measurements
@@ -94,6 +95,8 @@ def _is(model: BaseAlgorithm, name: str) -> bool:
 
 def weight_decay(model: BaseAlgorithm) -> float:
     """Return the largest coefficient that shrinks any measured parameter, 0 if none does."""
+    if jax_models.is_jax(model):
+        return jax_models.weight_decay_of(model)
     return max((float(group.get("weight_decay") or 0) for group in measured_groups(model)), default=0.0)
 
 

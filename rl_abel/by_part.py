@@ -44,6 +44,10 @@ class RateByPart(Mover):
         multipliers = dict(zip(PARTS, (policy, value, shared, log_std)))
         self.multipliers = {part: check_number(part, factor, at_least=0) for part, factor in multipliers.items()}
 
+    @property
+    def _may_move(self) -> bool:
+        return any(factor != 1 for factor in self.multipliers.values())
+
     def _begin(self) -> None:
         self._look()
         self._due = True

@@ -28,7 +28,7 @@ class AbelCallback(Mover):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end.
 
     Multiplies whatever ``learning_rate`` the model was given, for every algorithm of
-    stable-baselines3 and sb3-contrib (Lewkowycz 2021, Algorithm 1, with a rule that stands the
+    stable-baselines3, sb3-contrib and SBX (Lewkowycz 2021, Algorithm 1, with a rule that stands the
     noise of RL). For TRPO the rate reaches the value network alone: its policy moves by line search.
 
     :param rule: "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
@@ -55,13 +55,14 @@ class AbelCallback(Mover):
     :param decay: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
         batch grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a
         rollout, off-policy to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f
-        and rate by the square root of f, for Adam. Not for A2C and ARS. A cooldown acts on the rate alone
+        and rate by the square root of f, for Adam. Not for A2C, ARS and SBX. A cooldown acts on the rate alone
     :param max_batch_size: largest batch, for a memory that is small
     :param final_decay: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
         ``final_decay_at`` to the end of the budget
-    :raises ValueError: for an argument out of its range, when the callback is made
-    :raises ValueError: when a training begins, for a part that the model does not have, or a batch that cannot grow
-    :raises TypeError: when a training begins, for a model without parameters of PyTorch (SBX)
+    :raises ValueError: for an argument out of its range, when the callback is made; when a training begins, for
+        a part that the model does not have, a batch that cannot grow, or a model of SBX whose rate was fixed
+        when it was built, unless neither kind of decay is wanted
+    :raises TypeError: when a training begins, for a model in which there is nothing to measure
     """
 
     NAME = "abel"
@@ -160,6 +161,10 @@ class AbelCallback(Mover):
         self._gauge, self._during, self._action = Gauge(self.diagnose), DuringUpdate(self._measure_within), OnRate()
 
     # The course of a training
+
+    @property
+    def _may_move(self) -> bool:
+        return self.max_decays != 0 or self.final_decay_at is not None
 
     def _init_callback(self) -> None:
         super()._init_callback()

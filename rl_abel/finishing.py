@@ -20,6 +20,7 @@ from rl_abel.by_part import RateByPart
 from rl_abel.checks import check_between, check_integer, check_verbose
 from rl_abel.copies import AnyEnv, Model, beside, copy_env, copy_model, take_statistics, vectorized
 from rl_abel.dashboard import tensorboards
+from rl_abel.jax_models import is_jax
 from rl_abel.memory import ATTRIBUTE, NETWORKS, REST, Memory, kept_by_others
 from rl_abel.norms import parts_of
 from rl_abel.notices import Harmless, warn
@@ -56,12 +57,13 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
         class pickles itself in a way of its own (Box2D, MuJoCo, Atari), made anew from its arguments
     :raises ValueError: for an argument out of its range, or what cannot be copied: an environment that runs
         in processes of its own (``SubprocVecEnv``), or holds what Python cannot copy. Give ``env`` then
-    :raises TypeError: for a model without parameters of PyTorch (SBX)
+    :raises TypeError: for a model of SBX, or one in which there is nothing to measure
     """
     timesteps = check_integer("timesteps", timesteps, at_least=1)
     decay_factor = check_between("decay_factor", decay_factor, 0, 1)
     if not isinstance(model, BaseAlgorithm):
         raise ValueError(f"model must be a model of stable-baselines3, got {model!r}")
+    _refuse_jax(model)
     parts_of(model)
     applied = AppliedRate.in_force_on(model)
     with _random_states_kept():
@@ -81,6 +83,11 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
     return finished
 
 
+def _refuse_jax(model: BaseAlgorithm) -> None:
+    if is_jax(model):
+        raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
+
+
 class FinishedEval(BaseCallback):
     """Log ``abel/finished_reward``: what the agent would be worth if one stopped now.
 
@@ -97,6 +104,7 @@ class FinishedEval(BaseCallback):
     :param verbose: 1 prints the results
     :raises ValueError: for an argument out of its range, when the callback is made; for an environment that
         cannot be copied, or a place inside a callback such as ``EvalCallback``, when a training begins
+    :raises TypeError: for a model of SBX, when a training begins
     """
 
     def __init__(
@@ -132,6 +140,7 @@ class FinishedEval(BaseCallback):
 
     def _on_training_start(self) -> None:
         refuse_to_be_a_child(self, self.locals.get("callback"))
+        _refuse_jax(self.model)
         self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
         # What cannot be copied is to be said now, not after hours.
         if self.env is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rl_abel import jax_models
 from rl_abel.diagnosis import Diagnosis
 from rl_abel.norms import measured_parameters, norms_of
 from rl_abel.optimizers import steps_of
@@ -26,7 +27,7 @@ class Gauge:
         self.diagnose = diagnose
         self.parts: dict[str, dict[str, torch.Tensor]] = {}
         self.diagnosis: Diagnosis | None = None
-        self._mark: list[tuple[int, int]] = []
+        self._mark: list[tuple[int, Any]] = []
         self._model: weakref.ref[BaseAlgorithm] | None = None
 
     def find(self, model: BaseAlgorithm) -> str:
@@ -71,7 +72,10 @@ class Gauge:
         self.diagnosis.observe(timestep, self.parts, steps_of(model, self.parts) if model else {})
         return self.diagnosis.latest
 
-    def _marks(self) -> list[tuple[int, int]]:
+    def _marks(self) -> list[tuple[int, Any]]:
+        model = self._model() if self._model else None
+        if model is not None and jax_models.is_jax(model):
+            return jax_models.marks_of(model)
         # ARS gives its parameters new storage, optimizers write in place.
         return [(t.data_ptr(), t._version) for named in self.parts.values() for t in named.values()]
 

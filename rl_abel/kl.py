@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rl_abel.checks import check_above, check_number
+from rl_abel.jax_models import is_jax
 from rl_abel.memory import section
 from rl_abel.mover import Mover
 from rl_abel.training import clock
@@ -51,8 +52,9 @@ class KLAdaptiveCallback(Mover):
 
     The rule of rsl_rl, skrl and rl_games: after each update, by the approximate KL divergence between
     the policies before and after it, which PPO, MaskablePPO and RecurrentPPO log as ``train/approx_kl``
-    (the mean over the update's last epoch). Begins at the rate of the user's, and multiplies whatever
-    schedule that is. Beside :class:`AbelCallback` it may fall and not rise while the final decay is in force.
+    (the mean over the update's last epoch; in SBX's PPO over all of them). Begins at the rate of the user's, and
+    multiplies whatever schedule that is. Beside :class:`AbelCallback` it may fall and not rise while the final
+    decay is in force.
 
     :param target_kl: KL divergence of an update that is left as it is
     :param step: above 1; the rate is divided by it above twice the target, multiplied below half of it
@@ -91,6 +93,11 @@ class KLAdaptiveCallback(Mover):
             raise ValueError(
                 f"KLAdaptiveCallback needs an algorithm that logs an approximate KL divergence, one of "
                 f"{list(ALGORITHMS)}, got {type(self.model).__name__}"
+            )
+        if is_jax(self.model) and getattr(self.model, "target_kl", None) is not None:
+            raise ValueError(
+                "PPO of SBX with a target_kl adapts its learning rate to the KL divergence by itself: leave out "
+                "target_kl, or KLAdaptiveCallback"
             )
 
     def _begin(self) -> None:

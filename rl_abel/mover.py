@@ -36,6 +36,11 @@ class Mover(BaseCallback):
         self._said: set[str] = set()
         self._harmless = Harmless()
 
+    @property
+    def _may_move(self) -> bool:
+        """Whether the rate may ever be another than the user's."""
+        return True
+
     def _begin(self) -> None:
         """Take up a training, as it begins or goes on; ``self._factor`` is 1."""
 
@@ -63,6 +68,8 @@ class Mover(BaseCallback):
         refuse_to_be_a_child(self, root)
         require_alone(self.KIND, root)
         self._rate = AppliedRate.of(self.model)
+        if self._may_move:
+            self._rate.require_movable(type(self).__name__)
         self._factor: Factor = self._rate.join(self.NAME)
         self._begin()
         self._started = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rl_abel import jax_models
 from rl_abel.optimizers import groups_of
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def weight_norms(model: BaseAlgorithm) -> dict[str, float]:
     networks, no running statistics, no entropy coefficient. Where there is no optimizer (ARS) the
     policy's parameters count. One synchronisation per call on a GPU.
 
-    :param model: a model of stable-baselines3 or sb3-contrib
+    :param model: a model of stable-baselines3, sb3-contrib or SBX
     :return: squared norms of those of the parts ``policy``, ``value`` (a Q-network is "value") and
         ``shared`` (in both networks) that the model has; ``total``, their sum; and ``log_std``,
         outside the total, where it is a parameter of its own
-    :raises TypeError: if the model's policy has no parameters of PyTorch (SBX)
+    :raises TypeError: if there is nothing to measure in the model's policy
     """
     return norms_of(measured_parameters(model))
 
@@ -98,8 +99,12 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
     Those of the policy that an optimizer owns and that are not frozen (``requires_grad``); where no
     optimizer owns any, those of the policy.
 
-    :raises TypeError: if the model's policy has no parameters of PyTorch
+    Those of a model of SBX are mirrored in tensors.
+
+    :raises TypeError: if there is nothing to measure in the model's policy
     """
+    if jax_models.is_jax(model):
+        return jax_models.parameters_of(model)
     parameters = _parameters(model)
     owned = {id(p) for group in groups_of(model) for p in group["params"]}
     if owned.isdisjoint(map(id, parameters)):
@@ -113,7 +118,9 @@ def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tenso
 
 
 def measured_groups(model: BaseAlgorithm) -> list[dict[str, Any]]:
-    """Parameter groups of the optimizers that hold measured weights."""
+    """Parameter groups of torch's optimizers that hold measured weights."""
+    if jax_models.is_jax(model):
+        return []
     measured = {id(tensor) for named in measured_parameters(model).values() for tensor in named.values()}
     return [group for group in groups_of(model) if any(id(p) in measured for p in group["params"])]
 
@@ -129,6 +136,8 @@ def unowned(model: BaseAlgorithm) -> list[str]:
 
     Target networks apart, by their names.
     """
+    if jax_models.is_jax(model):
+        return []
     owned = {id(p) for group in groups_of(model) for p in group["params"]}
     return [
         aliases[0]
@@ -142,6 +151,8 @@ def outside(model: BaseAlgorithm) -> int:
 
     A single number is an entropy coefficient.
     """
+    if jax_models.is_jax(model):
+        return 0
     inside = set(map(id, _parameters(model)))
     owned = {id(p): p for group in groups_of(model) for p in group["params"]}
     return sum(key not in inside and p.numel() > 1 for key, p in owned.items())
@@ -149,6 +160,8 @@ def outside(model: BaseAlgorithm) -> int:
 
 def parts_of(model: BaseAlgorithm) -> list[str]:
     """Names of the parts that the model has, whether or not they are trained now."""
+    if jax_models.is_jax(model):
+        return list(jax_models.parameters_of(model))
     return list(by_part({p: aliases for p, aliases in _parameters(model).items() if not is_target(aliases[0])}))
 
 
@@ -162,12 +175,10 @@ def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:
             if not isinstance(parameter, torch.nn.parameter.UninitializedParameter):
                 names.setdefault(parameter, []).append(name)
     if not names:
-        kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        of_sbx = any(base.__module__.partition(".")[0] == "sbx" for base in type(model).__mro__)
         raise TypeError(
-            "rl_abel works on the PyTorch models of stable-baselines3 and sb3-contrib, and there is nothing to measure "
-            f"in {kind}: its policy, a {type(policy).__qualname__}, has no parameters of PyTorch"
-            + (". Models of SBX keep theirs in JAX, which is not supported" if of_sbx else "")
+            "rl_abel works on the models of stable-baselines3, sb3-contrib and SBX, and there is nothing to measure "
+            f"in {type(model).__module__}.{type(model).__qualname__}: its policy, a {type(policy).__qualname__}, has "
+            "no parameters of PyTorch"
         )
     return names
 

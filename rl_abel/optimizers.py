@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rl_abel import jax_models
+
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -28,8 +30,11 @@ INTERNALS = frozenset(vars(torch.nn.Module()))
 def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
     """Return whatever steps weights of the model, each once: torch's optimizers, and wrappers of them.
 
-    What has ``param_groups`` is one, as SAM and Lookahead have. The entropy coefficient's is among them.
+    What has ``param_groups`` is one, as SAM and Lookahead have. The entropy coefficient's is among them. A model
+    of SBX has none of them.
     """
+    if jax_models.is_jax(model):
+        return []
     roots = [model.policy, *(value for value in vars(model).values() if isinstance(value, torch.nn.Module))]
     modules = [module for root in roots if isinstance(root, torch.nn.Module) for module in root.modules()]
     own = [{name: value for name, value in vars(module).items() if name not in INTERNALS} for module in modules]
@@ -56,6 +61,8 @@ def steps_of(model: BaseAlgorithm, parts: Mapping[str, Mapping[str, torch.Tensor
 
     :param parts: part -> name -> parameter
     """
+    if jax_models.is_jax(model):
+        return jax_models.steps_of(model, parts)
     states: dict[int, Any] = {}
     for optimizer in optimizers(model):
         state = vars(optimizer).get("state")

@@ -9,6 +9,8 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from rl_abel.jax_models import is_jax
+from rl_abel.jax_rates import JaxRates
 from rl_abel.norms import measured_groups
 from rl_abel.notices import warn
 from rl_abel.optimizers import optimizers
@@ -34,6 +36,7 @@ class AppliedRate:
         self._factors: dict[str, Factor] = {}
         self._scaled: Scaled | None = None
         self._parts: PartRates | None = None
+        self._jax = JaxRates(model, self) if is_jax(model) else None
         self._said: set[str] = set()
         self._multiples: list[float] = []
         self._promised: object = None
@@ -83,6 +86,8 @@ class AppliedRate:
 
     def join(self, name: str) -> Factor:
         """Return the factor of a mover, which it may change whenever it wants to."""
+        if self._jax:
+            self._jax.attach()
         self._factors[name] = Factor()
         return self._factors[name]
 
@@ -93,7 +98,31 @@ class AppliedRate:
             self.end_update()
             if self._parts:
                 self._parts.release()
+            if self._jax:
+                self._jax.detach()
             self._model.lr_schedule = unscaled(self._model.lr_schedule)
+
+    def require_movable(self, who: str) -> None:
+        """Raise an error where nothing can move the rate of this model.
+
+        :param who: wants to move it
+        :raises ValueError: with what to build the model with
+        """
+        if self._jax:
+            self._jax.require_movable(who)
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """Let the model's schedule answer with the user's own rates, for an algorithm whose rates are moved apart."""
+        scaled = self._scaled
+        if scaled is None:
+            yield
+            return
+        scaled.plain = True
+        try:
+            yield
+        finally:
+            scaled.plain = False
 
     @property
     def held(self) -> bool:
@@ -125,6 +154,8 @@ class AppliedRate:
 
     def split(self) -> set[str]:
         """Let every part have a rate of its own, of the optimizers that are there now; return the parts."""
+        if self._jax:
+            return self._jax.parts
         if self._parts is None:
             self._parts = PartRates(self._model, self._ratio, lambda: self.in_force)
         self.look()
@@ -138,6 +169,8 @@ class AppliedRate:
 
     def of_part(self, part: str | None) -> float | None:
         """The rate that the latest update was told for a part, None where it was told none."""
+        if self._jax:
+            return self._jax.latest.get(part or "policy")
         asked = self.asked
         return None if self._scaled is None or asked is None else self._scaled.moved(asked, part)
 
@@ -169,6 +202,8 @@ class AppliedRate:
         self._promised = self._promise()
         self._n_updates = getattr(self._model, "_n_updates", 0)
         self._updating = True
+        if self._jax:
+            self._jax.ran = False
         if self._scaled:
             self._last_set = self._scaled.asked[1] if self._scaled.asked else self._last_set
             self._scaled.asked = None
@@ -198,6 +233,8 @@ class AppliedRate:
                     "the rates of the parts have moved nothing: no optimizer that was found has stepped in an update",
                 )
             self._parts.end_update()
+        if updated and self._jax and not self._jax.ran and not asked and (self._moves or self._apart()):
+            self._warn("no train", "the learning rate has moved nothing: weights were updated outside of train()")
         if updated:
             if self._to_verify() and (wrong := self._verify(measured_groups(self._model))):
                 self._warn("does not follow", wrong)

@@ -60,7 +60,10 @@ def read_saved(path: Path) -> Saved:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if WEIGHTS not in archive.namelist():
+            names = archive.namelist()
+            if WEIGHTS not in names and DATA in names and b'"sbx.' in archive.read(DATA):
+                raise ValueError("a model of SBX, whose weights are read by SBX alone: inspect the log of its training")
+            if WEIGHTS not in names:
                 raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3")
             data = _data(archive)
     except UNREADABLE as error:

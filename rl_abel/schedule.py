@@ -64,6 +64,8 @@ class Scaled:
     ) -> None:
         self.base, self.factors = base, factors
         self.retired = False
+        # Whether to answer with the user's rate, as what asks multiplies it itself.
+        self.plain = False
         # The user's rate and the applied one, as they were last asked for; None since an update began.
         self.asked: tuple[float, float] | None = None
         self._when_asked = when_asked
@@ -75,14 +77,14 @@ class Scaled:
         return f"Scaled({self.base!r}, {self.factors!r})"
 
     def __call__(self, progress_remaining: float) -> float:
-        """Return the applied learning rate, never below zero."""
+        """Return the applied learning rate, never below zero; the user's own where that is wanted."""
         learning_rate = self.base(progress_remaining)
         if not self.in_force:
             return learning_rate
         if self.asked is None:
             self._when_asked()
         self.asked = float(learning_rate), self.moved(float(learning_rate))
-        return self.asked[1]
+        return self.asked[0] if self.plain else self.asked[1]
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for one part or for parameters of none."""

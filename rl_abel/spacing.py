@@ -10,6 +10,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from rl_abel.budget import Budget
+from rl_abel.jax_models import is_jax
 from rl_abel.rule import Rule, TrendRule
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def rollout_timesteps(model: BaseAlgorithm) -> int:
 
 
 def _epochs(model: BaseAlgorithm) -> int:
-    """Passes over a rollout in an update, where the optimizer is known to make them."""
-    epochs = getattr(model, "n_epochs", 1) if isinstance(model, OnPolicyAlgorithm) else 1
+    """Passes over a rollout in an update, where the optimizer is known to make them and can be followed."""
+    followed = isinstance(model, OnPolicyAlgorithm) and not is_jax(model)
+    epochs = getattr(model, "n_epochs", 1) if followed else 1
     return epochs if isinstance(epochs, int) and epochs > 0 else 1
 
 

@@ -142,7 +142,8 @@ def test_the_run_of_the_diagnosis_makes_as_many_measurements_as_its_page_shows(c
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "ARS"])
 def test_weight_decay_in_every_algorithm(name):
     """It decays matrices alone, and all else about the optimizer is as SB3 has it."""
-    with_weight_decay = run(blocks("recipes", "python")[0])["with_weight_decay"]
+    [program] = [block for block in blocks("recipes", "python") if "def with_weight_decay" in block]
+    with_weight_decay = run(program)["with_weight_decay"]
     plain = make_model(name)
     policy_kwargs = {**plain.policy_kwargs, **with_weight_decay(name, 0.25, batch_size=16)}
     model = make_model(name, policy_kwargs=policy_kwargs)

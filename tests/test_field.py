@@ -470,26 +470,6 @@ def test_complex_weights_have_two_parts():
     assert diagnosis.latest["displacement_policy"] == 26.0
 
 
-class Derived:
-    """Stands for a user's own algorithm on top of SBX."""
-
-
-@pytest.mark.filterwarnings("ignore")  # of JAX's own, on import
-@pytest.mark.parametrize("name", ["PPO", "SAC", "TQC", "TD3", "DDPG", "DQN", "CrossQ"])
-@pytest.mark.parametrize("derived", [False, True])
-def test_models_of_sbx_are_refused(name, derived):
-    """The real ones: their policies are modules of torch, without a parameter."""
-    import sbx
-
-    algorithm = getattr(sbx, name)
-    algorithm = type("Own", (Derived, algorithm), {}) if derived else algorithm
-    model = algorithm("MlpPolicy", "CartPole-v1" if name in ("PPO", "DQN") else "Pendulum-v1")
-    for call in (lambda: weight_norms(model), lambda: model.learn(10, callback=AbelCallback())):
-        with pytest.raises(TypeError, match=r"nothing to measure in .* has no parameters of PyTorch\. Models of SBX"):
-            call()
-    assert model.num_timesteps == 0
-
-
 def test_a_policy_without_parameters_is_an_error():
     model = make_model("PPO")
     model.policy = type("Nothing", (torch.nn.Module,), {})()

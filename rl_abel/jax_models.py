@@ -1,0 +1,147 @@
+"""Models of SBX: algorithms of stable-baselines3 with networks in JAX, which is not imported here: SBX has done so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+TRAIN_STATE = ("params", "opt_state", "tx", "step")
+"""Attributes of flax's ``TrainState``: a network's parameters, with the optimizer that moves them."""
+
+SHARED = "NatureCNN_"
+"""Beginning of the layers that SBX's PPO keeps alike in both networks of its CnnPolicy."""
+
+
+class _Mirror:
+    """A model's parameters as tensors, which stay the same objects while JAX makes new arrays in each update."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self.steps: dict[str, int] = {}
+
+
+_MIRRORS: WeakKeyDictionary[BaseAlgorithm, _Mirror] = WeakKeyDictionary()
+
+
+def is_jax(model: BaseAlgorithm) -> bool:
+    """Whether the model is one of SBX, or of an algorithm derived from one."""
+    return any(base.__module__.partition(".")[0] == "sbx" for base in type(model).__mro__)
+
+
+def states_of(model: BaseAlgorithm) -> dict[str, Any]:
+    """The training state of each network: ``actor``, ``vf`` (PPO), ``qf``, or ``qf1`` and ``qf2`` (TQC).
+
+    Not that of the entropy coefficient, which is on the model.
+    """
+    return {
+        name.removesuffix("_state"): value
+        for name, value in getattr(model.policy, "__dict__", {}).items()
+        if name.endswith("_state") and all(hasattr(value, key) for key in TRAIN_STATE)
+    }
+
+
+def part_of(network: str) -> str:
+    """Part of the network of a training state of this name."""
+    return "policy" if network == "actor" else "value"
+
+
+def parameters_of(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
+    """Parameters that are trained now, as part -> name -> a tensor with a copy of them.
+
+    Without target networks and running statistics. The tensors are the same ones in every call, until
+    a network changes its shape or begins anew (``param_resets``).
+
+    :raises TypeError: if the policy has none
+    """
+    mirror = _MIRRORS.setdefault(model, _Mirror())
+    shares = any(base.__name__ == "CnnPolicy" for base in type(model.policy).__mro__)
+    parts: dict[str, dict[str, torch.Tensor]] = {"policy": {}, "value": {}, "shared": {}, "log_std": {}}
+    for network, state in states_of(model).items():
+        begins, steps = int(state.step) < mirror.steps.get(network, 0), int(state.step)
+        mirror.steps[network] = steps
+        for path, array in _leaves(state.params):
+            part, name = part_of(network), f"{network}.{path}"
+            if shares and path.startswith(SHARED) and network in ("actor", "vf"):
+                part, name = "shared", path
+            elif path == "log_std":
+                part = "log_std"
+            if name not in parts[part]:
+                parts[part][name] = _mirrored(mirror.tensors, name, array, begins)
+    found = {part: named for part, named in parts.items() if named}
+    if not found:
+        raise TypeError(
+            f"there is nothing to measure in {type(model).__module__}.{type(model).__qualname__}, a model of SBX: its "
+            f"policy, a {type(model.policy).__qualname__}, has no training state of flax with parameters"
+        )
+    return found
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Arrays of a tree of dictionaries by their dotted names, without flax's outermost ``params``."""
+    if not isinstance(tree, Mapping):
+        yield path, tree
+        return
+    for key, inner in tree.items():
+        yield from _leaves(inner, path if key == "params" and not path else f"{path}.{key}" if path else str(key))
+
+
+@torch.no_grad()
+def _mirrored(tensors: dict[str, torch.Tensor], name: str, array: Any, begins: bool) -> torch.Tensor:
+    host = np.asarray(array)
+    # Numpy knows no bfloat16, torch nothing of numpy's extensions.
+    now = torch.tensor(host if host.dtype.kind in "fc" else host.astype(np.float32))
+    there = tensors.get(name)
+    if begins or there is None or there.shape != now.shape or there.dtype != now.dtype:
+        tensors[name] = now
+    else:
+        there.copy_(now)
+    return tensors[name]
+
+
+def steps_of(model: BaseAlgorithm, parts: Mapping[str, object]) -> dict[str, int]:
+    """Optimizer steps that each part has taken."""
+    taken: dict[str, int] = {}
+    for network, state in states_of(model).items():
+        taken[part_of(network)] = max(int(state.step), taken.get(part_of(network), 0))
+    return {part: taken.get(part, taken.get("policy", 0)) for part in parts}
+
+
+def marks_of(model: BaseAlgorithm) -> list[tuple[int, Any]]:
+    """What differs after each update: JAX's arrays are never written to.
+
+    Two are equal where the parameters are the same objects; those that are kept cannot lend their ids to others.
+    """
+    return [(id(state.params), state.params) for state in states_of(model).values()]
+
+
+def weight_decay_of(model: BaseAlgorithm) -> float:
+    """The largest coefficient of weight decay of an optimizer (``optax.adamw``: 1e-4 if not given), 0 without any."""
+    injected = [node.hyperparams for state in states_of(model).values() for node in injected_in(state.opt_state)]
+    if found := [float(f"{float(values['weight_decay']):.7g}") for values in injected if "weight_decay" in values]:
+        return max(found)
+    given = getattr(model.policy, "optimizer_kwargs", None) or {}
+    try:
+        defaults = inspect.signature(model.policy.optimizer_class).parameters
+    except (AttributeError, TypeError, ValueError):
+        return 0.0
+    by_default = defaults["weight_decay"].default if "weight_decay" in defaults else 0.0
+    value = given.get("weight_decay", by_default)
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def injected_in(opt_state: Any) -> Iterator[Any]:
+    """States of ``optax.inject_hyperparams`` within an optimizer's state that hold its learning rate."""
+    hyperparams = getattr(opt_state, "hyperparams", None)
+    if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
+        yield opt_state
+    inside = opt_state.values() if isinstance(opt_state, Mapping) else opt_state if isinstance(opt_state, tuple) else ()
+    for inner in inside:
+        yield from injected_in(inner)
