@@ -91,6 +91,7 @@ def tiny_budgets(monkeypatch):
         monkeypatch.setattr(kind, "learn", shortened(kind.learn))
 
 
+@pytest.mark.filterwarnings("ignore:jax:DeprecationWarning")  # SBX imports what JAX deprecates
 @pytest.mark.usefixtures("a_folder", "tiny_budgets")
 @pytest.mark.parametrize(("page", "program"), [case for case in PROGRAMS if case.values[0] != UNSHORTENED])
 def test_each_block_runs_by_itself(page, program, capsys):
