@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
-
-import torch
 
 from rl_abel.jax_models import is_jax
 from rl_abel.jax_rates import JaxRates
 from rl_abel.norms import measured_groups
 from rl_abel.notices import warn
-from rl_abel.optimizers import optimizers
 from rl_abel.part_rates import PartRates
 from rl_abel.schedule import Factor, Scaled, unscaled
+from rl_abel.witness import Witness
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
-
-TOLERANCE = 1e-6
 
 _LATEST: WeakValueDictionary[int, AppliedRate] = WeakValueDictionary()
 
@@ -38,19 +34,12 @@ class AppliedRate:
         self._parts: PartRates | None = None
         self._jax = JaxRates(model, self) if is_jax(model) else None
         self._said: set[str] = set()
-        self._multiples: list[float] = []
         self._promised: object = None
         self._verified: object = None
         self._updating = False
         self._n_updates = 0
-        self._optimizers: list[Any] = []
-        # Of each group, by its id and with itself, or another could take its id: the rate that our latest look
-        # found, and the one that the latest verified update ran at.
-        self._noted: dict[int, tuple[Any, float]] = {}
-        self._ran: dict[int, float] = {}
-        self._follow: dict[int, Any] = {}
         self._last_set: float | None = None
-        self._handles: list[Any] = []
+        self._witness = Witness(model, lambda group: self._parts.plain(group) if self._parts else group["lr"])
         self._learning_rate = model.learning_rate
         self.hold()
         self.look()
@@ -148,7 +137,7 @@ class AppliedRate:
             self._scaled.retired = True
             self._last_set = self._scaled.asked[1] if self._scaled.asked else None
         base = unscaled(self._model.lr_schedule)
-        self._scaled = Scaled(base, self._factors, self._model, self._before_update)
+        self._scaled = Scaled(base, self._factors, self._model, self._when_asked)
         self._model.lr_schedule = self._scaled
         self._learning_rate = self._model.learning_rate
 
@@ -179,12 +168,7 @@ class AppliedRate:
         if self._parts:
             self._parts.find()
         self._places = self._optimizers_at_hand()
-        self._optimizers = optimizers(self._model)
-        before = self._noted
-        self._note()
-        self._noted |= {
-            key: kept for key, kept in before.items() if key in self._noted and self._noted[key][0] is kept[0]
-        }
+        self._witness.look()
 
     # One update: after the rollout's end, until the next event
 
@@ -207,11 +191,7 @@ class AppliedRate:
         if self._scaled:
             self._last_set = self._scaled.asked[1] if self._scaled.asked else self._last_set
             self._scaled.asked = None
-        self._unhook()
-        self._ran = {}
-        if self._to_verify():
-            torchs = [o for o in self._optimizers if isinstance(o, torch.optim.Optimizer)]
-            self._handles = [optimizer.register_step_post_hook(self._note_step) for optimizer in torchs]
+        self._witness.begin(closely=self._to_verify())
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
         """Look at what the update did that began last, if there was one.
@@ -222,7 +202,7 @@ class AppliedRate:
             return
         self._updating = False
         asked = self._scaled is not None and self._scaled.asked is not None
-        self._unhook()
+        self._witness.end()
         updated = asked or getattr(self._model, "_n_updates", 0) != self._n_updates or touched()
         if self._parts:
             if updated and not self._parts.stepped and self._apart():
@@ -236,19 +216,17 @@ class AppliedRate:
         if updated and self._jax and not self._jax.ran and not asked and (self._moves or self._apart()):
             self._warn("no train", "the learning rate has moved nothing: weights were updated outside of train()")
         if updated:
-            if self._to_verify() and (wrong := self._verify(measured_groups(self._model))):
-                self._warn("does not follow", wrong)
-            self._note()
+            if self._to_verify():
+                self._verified = self._promised
+                asked_for = self._scaled.asked if self._scaled else None
+                if wrong := self._witness.verify(measured_groups(self._model), asked_for, self._moves):
+                    self._warn("does not follow", wrong)
+            self._witness.note()
 
-    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        # What others set after the update is not what it ran at.
-        for group in optimizer.param_groups:
-            self._ran.setdefault(id(group), self._parts.plain(group) if self._parts else group["lr"])
-
-    def _unhook(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def _when_asked(self) -> None:
+        """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
+        if self._updating and (lost := self._witness.set_by_others(self._last_set)):
+            self._warn("param_groups", lost)
 
     def _optimizers_at_hand(self) -> tuple[int, ...]:
         """Where most models keep theirs, as a look at all places costs as much as a small update."""
@@ -275,81 +253,13 @@ class AppliedRate:
             return 1.0
         return self._scaled.moved(plain, part) / applied
 
-    # Verify
-
     def _to_verify(self) -> bool:
         """Whether the first update since a change of a factor, or of the schedule, is still to be looked at."""
         if self._scaled is None or self._promised != self._promise():
             return False
         return self._verified != self._promised or (self._moves and not self.held)
 
-    def _verify(self, groups: Sequence[Mapping[str, Any]]) -> str | None:
-        """Compare the rates of the last update with those that were promised; return what is wrong, None if nothing.
-
-        A group may have a rate of its own, as long as it stays the same multiple of the schedule's.
-        """
-        if self._scaled is None:
-            return None
-        self._verified = self._promised
-        rates = [float(self._ran.get(id(group), group["lr"])) for group in groups]
-        # What the update was told is what counts: the user's schedule is not asked again, it may count its calls.
-        if self._scaled.asked is None:
-            return _lost(rates, len(groups)) if rates and self._moves else None
-        plain, scheduled = self._scaled.asked
-        if scheduled <= 0:
-            return None
-        multiples = [rate / scheduled for rate in rates]
-        self._follow = {id(group): group for group, rate in zip(groups, rates) if rate == scheduled}
-        if len(multiples) != len(self._multiples):
-            self._multiples = multiples
-            moved = not _near(plain, scheduled)
-            lost = [rate for rate in rates if moved and _near(rate, plain)]
-        else:
-            lost = [rate for rate, now, before in zip(rates, multiples, self._multiples) if not _near(now, before)]
-        return _lost(lost, len(groups), f"with the decays the schedule says {scheduled:g}, ") if lost else None
-
-    # What others set
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
-
-    def _note(self) -> None:
-        self._noted = {id(group): (group, group["lr"]) for group in self._groups() if "lr" in group}
-
-    def _before_update(self) -> None:
-        """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
-        # State that was loaded comes in groups of its own, and has the rate of its time.
-        lost = []
-        for group in self._groups():
-            same, noted = self._noted.get(id(group), (None, None))
-            follows = self._follow.get(id(group)) is group and self._last_set is not None
-            if same is group and group["lr"] != (self._last_set if follows else noted):
-                lost.append(group["lr"])
-        if lost and self._updating:
-            self._warn(
-                "param_groups",
-                f"the learning rate of {len(lost)} parameter groups was set to {_list(lost)} in mid-training, which "
-                "moves nothing: before each update stable-baselines3 sets it from model.lr_schedule. Wrap that, or use "
-                "RateByPart for a rate of each network",
-            )
-
     def _warn(self, key: str, message: str) -> None:
         if key not in self._said:
             self._said.add(key)
             warn(message)
-
-
-def _lost(rates: Sequence[float], of: int, scheduled: str = "") -> str:
-    return (
-        f"the learning rate of {len(rates)} of {of} parameter groups does not follow: {scheduled}the last update ran "
-        f"at {_list(rates)}. Something else sets it: a callback that sets lr_schedule after ours has (then list ours "
-        "last), or an algorithm with a rate of its own."
-    )
-
-
-def _list(rates: Sequence[float]) -> str:
-    return ", ".join(f"{float(rate):g}" for rate in dict.fromkeys(rates))
-
-
-def _near(one: float, other: float) -> bool:
-    return abs(one - other) <= TOLERANCE * max(abs(one), abs(other))

@@ -1,0 +1,135 @@
+"""Sees which rates the optimizers of a model ran at, and which others have set there in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rl_abel.optimizers import optimizers
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+TOLERANCE = 1e-6
+
+Group = dict[str, Any]
+
+
+class Witness:
+    """Rates in the parameter groups of one model in one ``learn()``.
+
+    :param model: whose optimizers are looked for at each :meth:`look`
+    :param plain: returns the rate of a group without what is ours for its part alone
+    """
+
+    def __init__(self, model: BaseAlgorithm, plain: Callable[[Group], float]) -> None:
+        self._model, self._plain = model, plain
+        self._optimizers: list[Any] = []
+        # Of each group, by its id and with itself, or another could take its id: the rate that our latest look
+        # found; whether it is the schedule's; and the rate that the update under way runs at.
+        self._noted: dict[int, tuple[Group, float]] = {}
+        self._follow: dict[int, Group] = {}
+        self._ran: dict[int, float] = {}
+        self._multiples: list[float] = []
+        self._handles: list[Any] = []
+
+    def look(self) -> None:
+        """Find the optimizers that the model has now, and note the rates of groups that are new."""
+        self._optimizers = optimizers(self._model)
+        before = self._noted
+        self.note()
+        for key, (group, _) in list(self._noted.items()):
+            if key in before and before[key][0] is group:
+                self._noted[key] = before[key]
+
+    def note(self) -> None:
+        """Note the rates as they are: what differs from them later another has set."""
+        self._noted = {id(group): (group, group["lr"]) for group in self._groups() if "lr" in group}
+
+    def begin(self, closely: bool) -> None:
+        """An update begins.
+
+        :param closely: whether the rates of its first step are to be noted, for :meth:`verify`
+        """
+        self.end()
+        self._ran = {}
+        if closely:
+            torchs = [o for o in self._optimizers if isinstance(o, torch.optim.Optimizer)]
+            self._handles = [optimizer.register_step_post_hook(self._note_step) for optimizer in torchs]
+
+    def end(self) -> None:
+        """The update has ended."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def set_by_others(self, scheduled: float | None) -> str | None:
+        """Return in words what SB3 is about to overwrite, None if nothing.
+
+        :param scheduled: the rate that SB3 has set before, None if that is not known
+        """
+        lost = []
+        for group in self._groups():
+            # State that was loaded comes in groups of its own, and has the rate of its time.
+            same, noted = self._noted.get(id(group), (None, None))
+            follows = self._follow.get(id(group)) is group and scheduled is not None
+            if same is group and group["lr"] != (scheduled if follows else noted):
+                lost.append(group["lr"])
+        if not lost:
+            return None
+        return (
+            f"the learning rate of {len(lost)} parameter groups was set to {_list(lost)} in mid-training, which "
+            "moves nothing: before each update stable-baselines3 sets it from model.lr_schedule. Wrap that, or use "
+            "RateByPart for a rate of each network"
+        )
+
+    def verify(self, groups: Sequence[Group], asked: tuple[float, float] | None, moves: bool) -> str | None:
+        """Compare the rates of the last update with those that were promised; return what is wrong, None if nothing.
+
+        A group may have a rate of its own, as long as it stays the same multiple of the schedule's.
+
+        :param groups: of the measured weights
+        :param asked: the user's rate and the applied one, as the update asked for it; None if it did not
+        :param moves: whether any factor is not 1
+        """
+        rates = [float(self._ran[id(group)] if id(group) in self._ran else group["lr"]) for group in groups]
+        # What the update was told is what counts: the user's schedule is not asked again, it may count its calls.
+        if asked is None:
+            return _lost(rates, len(groups)) if rates and moves else None
+        plain, scheduled = asked
+        if scheduled <= 0:
+            return None
+        multiples = [rate / scheduled for rate in rates]
+        self._follow = {id(group): group for group, rate in zip(groups, rates) if rate == scheduled}
+        if len(multiples) != len(self._multiples):
+            self._multiples = multiples
+            lost = [rate for rate in rates if not _near(plain, scheduled) and _near(rate, plain)]
+        else:
+            lost = [rate for rate, now, before in zip(rates, multiples, self._multiples) if not _near(now, before)]
+        return _lost(lost, len(groups), f"with the decays the schedule says {scheduled:g}, ") if lost else None
+
+    def _groups(self) -> list[Group]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
+
+    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        # What others set after the update is not what it ran at.
+        for group in optimizer.param_groups:
+            self._ran.setdefault(id(group), self._plain(group))
+
+
+def _lost(rates: Sequence[float], of: int, scheduled: str = "") -> str:
+    return (
+        f"the learning rate of {len(rates)} of {of} parameter groups does not follow: {scheduled}the last update ran "
+        f"at {_list(rates)}. Something else sets it: a callback that sets lr_schedule after ours has (then list ours "
+        "last), or an algorithm with a rate of its own."
+    )
+
+
+def _list(rates: Sequence[float]) -> str:
+    return ", ".join(f"{float(rate):g}" for rate in dict.fromkeys(rates))
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= TOLERANCE * max(abs(one), abs(other))
