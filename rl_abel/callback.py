@@ -46,7 +46,7 @@ class AbelCallback(Mover):
     :param verbose: 1 prints what was decided and why
     :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
         ``abel/alignment_<part>``, whose sum is its change since the last measurement,
-        ``abel/relative_update_<part>``, how far an update goes over |w|, and ``abel/layer/<name>``,
+        ``abel/relative_update_<part>``, how far an update goes over the norm, and ``abel/layer/<name>``,
         the squared norms of the ten largest layers. Keeps a copy of the weights
     :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce
         of the policy, the value network's after one of its own; what belongs to neither alone, shared
