@@ -50,7 +50,6 @@ class RateByPart(Mover):
 
     def _begin(self) -> None:
         self._look()
-        self._due = True
         for part in self._parts if self.verbose else ():
             self._say(f"the learning rate of the {part} is multiplied by {self.multipliers[part]:g}")
         if "TRPO" in (kind.__name__ for kind in type(self.model).__mro__) and self.multipliers["policy"] != 1:
@@ -59,14 +58,15 @@ class RateByPart(Mover):
             )
 
     def _before_update(self) -> None:
-        self._due = True
         if self.model.num_timesteps >= self._next_look:
             self._look()
 
     def _after_update(self) -> None:
+        self._record()
+
+    def _at_step(self) -> None:
         # Off-policy a dump, which empties the logger, comes at any step.
-        if self._due or f"abel/learning_rate_{self._parts[0]}" not in self.logger.name_to_value:
-            self._due = False
+        if f"abel/learning_rate_{self._parts[0]}" not in self.logger.name_to_value:
             self._record()
 
     def _look(self) -> None:

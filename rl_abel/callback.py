@@ -186,7 +186,8 @@ class AbelCallback(Mover):
         self._apart = self._alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
         self._action = make_action(self.decay, self.model, self.max_batch_size)
         self._apply()
-        self._status_due = self._row_due = True
+        self._row_due = True
+        self._rollout = rollout_timesteps(self.model)
         # Where the rollout that is under way began.
         self._rollout_began = self.model.num_timesteps
         self._record()
@@ -196,22 +197,23 @@ class AbelCallback(Mover):
         began, timestep = self._rollout_began, self.model.num_timesteps
         if self._measuring.is_due(timestep):
             self._measure(timestep)
-        self._decide_at_the_end(began)
-        self._apply()
+        self._decide_at_the_end(began, timestep)
         self._action.begin_update()
-        self._rollout_began, self._status_due = timestep, True
-        if self._memory.data["auto"] and self._memory.budget.left(timestep) != 0:
+        self._rollout_began = timestep
+        data = self._memory.data
+        if data["auto"] and data["measure_every"] < self._rollout and self._memory.budget.left(timestep) != 0:
             steps = within_update(self.model, self._memory.data["measure_every"])
             self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
 
     def _after_update(self) -> None:
-        """Bring everything up to date at the first event after an update, or after a dump."""
         self._memory.data["seen"] = list(clock(self.model))
         self._during.disarm()
         self._action.end_update()
+        self._record()
+
+    def _at_step(self) -> None:
         # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
-        if self._status_due or self._recorder.emptied:
-            self._status_due = False
+        if self._recorder.emptied:
             self._record()
 
     def _on_rollout_start(self) -> None:
@@ -221,10 +223,6 @@ class AbelCallback(Mover):
             self._row_due = False
             with self._harmless("the row under HParams of TensorBoard"):
                 dashboard.write_row(self.logger, self._hparams)
-
-    def _on_training_end(self) -> None:
-        self._status_due = True
-        super()._on_training_end()
 
     def _end(self) -> None:
         self._recorder.write_last_update(self.model.num_timesteps)
@@ -241,7 +239,6 @@ class AbelCallback(Mover):
     def _measure(self, timestep: int) -> None:
         """Measure, let the rule decide, and keep both."""
         norms = self._measuring.measure(timestep)
-        self._rate.look()
         if norms is None:
             return
         self._decide(timestep, norms)
@@ -280,14 +277,19 @@ class AbelCallback(Mover):
             decay = Decay(timestep, "bounce", self.decay_factor, part)
             self._add_decay(decay, f"the {bounced} weight norm has bounced")
 
-    def _decide_at_the_end(self, began: int) -> None:
+    def _decide_at_the_end(self, began: int, timestep: int) -> None:
         """Decay near the end of the budget; an update belongs to where its rollout began.
 
         So in a budget of a few rollouts the decay does not take a large part of the updates.
         """
-        if self.final_decay_at is None or not self._measuring.learned:
+        budget = self._memory.budget
+        if (
+            self.final_decay_at is None
+            or not self._measuring.learned
+            or budget.progress(timestep) < self.final_decay_at
+        ):
             return
-        progress = self._memory.budget.in_rollouts(rollout_timesteps(self.model)).progress(began)
+        progress = budget.in_rollouts(self._rollout).progress(began)
         if progress < self.final_decay_at:
             return
         linear = self.final_decay == "linear"
@@ -300,6 +302,7 @@ class AbelCallback(Mover):
             self._deciding.stop_at_the_end()
         elif linear:
             self._memory.set_final(factor)
+            self._apply()
 
     def _add_decay(self, decay: Decay, reason: str) -> None:
         self._memory.add_decay(decay)
@@ -364,6 +367,7 @@ class AbelCallback(Mover):
         self._recorder.rewrite_table()
 
     def _begin_trace(self, change: str) -> None:
+        self._rate.look()
         self._deciding.forget()
         self._recorder.rewrite_table()
 

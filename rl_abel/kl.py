@@ -111,15 +111,9 @@ class KLAdaptiveCallback(Mover):
         self._factor.low, self._factor.high = self.min_learning_rate, self.max_learning_rate
         self._apply()
         self._record()
-        self._due, self._rates = False, []
-
-    def _before_update(self) -> None:
-        self._due = True
+        self._rates = []
 
     def _after_update(self) -> None:
-        if not self._due:
-            return
-        self._due = False
         now, before = clock(self.model), self._memory["n_updates"]
         self._memory.update(timesteps=now.timesteps, n_updates=now.updates)
         if now.updates != before and (kl := self._measure()) is not None:

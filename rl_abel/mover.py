@@ -48,7 +48,10 @@ class Mover(BaseCallback):
         """A rollout has ended, and SB3 is about to update the weights and to ask for the rate."""
 
     def _after_update(self) -> None:
-        """Something else goes on: the first such event follows the update, or the training start."""
+        """The first event after an update, or after the training start."""
+
+    def _at_step(self) -> None:
+        """Any other event."""
 
     def _end(self) -> None:
         """The training has ended."""
@@ -72,7 +75,7 @@ class Mover(BaseCallback):
             self._rate.require_movable(type(self).__name__)
         self._factor: Factor = self._rate.join(self.NAME)
         self._begin()
-        self._started = True
+        self._started = self._updating = True
 
     def _on_rollout_start(self) -> None:
         self._in_rollouts = True
@@ -87,6 +90,7 @@ class Mover(BaseCallback):
     def _on_rollout_end(self) -> None:
         # Rollouts are collected outside of learn() too.
         if self._started:
+            self._updating = True
             self._rate.hold()
             self._before_update()
             self._rate.begin_update()
@@ -94,16 +98,24 @@ class Mover(BaseCallback):
     def _on_training_end(self) -> None:
         # The zoo calls it twice.
         if self._started:
+            self._updating = True
             self._look_back()
             self._started = False
             self._end()
             self._rate.leave(self.NAME)
 
     def _look_back(self) -> None:
-        if self._started:
+        if not self._started:
+            return
+        if self._updating:
+            self._updating = False
             self._rate.end_update(self._touched)
             self._rate.hold()
             self._after_update()
+        else:
+            # There are as many steps as environment steps: this has to be quick.
+            self._rate.hold()
+            self._at_step()
 
     # What survives, and what is said
 

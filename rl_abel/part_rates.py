@@ -39,7 +39,7 @@ class PartRates:
         # Of this update: what each part's rate is multiplied by, and of each group the rate without and with that.
         self._ratios: dict[str | None, float] = {}
         self._rates: dict[int, tuple[float, float]] = {}
-        self._n_steps = 0
+        self._n_steps, self._needed = 0, False
 
     @property
     def stepped(self) -> bool:
@@ -55,6 +55,7 @@ class PartRates:
     def find(self) -> None:
         """Take in the optimizers that the model has now, and let go of those that it had."""
         self._labels = labels(self._model)
+        self._known = {*self._labels.values(), None}
         found = {id(o): o for o in optimizers(self._model) if isinstance(o, torch.optim.Optimizer)}
         for key in [key for key, cut in self._cut.items() if found.get(key) is not cut.optimizer]:
             self._let_go(key)
@@ -135,13 +136,14 @@ class PartRates:
             self.release()
             return
         self._n_steps += 1
-        for group in optimizer.param_groups:
+        if not self._ratios:
+            self._ratios = {part: self._ratio(part) for part in self._known}
+            self._needed = any(ratio != 1 for ratio in self._ratios.values())
+        for group in optimizer.param_groups if self._needed else ():
             plain, written = self._rates.get(id(group), (None, None))
             if plain is not None and group["lr"] == written:
                 continue
             part = self._labels.get(id(group["params"][0])) if group["params"] else None
-            if part not in self._ratios:
-                self._ratios[part] = self._ratio(part)
             rate = group["lr"]
             # To the last bit the rate that SB3 has set, where there is nothing to multiply.
             group["lr"] = rate if self._ratios[part] == 1 else rate * self._ratios[part]
