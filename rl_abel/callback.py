@@ -198,6 +198,9 @@ class AbelCallback(Mover):
         if self._measuring.is_due(timestep):
             self._measure(timestep)
         self._decide_at_the_end(began, timestep)
+        if self.decay != "learning_rate":
+            # The batch may be another now.
+            self._apply()
         self._action.begin_update()
         self._rollout_began = timestep
         data = self._memory.data
@@ -209,7 +212,8 @@ class AbelCallback(Mover):
         self._memory.data["seen"] = list(clock(self.model))
         self._during.disarm()
         self._action.end_update()
-        self._record()
+        if self._status_due or self._recorder.emptied:
+            self._record()
 
     def _at_step(self) -> None:
         # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
@@ -225,6 +229,7 @@ class AbelCallback(Mover):
                 dashboard.write_row(self.logger, self._hparams)
 
     def _end(self) -> None:
+        self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
         learned = self._measuring.learned
         if warning := advice.at_end(self.model, self._memory, self.rule, learned, self.max_decays):
@@ -265,6 +270,7 @@ class AbelCallback(Mover):
         if not bounced:
             return
         self._memory.add_bounce(timestep)
+        self._status_due = True
         if not self._alone:
             self._add_bounce_decay(timestep, EVERY_PART, " and ".join(bounced))
             return
@@ -316,7 +322,8 @@ class AbelCallback(Mover):
     # Apply
 
     def _apply(self) -> None:
-        """Put in force what was decided."""
+        """Put in force what was decided, from the next update on."""
+        self._status_due = True
         # What the batch takes is all parameters' and, as no batch grows without end, not a cooldown to 0.
         shared = self._memory.factor_of_all(final=self.final_decay == "step")
         given_back = self._action.rate(shared) / shared
@@ -334,6 +341,7 @@ class AbelCallback(Mover):
         return {"factor": self.factor, **apart, **counts, **self._action.status}
 
     def _record(self) -> None:
+        self._status_due = False
         # The factor of the latest update, whose rate SB3 logs: not that of the next, which a rollout's end may set.
         self._recorder.record_status(self._status)
         self._recorder.record_norms(self._measuring.norms, self._measuring.terms)
