@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agents.presets import PRESETS, Preset, find_preset
+from agents.presets import PRESETS, Preset, class_name, find_preset
 from agents.regularization import LEARNING_RATE_SCALE, REGULARIZATIONS, regularized_optimizer
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "PRESETS",
     "REGULARIZATIONS",
     "Preset",
+    "class_name",
     "find_preset",
     "make_agent",
     "regularized_optimizer",

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.networks import MinAtarCnn
 from agents.optimizers import own_kwargs, own_optimizer
-from agents.presets import find_preset
+from agents.presets import class_name, find_preset
+from agents.simba import SimbaActorCriticPolicy, SimbaSACPolicy
 
 MODULES = {
     "A2C": "stable_baselines3",
@@ -27,8 +28,14 @@ MODULES = {
     "TD3": "stable_baselines3",
 }
 
-CLASSES: dict[str, type] = {"MinAtarCnn": MinAtarCnn, "ReLU": torch.nn.ReLU, "Tanh": torch.nn.Tanh}
-"""What the names in a preset's ``policy_kwargs`` stand for."""
+CLASSES: dict[str, type] = {
+    "MinAtarCnn": MinAtarCnn,
+    "ReLU": torch.nn.ReLU,
+    "SimbaActorCriticPolicy": SimbaActorCriticPolicy,
+    "SimbaSACPolicy": SimbaSACPolicy,
+    "Tanh": torch.nn.Tanh,
+}
+"""What names in a preset stand for: of its policy and in ``policy_kwargs``; other policies are SB3's."""
 
 
 def make_agent(
@@ -73,6 +80,7 @@ def make_agent(
             f"use_sde must be off where weights decay, got use_sde=True and optimizer_kwargs={optimizer_kwargs!r}: "
             "the log_std of gSDE is a matrix, and would decay too"
         )
+    settings["policy"] = CLASSES.get(settings["policy"], settings["policy"])
     settings["policy_kwargs"] = (
         _resolved(preset.hyperparameters.get("policy_kwargs", {}))
         | (overrides.get("policy_kwargs") or {})
@@ -106,11 +114,12 @@ def _optimizer(
 
 
 def _class(algorithm: str) -> type[BaseAlgorithm]:
+    name = class_name(algorithm)
     try:
-        module = import_module(MODULES[algorithm])
+        module = import_module(MODULES[name])
     except ImportError as error:
         raise ImportError(
             f"{algorithm} needs the extra 'contrib' ({error}); install it with: pip install -e \".[contrib]\""
         ) from error
-    found: type[BaseAlgorithm] = getattr(module, algorithm)
+    found: type[BaseAlgorithm] = getattr(module, name)
     return found

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from agents.presets import class_name
+
 
 def decaying_groups(parameters: Iterable[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into a group that decays and one that never does.
@@ -54,7 +56,7 @@ class MatrixSGD(torch.optim.SGD):
 
 def own_optimizer(algorithm: str) -> type[torch.optim.Optimizer]:
     """Return the optimizer class that SB3 gives the algorithm's networks."""
-    return torch.optim.RMSprop if algorithm == "A2C" else torch.optim.Adam
+    return torch.optim.RMSprop if class_name(algorithm) == "A2C" else torch.optim.Adam
 
 
 def own_kwargs(algorithm: str, optimizer_class: type[torch.optim.Optimizer]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def own_kwargs(algorithm: str, optimizer_class: type[torch.optim.Optimizer]) -> 
     identity, so that a subclass would silently run with torch's own: PPO with an epsilon of 1e-8
     in the place of 1e-5, CrossQ with a first beta of 0.9 in the place of 0.5.
     """
+    algorithm = class_name(algorithm)
     # A class of its own before torch 2.6.
     if issubclass(optimizer_class, (torch.optim.Adam, torch.optim.AdamW)):
         if algorithm in ("PPO", "A2C"):

@@ -8,23 +8,24 @@ Rollouts are short enough for the weight norm to be measured at least 101 times 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Preset:
     """An agent on an environment.
 
-    :param algorithm: class of stable-baselines3 or sb3-contrib
+    :param algorithm: class of stable-baselines3 or sb3-contrib, or that and the name of its networks ("SAC-SimBa")
     :param env_id: Gymnasium's id
     :param n_envs: environments stepped side by side
     :param learning_rate: base rate
     :param timesteps: budget in steps of all environments together
     :param hyperparameters: of the class; ``action_noise_std`` is the deviation of normal exploration
-        noise, and names in ``policy_kwargs`` stand for classes
+        noise, and names of ``policy`` and in ``policy_kwargs`` may stand for classes
     :param source: where the hyperparameters are from, and what is different here
-    :param normalize: whether the environment scales observations and rewards by running statistics
+    :param normalize: whether the environment scales observations and rewards, or "observations" alone, by
+        running statistics
     """
 
     algorithm: str
@@ -34,7 +35,7 @@ class Preset:
     timesteps: int
     hyperparameters: dict[str, Any]
     source: str
-    normalize: bool = False
+    normalize: bool | Literal["observations"] = False
 
     @property
     def gamma(self) -> float:
@@ -65,6 +66,11 @@ class Preset:
             batches = math.ceil(self.rollout_timesteps / int(self.hyperparameters["batch_size"]))
             per_training = int(self.hyperparameters["n_epochs"]) * batches
         return self.n_trainings(timesteps) * per_training
+
+
+def class_name(algorithm: str) -> str:
+    """Return the name of the algorithm's class: "SAC" of "SAC" and of "SAC-SimBa"."""
+    return algorithm.partition("-")[0]
 
 
 _ZOO = "rl-baselines3-zoo 2.9"
@@ -226,7 +232,35 @@ _TABLE = (
     ),
 )  # fmt: skip
 
-PRESETS: dict[tuple[str, str], Preset] = {(preset.algorithm, preset.env_id): preset for preset in _TABLE}
+
+def _simba(plain: Preset) -> Preset:
+    """Give an agent the networks of ``agents.simba``, and change nothing else of it."""
+    critic = "vf" if plain.on_policy else "qf"
+    networks = {
+        "policy": "SimbaActorCriticPolicy" if plain.on_policy else "SimbaSACPolicy",
+        "policy_kwargs": {"net_arch": {"pi": [64], critic: [128, 128]}, "activation_fn": "ReLU"},
+    }
+    return replace(
+        plain,
+        algorithm=f"{plain.algorithm}-SimBa",
+        hyperparameters=plain.hyperparameters | networks,
+        source=f"{plain.source}, with the networks of SimBa (Lee et al. 2024), 64 wide for the actor where the paper "
+        "has 128, and 128 for the critic where it has 512, and observations scaled; the paper's rate is 1e-4",
+        normalize=plain.normalize or "observations",
+    )
+
+
+_WITH_SIMBA = (
+    *(("PPO", env_id) for env_id in ("CartPole-v1", "Acrobot-v1", "Pendulum-v1", "LunarLander-v3")),
+    *((algorithm, env_id) for algorithm in ("PPO", "SAC") for env_id in ("HalfCheetah-v5", "Hopper-v5")),
+    ("SAC", "Pendulum-v1"),
+)
+
+_PLAIN = {(preset.algorithm, preset.env_id): preset for preset in _TABLE}
+
+PRESETS: dict[tuple[str, str], Preset] = _PLAIN | {
+    (f"{algorithm}-SimBa", env_id): _simba(_PLAIN[algorithm, env_id]) for algorithm, env_id in _WITH_SIMBA
+}
 
 
 def find_preset(algorithm: str, env_id: str) -> Preset:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from agents import LEARNING_RATE_SCALE, REGULARIZATIONS, find_preset
+from agents import LEARNING_RATE_SCALE, REGULARIZATIONS, class_name, find_preset
 from envs import find_env
 
 ARMS = (
@@ -141,7 +141,7 @@ class Block:
             self.arms,
         )
         for seed, env_id, regularization, strength, multiplier, factor, final, arm in axes:
-            if arm == "kl-adaptive" and self.agent != "PPO":
+            if arm == "kl-adaptive" and class_name(self.agent) != "PPO":
                 continue
             yield Run(
                 agent=self.agent,

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Literal
 
 import gymnasium as gym
 import numpy as np
@@ -44,7 +45,9 @@ class SeededVecEnv(DummyVecEnv):
         return self._seeds
 
 
-def make_env(env_id: str, n_envs: int, seed: int, *, normalize: bool = False, gamma: float = 0.99) -> VecEnv:
+def make_env(
+    env_id: str, n_envs: int, seed: int, *, normalize: bool | Literal["observations"] = False, gamma: float = 0.99
+) -> VecEnv:
     """Make environments to train on.
 
     A :class:`Monitor` directly around each environment records the true returns of whole episodes in
@@ -54,15 +57,17 @@ def make_env(env_id: str, n_envs: int, seed: int, *, normalize: bool = False, ga
     :param env_id: one of ``ENVS``
     :param n_envs: environments stepped one after the other in this process, at least 1
     :param seed: at least 0; each environment gets one of its own from it
-    :param normalize: whether observations and rewards are scaled by running statistics
+    :param normalize: whether observations and rewards, or "observations" alone, are scaled by running statistics
     :param gamma: discount of the return whose deviation scales the rewards; only with ``normalize``
     :return: a seeded environment; Atari ones give 84x84 images, four deep, with rewards clipped to
         their sign and episodes ending with each life
     :raises ValueError: for an unknown ``env_id``, or an argument out of range
     :raises MissingExtraError: if the environment's package is not installed
     """
+    if normalize not in (False, True, "observations"):
+        raise ValueError(f'normalize must be False, True or "observations", got {normalize!r}')
     env = _make(find_env(env_id), n_envs, seed, training=True)
-    return VecNormalize(env, gamma=gamma) if normalize else env
+    return VecNormalize(env, norm_reward=normalize is True, gamma=gamma) if normalize else env
 
 
 def make_evaluation_env(env_id: str, n_envs: int, seed: int, training_env: VecEnv | None = None) -> VecEnv:

@@ -63,6 +63,9 @@ def test_table():
         ("SAC", "Pendulum-v1"), ("SAC", "HalfCheetah-v5"), ("SAC", "Hopper-v5"),
         ("TD3", "Pendulum-v1"),
         ("CrossQ", "Pendulum-v1"), ("CrossQ", "HalfCheetah-v5"), ("CrossQ", "Hopper-v5"),
+        ("PPO-SimBa", "CartPole-v1"), ("PPO-SimBa", "Acrobot-v1"), ("PPO-SimBa", "Pendulum-v1"),
+        ("PPO-SimBa", "LunarLander-v3"), ("PPO-SimBa", "HalfCheetah-v5"), ("PPO-SimBa", "Hopper-v5"),
+        ("SAC-SimBa", "Pendulum-v1"), ("SAC-SimBa", "HalfCheetah-v5"), ("SAC-SimBa", "Hopper-v5"),
     }  # fmt: skip
 
 
@@ -211,6 +214,7 @@ def test_what_sb3_sets_of_an_optimizer_is_kept(algorithm, env_id, settings, opti
         ("PPO", "none", None, None),
         ("PPO", "adamw", MatrixAdamW, {"eps": 1e-5, "weight_decay": 0.1}),
         ("PPO", "adam-l2", MatrixAdam, {"eps": 1e-5, "weight_decay": 0.1}),
+        ("PPO-SimBa", "adamw", MatrixAdamW, {"eps": 1e-5, "weight_decay": 0.1}),
         ("PPO", "sgd-l2", MatrixSGD, {"momentum": 0.9, "dampening": 0.9, "weight_decay": 0.1}),
         ("A2C", "adamw", MatrixAdamW, {"eps": 1e-5, "weight_decay": 0.1}),
         ("SAC", "adamw", MatrixAdamW, {"weight_decay": 0.1}),

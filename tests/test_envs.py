@@ -202,6 +202,15 @@ def test_normalized_training_and_an_evaluation_that_reads_its_statistics():
     assert evaluation.obs_rms.count == training.obs_rms.count > count
 
 
+def test_observations_alone_may_be_scaled():
+    training = make_env("Pendulum-v1", 1, 0, normalize="observations")
+    rollout(training)
+    assert training.norm_obs
+    assert not training.norm_reward
+    with pytest.raises(ValueError, match="normalize must be False, True or \"observations\", got 'rewards'"):
+        make_env("Pendulum-v1", 1, 0, normalize="rewards")
+
+
 def test_evaluation_of_training_as_it_is():
     training = make_env("Pendulum-v1", 2, 0)
     assert not isinstance(make_evaluation_env("Pendulum-v1", 2, 1, training), VecNormalize)
