@@ -81,6 +81,18 @@ def test_every_requirement_is_pinned():
         assert name in pins | {"rl-abel"}, requirement
 
 
+def test_the_lowest_versions_are_those_of_the_ranges():
+    """Of the core and of what users' trainings need; ``make lowest`` runs them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = ("contrib", "demo", "atari", "minatar", "mujoco")
+    requirements = [*project["dependencies"], *(r for e in extras for r in project["optional-dependencies"][e])]
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for requirement in requirements:
+        name, lowest = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)(?:,<\d+)?", requirement).groups()
+        assert f"{pins[name.lower()]}.0.0".startswith(f"{lowest}."), requirement
+
+
 def test_the_workflow_has_the_pythons_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = [
