@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchmarks.plan import WITH_FINAL, Run
+from benchmarks.plan import BATCH, KL, WITH_FINAL, Run
 
 Unit = tuple[Run, ...]
-"""Runs that are one training until their learning rates differ."""
+"""Runs that are one training until their learning rates, or their weight decays, differ."""
 
 STEP = 0.5
 """Progress at which "step" takes the first of its steps."""
 
-FROM_THE_START = ("linear", "cosine", "kl-adaptive")
-"""Arms whose rate differs from the constant one at the first update."""
+ALONE = ("linear", "cosine", "abel-part", *BATCH)
+"""Arms that share nothing: their rate is another at the first update, or a bounce moves more than one rate."""
 
 
 def units(runs: Iterable[Run]) -> list[Unit]:
-    """Group runs that differ in nothing but what becomes of a rate that is constant at first.
+    """Group runs that differ in nothing but what becomes of a rate that begins alike, constant or led by the KL.
 
     :return: each run once; units in the order of their first runs
     """
     together: dict[Run, list[Run]] = {}
     for run in runs:
-        alone = run.arm in FROM_THE_START
-        together.setdefault(run if alone else replace(run, arm="", decay_factor=0, final_decay_at=0), []).append(run)
+        begins = "kl-adaptive" if run.arm in KL else "constant"
+        alike = run if run.arm in ALONE else replace(run, arm=begins, decay_factor=0, final_decay_at=0)
+        together.setdefault(alike, []).append(run)
     return [tuple(group) for group in together.values()]
 
 
 def leaves_at(run: Run) -> float:
-    """Return the progress at which the rate leaves the base rate, at the latest: a bounce comes when it comes."""
-    if run.arm in FROM_THE_START:
+    """Return the progress at which a run leaves how its unit begins, at the latest: a bounce comes when it comes."""
+    if run.arm in ALONE:
         return 0.0
     if run.arm == "step":
         return STEP

@@ -18,7 +18,7 @@ from typing import Any
 from agents import LEARNING_RATE_SCALE, REGULARIZATIONS, class_name, find_preset
 from envs import find_env
 
-ARMS = (
+SCHEDULES = (
     "constant",
     "linear",
     "cosine",
@@ -29,8 +29,33 @@ ARMS = (
     "abel-paper",
     "kl-adaptive",
 )
-WITH_FACTOR = ("constant+final", "abel", "abel-paper")
-WITH_FINAL = (*WITH_FACTOR, "cooldown")
+"""The arms of a block that names none, as far as its agent can have them."""
+
+KL = ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")
+PULL = ("final-pull-held", "final-pull-only")
+BATCH = ("abel-batch", "abel-mixed")
+ARMS = (*SCHEDULES, *KL[1:], "abel-part", *BATCH, *PULL)
+WITH_FACTOR = ("constant+final", "abel", "abel-paper", "kl-adaptive+final", "abel-part", *BATCH, *PULL)
+WITH_FINAL = (*WITH_FACTOR, "cooldown", "kl-adaptive+cooldown")
+
+
+def unfit(arm: str, agent: str, regularization: str = "adamw") -> str | None:
+    """Return why an agent cannot have an arm, None if it can.
+
+    An agent is an algorithm, or that and the name of its networks: "PPO-SimBa".
+    """
+    algorithm = class_name(agent)
+    if arm in KL and algorithm != "PPO":
+        return f"{arm} needs an algorithm that logs an approximate KL divergence, PPO, got {agent!r}"
+    if arm in BATCH and algorithm == "A2C":
+        return f"{arm} needs an algorithm that trains on minibatches, got {agent!r}"
+    if arm in PULL and regularization not in PULLING:
+        return f"{arm} needs weight decay that pulls by rate x coefficient, {list(PULLING)}, got {regularization!r}"
+    return None
+
+
+PULLING = ("adamw", "sgd-l2")
+"""Regularizations under which a step shrinks the weights by rate x coefficient."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +67,8 @@ class Run:
     :param rate_multiplier: base learning rate over the preset's
     :param evaluations: points at which the policy is evaluated, beside the start
     :param final_episodes: episodes behind ``final_return``
+    :param measurements: of the weight norm, at least so many, at ends of rollouts; where these are fewer the arms
+        that measure alone do so within updates too, at ends of epochs
     """
 
     agent: str
@@ -57,11 +84,16 @@ class Run:
     evaluations: int = 20
     evaluation_episodes: int = 10
     final_episodes: int = 100
+    measurements: int = 100
 
     @property
     def run_id(self) -> str:
         """A name that says what matters, with a hash of everything, the preset's values included."""
-        everything = [asdict(self), asdict(find_preset(self.agent, self.env_id))]
+        ours = asdict(self)
+        if self.measurements == Run.measurements:
+            # Runs from before there was a choice have their names still.
+            del ours["measurements"]
+        everything = [ours, asdict(find_preset(self.agent, self.env_id))]
         digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
         env = self.env_id.replace("/", "-")
         parts = [self.agent, env, self.arm]
@@ -86,20 +118,25 @@ class Run:
 
     @property
     def measure_every(self) -> int:
-        """Timesteps between measurements: at least 100 a run, where there are as many rollouts."""
+        """Timesteps between measurements."""
         preset = find_preset(self.agent, self.env_id)
         rollouts = preset.n_trainings(self.timesteps)
-        return preset.rollout_timesteps * max(1, (rollouts - 1) // 100)
+        if self.measurements != Run.measurements and rollouts <= self.measurements:
+            return max(1, self.timesteps // self.measurements)
+        return preset.rollout_timesteps * max(1, (rollouts - 1) // self.measurements)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A product of axes. An axis that an arm does not have is left at its default for that arm."""
+    """A product of axes. An axis that an arm does not have is left at its default for that arm.
+
+    :param arms: None for those of ``SCHEDULES`` that the agent can have
+    """
 
     agent: str
     env_id: tuple[str, ...]
     timesteps: int
-    arms: tuple[str, ...] = ARMS
+    arms: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = tuple(range(10))
     regularization: tuple[str, ...] = ("none",)
     strength: tuple[float, ...] = (1.0,)
@@ -109,14 +146,18 @@ class Block:
     evaluations: int = 20
     evaluation_episodes: int = 10
     final_episodes: int = 100
+    measurements: int = 100
 
     def __post_init__(self) -> None:
         for env_id in self.env_id:
             find_preset(self.agent, env_id)
             find_env(env_id)
-        _known("arms", self.arms, ARMS)
+        _known("arms", self.arms or (), ARMS)
         _known("regularization", self.regularization, REGULARIZATIONS)
-        for name in ("timesteps", "evaluations", "evaluation_episodes", "final_episodes"):
+        for arm, regularization in itertools.product(self.arms or (), self.regularization):
+            if why := unfit(arm, self.agent, regularization):
+                raise ValueError(f"arms: {why}")
+        for name in ("timesteps", "evaluations", "evaluation_episodes", "final_episodes", "measurements"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -138,11 +179,9 @@ class Block:
             self.rate_multiplier,
             self.decay_factor,
             self.final_decay_at,
-            self.arms,
+            self.arms or [arm for arm in SCHEDULES if unfit(arm, self.agent) is None],
         )
         for seed, env_id, regularization, strength, multiplier, factor, final, arm in axes:
-            if arm == "kl-adaptive" and class_name(self.agent) != "PPO":
-                continue
             yield Run(
                 agent=self.agent,
                 env_id=env_id,
@@ -157,6 +196,7 @@ class Block:
                 evaluations=self.evaluations,
                 evaluation_episodes=self.evaluation_episodes,
                 final_episodes=self.final_episodes,
+                measurements=self.measurements,
             )
 
 
@@ -223,6 +263,7 @@ def read_run(path: Path) -> Suite:
         evaluations=run.evaluations,
         evaluation_episodes=run.evaluation_episodes,
         final_episodes=run.final_episodes,
+        measurements=run.measurements,
         **(only | ({"strength": (1.0,)} if run.regularization == "none" else {})),
     )
     return Suite(run.run_id, "one run again", (block,))

@@ -2,7 +2,7 @@
 
 An arm replaces whatever schedule a preset had. It is a ``learning_rate`` (SB3's: a number, or a
 schedule from ``progress_remaining``, which goes from 1 to 0) and callbacks. Until the rates of two
-arms first differ, their runs of one seed are the same to the last bit.
+arms first differ (or the weight decay, or the batch), their runs of one seed are the same to the last bit.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback
+from benchmarks.callbacks import FinalPull, Measuring
+from rl_abel import AbelCallback, KLAdaptiveCallback
 
 FINAL_FACTOR = 0.1
 """Factor of "step" at each of its two steps."""
@@ -64,48 +66,6 @@ class Cooldown:
         return self.base * min(1.0, max(progress_remaining, 0.0) / (1 - self.final_decay_at))
 
 
-class Adaptive:
-    """A rate that :class:`KLAdaptive` moves."""
-
-    def __init__(self, base: float) -> None:
-        self.rate = base
-
-    def __call__(self, progress_remaining: float) -> float:
-        """Return the rate as it is now."""
-        return self.rate
-
-
-def kl_adapted(rate: float, kl: float, target: float = 0.01) -> float:
-    """Return the rate after an update whose KL divergence was ``kl`` (as in rsl_rl, skrl, rl_games).
-
-    Divided by 1.5 above twice the target, times 1.5 below half of it, within 1e-5 and 1e-2.
-    """
-    if kl > 2 * target:
-        return max(1e-5, rate / 1.5)
-    if kl < target / 2:
-        return min(1e-2, rate * 1.5)
-    return rate
-
-
-class KLAdaptive(BaseCallback):
-    """Adapts the rate once an update of PPO, to the KL divergence of that update."""
-
-    def __init__(self, schedule: Adaptive) -> None:
-        super().__init__()
-        self.schedule = schedule
-        self._n_updates = 0
-
-    def _on_rollout_start(self) -> None:
-        # Between the update, which records its KL, and the next dump, which empties the logger.
-        if self.model._n_updates != self._n_updates:
-            self._n_updates = self.model._n_updates
-            kl = self.logger.name_to_value["train/approx_kl"]
-            self.schedule.rate = kl_adapted(self.schedule.rate, float(kl))
-
-    def _on_step(self) -> bool:
-        return True
-
-
 @dataclass(frozen=True)
 class Arm:
     """What is trained with: SB3's ``learning_rate``, the measuring callback, and others."""
@@ -114,9 +74,14 @@ class Arm:
     abel: AbelCallback
     others: tuple[BaseCallback, ...] = ()
 
+    @property
+    def parts(self) -> bool:
+        """Whether the update after this rollout differs from that of other arms in something else than its rate."""
+        return any(isinstance(other, FinalPull) and other.due for other in self.others)
+
 
 def _measuring_alone(measure_every: int) -> AbelCallback:
-    return AbelCallback(watch="total", max_decays=0, final_decay_at=None, measure_every=measure_every, diagnose=True)
+    return Measuring(watch="total", max_decays=0, final_decay_at=None, measure_every=measure_every, diagnose=True)
 
 
 def _measuring(schedule: Callable[[float, float], float | Callable[[float], float]]) -> Callable[..., Arm]:
@@ -126,25 +91,36 @@ def _measuring(schedule: Callable[[float, float], float | Callable[[float], floa
     return arm
 
 
-def _abel(rule: str, watch: str, max_decays: int | None) -> Callable[..., Arm]:
+def _abel(
+    rule: str = "trend",
+    watch: str = "any",
+    others: Callable[[float, float], BaseCallback] | None = None,
+    **options: Any,
+) -> Callable[..., Arm]:
     def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
         abel = AbelCallback(
             rule=rule,
             watch=watch,
             decay_factor=decay_factor,
             final_decay_at=final_decay_at,
-            max_decays=max_decays,
             measure_every=measure_every,
             diagnose=True,
+            **options,
         )
-        return Arm(base, abel)
+        return Arm(base, abel, (others(decay_factor, final_decay_at),) if others else ())
 
     return arm
 
 
 def _kl_adaptive(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
-    adaptive = Adaptive(base)
-    return Arm(adaptive, _measuring_alone(measure_every), (KLAdaptive(adaptive),))
+    return Arm(base, _measuring_alone(measure_every), (KLAdaptiveCallback(),))
+
+
+def _pull_alone(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
+    return Arm(base, _measuring_alone(measure_every), (FinalPull(decay_factor, final_decay_at),))
+
+
+_FINAL_ALONE: dict[str, Any] = {"watch": "total", "max_decays": 0}
 
 
 _MAKERS: dict[str, Callable[..., Arm]] = {
@@ -152,11 +128,18 @@ _MAKERS: dict[str, Callable[..., Arm]] = {
     "linear": _measuring(lambda base, _: Linear(base)),
     "cosine": _measuring(lambda base, _: Cosine(base)),
     "step": _measuring(lambda base, _: Step(base)),
-    "constant+final": _abel("trend", "total", max_decays=0),
+    "constant+final": _abel(**_FINAL_ALONE),
     "cooldown": _measuring(Cooldown),
-    "abel": _abel("trend", "any", max_decays=None),
-    "abel-paper": _abel("paper", "total", max_decays=None),
+    "abel": _abel(),
+    "abel-paper": _abel("paper", "total"),
     "kl-adaptive": _kl_adaptive,
+    "kl-adaptive+final": _abel(others=lambda *_: KLAdaptiveCallback(), **_FINAL_ALONE),
+    "kl-adaptive+cooldown": _abel(others=lambda *_: KLAdaptiveCallback(), final_decay="linear", **_FINAL_ALONE),
+    "abel-part": _abel(scope="part"),
+    "abel-batch": _abel(decay="batch_size"),
+    "abel-mixed": _abel(decay="mixed"),
+    "final-pull-held": _abel(others=lambda factor, at: FinalPull(1 / factor, at), **_FINAL_ALONE),
+    "final-pull-only": _pull_alone,
 }
 
 

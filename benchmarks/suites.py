@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.plan import Block, Suite, read_run, read_suite
+from benchmarks.plan import ARMS, PULL, Block, Suite, read_run, read_suite
 
 MAIN = ("constant", "linear", "constant+final", "abel")
 REGULARIZED = ("none", "adamw")
@@ -23,8 +23,10 @@ _SUITES = (
                 "PPO",
                 ("CartPole-v1",),
                 10_240,
+                tuple(arm for arm in ARMS if arm not in PULL),
                 seeds=(0, 1),
             ),
+            Block("PPO", ("CartPole-v1",), 10_240, PULL, seeds=(0, 1), regularization=("adamw",)),
         ),
     ),
     Suite(

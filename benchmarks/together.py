@@ -1,4 +1,4 @@
-"""Several runs as one training, until their learning rates differ: there the process forks.
+"""Several runs as one training, until their learning rates or weight decays differ: there the process forks.
 
 ``os.fork`` copies everything: networks, optimizers, buffers, environments, random states. So each run
 is, to the last bit, what it would have been alone. Every run has callbacks and logs of its own from
@@ -162,6 +162,11 @@ class Together(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        for branch in list(self.group.branches):
+            # One that moves more than its rate is alone from here on; those that move that alone part in `rate`.
+            alone = len(self.group.branches) == 1
+            if branch.arm.parts and not alone and self.group.fork([branch], self.model.num_timesteps):
+                break
         self._each(lambda callback: callback.on_rollout_end())
 
     def _on_training_end(self) -> None:

@@ -22,7 +22,8 @@ HOUSE = {
 BENCHMARKS = {
     "arguments": set(),
     "plan": set(),
-    "schedules": set(),
+    "callbacks": set(),
+    "schedules": {"callbacks"},
     "results": set(),
     "colors": set(),
     "words": {"statistics"},

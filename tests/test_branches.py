@@ -20,7 +20,7 @@ from benchmarks.__main__ import main
 from benchmarks.branches import leaves_at, saved, trained, units
 from benchmarks.evaluation import evaluate, evaluation_env
 from benchmarks.folders import status_of
-from benchmarks.plan import ARMS, Run
+from benchmarks.plan import ARMS, PULL, Run
 from benchmarks.schedules import make_arm
 from benchmarks.suites import SUITES
 from benchmarks.train import build
@@ -45,8 +45,9 @@ def shape(grouped):
         (
             arms(*ARMS),
             [
-                ["constant", "step", "constant+final", "cooldown", "abel", "abel-paper"],
-                *(["linear"], ["cosine"], ["kl-adaptive"]),
+                ["constant", "step", "constant+final", "cooldown", "abel", "abel-paper", *PULL],
+                *(["linear"], ["cosine"], ["kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown"]),
+                *(["abel-part"], ["abel-batch"], ["abel-mixed"]),
             ],
         ),
         (arms("linear", "linear", seed=1), [["linear"]]),
@@ -83,6 +84,7 @@ def test_when_a_rate_leaves_the_base_rate():
         (["constant", "step"], 1500),
         (["step", "cooldown"], 1500),  # both leave: 500 shared, twice 500
         (["constant", "constant+final", "cooldown", "step", "abel"], 1000 + 3 * 150 + 500),
+        (["kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown"], 1000 + 2 * 150),
     ],
 )
 def test_what_a_unit_trains_at_least(names, timesteps):
@@ -135,6 +137,9 @@ def record_of(folder):
 FIVE = ("constant", "constant+final", "cooldown", "step", "abel")
 UNITS = {
     "PPO CartPole": (Run("PPO", "CartPole-v1", 2560, "", 3, "adamw", 10.0), (*FIVE, "abel-paper")),
+    "PPO KL": (Run("PPO", "CartPole-v1", 2560, "", 0), ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")),
+    "PPO pull": (Run("PPO", "CartPole-v1", 2560, "", 0, "adamw", 10.0), ("constant", "constant+final", *PULL)),
+    "SAC pull": (Run("SAC", "Pendulum-v1", 240, "", 0, "adamw", 10.0), ("constant+final", *PULL)),
     "PPO LunarLander": (Run("PPO", "LunarLander-v3", 8192, "", 0), FIVE),
     "DQN CartPole": (Run("DQN", "CartPole-v1", 2560, "", 1), ("step", "abel", "constant")),
     "SAC Pendulum": (Run("SAC", "Pendulum-v1", 240, "", 0), ("constant", "constant+final", "step")),

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from agents import find_preset
-from benchmarks.plan import ARMS, Block, Run, read_suite
+from benchmarks.plan import ARMS, SCHEDULES, Block, Run, read_suite
 from benchmarks.suites import SUITES, find_suite
 
 RUN = Run("PPO", "CartPole-v1", 100_000, "constant", 0)
@@ -66,9 +66,30 @@ def test_axes_that_an_arm_does_not_have_make_no_runs():
     }  # fmt: skip
 
 
-def test_kl_adaptive_is_for_ppo():
+def test_an_agent_has_the_arms_that_it_can_have():
     block = Block("DQN", ("CartPole-v1",), 1000, seeds=(0,))
-    assert "kl-adaptive" not in {run.arm for run in block.runs()}
+    assert [run.arm for run in block.runs()] == [arm for arm in SCHEDULES if arm != "kl-adaptive"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "arm", "regularization", "message"),
+    [
+        ("DQN", "kl-adaptive", "none", "kl-adaptive needs an algorithm that logs an approximate KL"),
+        ("A2C", "kl-adaptive+final", "none", "kl-adaptive.final needs .* got 'A2C'"),
+        ("A2C", "abel-batch", "none", "abel-batch needs an algorithm that trains on minibatches"),
+        ("PPO", "final-pull-held", "none", "final-pull-held needs weight decay that pulls .* got 'none'"),
+        ("PPO", "final-pull-only", "adam-l2", "got 'adam-l2'"),
+    ],
+)
+def test_arms_that_an_agent_cannot_have(agent, arm, regularization, message):
+    with pytest.raises(ValueError, match=f"arms: .*{message}"):
+        Block(agent, ("CartPole-v1",), 1000, (arm,), regularization=(regularization,))
+
+
+def test_runs_from_before_measurements_could_be_chosen_have_their_names_still():
+    run = Run("PPO", "CartPole-v1", 30_000, "constant", 0)
+    assert run.run_id == "PPO_CartPole-v1_constant_seed0_5aebbab3"
+    assert replace(run, measurements=1000).run_id != run.run_id
 
 
 def test_a_suite_of_the_users_own(tmp_path):

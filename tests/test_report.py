@@ -15,7 +15,7 @@ from benchmarks import colors, words
 from benchmarks.__main__ import main
 from benchmarks.control import figures as control
 from benchmarks.measure.synthetic import make_run, make_runs
-from benchmarks.plan import ARMS
+from benchmarks.plan import SCHEDULES
 from benchmarks.report import figures, terminal
 from benchmarks.report.answers import answer, bounce_depth, prevalence, sensitivity, with_tasks
 from benchmarks.report.page import write_report
@@ -313,7 +313,7 @@ def shown(report):
 def test_of_too_few_runs_the_terminal_says_that_they_work_and_no_score(failed, tmp_path):
     """As ``make benchmark`` ends: two seeds of every arm."""
     for seed in range(2):
-        for arm in ARMS:
+        for arm in SCHEDULES:
             make_run(tmp_path, "PPO", "Task-v1", arm, seed, np.random.default_rng(0))
     for folder in sorted(tmp_path.iterdir())[:failed]:
         change(folder, status="failed", error="Traceback\nZeroDivisionError: no")

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import launch
 from benchmarks.measure.synthetic import make_run
-from benchmarks.plan import ARMS, Run
+from benchmarks.plan import SCHEDULES, Run
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study import __main__ as command
 from benchmarks.study import norms, page, scores, tables
@@ -21,7 +21,7 @@ from rl_abel import TrendRule
 from rl_abel.rule import observe_each
 
 DOCS = Path(__file__).parent.parent / "docs" / "results"
-ALL = {(env_id, arm): 1.0 for env_id in study.CLASSIC for arm in ARMS}
+ALL = {(env_id, arm): 1.0 for env_id in study.CLASSIC for arm in SCHEDULES}
 
 
 def test_the_plan_has_the_runs_of_the_code():

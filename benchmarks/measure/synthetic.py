@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plan import ARMS
+from benchmarks.plan import SCHEDULES
 
 TASKS = tuple((agent, f"Task{number}-v1") for agent in ("PPO", "SAC") for number in range(5))
 EVALUATIONS, MEASUREMENTS, TIMESTEPS = 20, 100, 100_000
@@ -66,7 +66,7 @@ def make_run(out: Path, agent: str, env_id: str, arm: str, seed: int, rng: np.ra
 def make_runs(out: Path, count: int, seed: int = 0) -> None:
     """Write ``count`` made-up runs, all tasks and arms of a seed before the next seed."""
     rng = np.random.default_rng(seed)
-    cells = list(itertools.product(TASKS, ARMS))
+    cells = list(itertools.product(TASKS, SCHEDULES))
     for number in range(count):
         (agent, env_id), arm = cells[number % len(cells)]
         make_run(out, agent, env_id, arm, number // len(cells), rng)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.plan import ARMS
+from benchmarks.plan import SCHEDULES
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED, prevalences, sensitivity
 from benchmarks.report.figures import Picture, forest, prevalence, sensitivity_pictures, task_pictures
 from benchmarks.results import Results
@@ -69,7 +69,7 @@ def context(results: Results) -> dict[str, Any]:
         "tried": scores.tried(main, measured["robust"], measured["edge"]),
         "pictures": {picture.name: picture for picture in _drawn(parts, main, effects["equal"])},
         "tables": tables,
-        "columns": {"main": MAIN, "all": ARMS},
+        "columns": {"main": MAIN, "all": SCHEDULES},
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.plan import ARMS, Block, Run
+from benchmarks.plan import SCHEDULES, Block, Run
 from benchmarks.report.answers import with_tasks
 from benchmarks.results import FILES, Results, read_parquet, read_results, write_parquet
 from benchmarks.statistics.estimates import CRASHED
@@ -50,7 +50,7 @@ Choice = Mapping[tuple[str, str], float]
 def progress(runs: pd.DataFrame | None) -> dict[str, tuple[int, int]]:
     """Return, by stage, how many of its runs are among these, and how many it has in all."""
     done: set[str] = set() if runs is None else set(runs["run_id"])
-    of_all = stages({(env_id, arm): 1.0 for env_id in CLASSIC for arm in ARMS})
+    of_all = stages({(env_id, arm): 1.0 for env_id in CLASSIC for arm in SCHEDULES})
     known_yet = stages({} if runs is None else choose(runs))
     return {name: (sum(run.run_id in done for run in known_yet[name]), len(all_)) for name, all_ in of_all.items()}
 
@@ -66,15 +66,15 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
     rates = {"rate_multiplier": (0.1, 0.3, 1.0, 3.0, 10.0)}
     decays = {"decay_factor": (0.1, 0.2, 0.5), "final_decay_at": (0.7, 0.85, 0.95)}
     more = tuple(range(10, 30))
-    classic = _runs(QUICK, ARMS, TEN, choice)
-    lander = _runs(LANDER, ARMS, TEN, choice) + _runs(LANDER, CENTRAL, more, choice)
+    classic = _runs(QUICK, SCHEDULES, TEN, choice)
+    lander = _runs(LANDER, SCHEDULES, TEN, choice) + _runs(LANDER, CENTRAL, more, choice)
     robust = _runs(WITH_DECAY, MAIN, FIVE, **rates) + _runs(WITH_DECAY, SCHEDULED[1:], FIVE, **decays)
     larger = _runs(LANDER, CENTRAL, TEN, rate_multiplier=LARGER)
     shared = {*classic, *lander}
     sac = {task: OFF_POLICY[task] for task in [("SAC", "Pendulum-v1")]}
     cartpole = {task: QUICK[task] for task in [("PPO", "CartPole-v1")]}
     found = {
-        "tuning": _runs(QUICK, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
+        "tuning": _runs(QUICK, SCHEDULES, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
         "classic": classic,
         "decay": _runs(WITH_DECAY, MAIN, TEN, choice, **both),
         "classic, more seeds": _runs(QUICK, CENTRAL, more, choice),
@@ -84,7 +84,7 @@ def stages(choice: Choice) -> dict[str, list[Run]]:
         "offpolicy, other arms": _runs(OFF_POLICY, SCHEDULED, FIVE),
         "robust": _evaluated_once(robust, unless=shared),
         "offpolicy, weight decay": _runs(OFF_POLICY, SCHEDULED, FIVE, **strong),
-        "lander, tuning": _runs(LANDER, ARMS, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
+        "lander, tuning": _runs(LANDER, SCHEDULES, TUNING_SEEDS, rate_multiplier=MULTIPLIERS),
         "lander": lander,
         "offpolicy, less weight decay": _runs(OFF_POLICY, ("constant",), FIVE, **weak),
         "lander, larger rates": _evaluated_once(larger, unless=shared),
