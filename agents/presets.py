@@ -234,18 +234,19 @@ _TABLE = (
 
 
 def _simba(plain: Preset) -> Preset:
-    """Give an agent the networks of ``agents.simba``, and change nothing else of it."""
+    """Give an agent the networks of ``agents.simba``, and a rate that they stand."""
     critic = "vf" if plain.on_policy else "qf"
     networks = {
         "policy": "SimbaActorCriticPolicy" if plain.on_policy else "SimbaSACPolicy",
-        "policy_kwargs": {"net_arch": {"pi": [64], critic: [128, 128]}, "activation_fn": "ReLU"},
+        "policy_kwargs": {"net_arch": {"pi": [64], critic: [64, 64]}, "activation_fn": "ReLU"},
     }
     return replace(
         plain,
         algorithm=f"{plain.algorithm}-SimBa",
+        learning_rate=3e-4,
         hyperparameters=plain.hyperparameters | networks,
-        source=f"{plain.source}, with the networks of SimBa (Lee et al. 2024), 64 wide for the actor where the paper "
-        "has 128, and 128 for the critic where it has 512, and observations scaled; the paper's rate is 1e-4",
+        source=f"{plain.source}, with the networks of SimBa (Lee et al. 2024), 64 wide where the paper has "
+        "128 for the actor and 512 for the critic, observations scaled, and a rate of 3e-4, for the paper's 1e-4",
         normalize=plain.normalize or "observations",
     )
 

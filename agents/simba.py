@@ -1,8 +1,11 @@
 """Networks with layer normalisation: those of SimBa (Lee et al. 2024, arXiv 2410.09754), for SAC and PPO.
 
 Their observations are to be scaled by running statistics (the paper's RSNorm); ``VecNormalize`` of the
-environment does that, so that no statistics are among the weights. The paper decays with AdamW at a
-coefficient of 0.01; here that is for the run to say.
+environment does that, so that no statistics are among the weights. It clips at 10, RSNorm does not.
+
+The paper decays all weights with AdamW and a coefficient of 0.01. Here that is for the run to say, and
+matrices alone decay: ``regularization="adamw"`` with a ``strength`` of learning rate * 0.01 * number of
+updates, which is 0.03 for the 10,000 updates of 10,000 timesteps of SAC at 3e-4.
 
 **Where the effective rate holds.** That weights which grow make a constant rate a decaying one (Lyle et al.
 2024, arXiv 2407.01800) is argued for weights whose scale the function does not depend on. Here:

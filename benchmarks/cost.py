@@ -23,8 +23,18 @@ SECONDS_PER_1000: dict[tuple[str, str], float] = {
     ("SAC", "Pendulum-v1"): 9.0,
     ("TD3", "Pendulum-v1"): 7.0,
     ("CrossQ", "Pendulum-v1"): 12.0,
+    ("SAC-SimBa", "Pendulum-v1"): 11.0,
 }
-BY_AGENT = {"PPO": 0.8, "A2C": 0.5, "DQN": 2.0, "SAC": 10.0, "TD3": 8.0, "CrossQ": 20.0}
+BY_AGENT = {
+    "PPO": 0.8,
+    "A2C": 0.5,
+    "DQN": 2.0,
+    "SAC": 10.0,
+    "TD3": 8.0,
+    "CrossQ": 20.0,
+    "PPO-SimBa": 1.0,
+    "SAC-SimBa": 12.0,
+}
 """Where an agent has not been measured on an environment."""
 
 ATARI = {"PPO": 3.0, "A2C": 3.0, "DQN": 6.0}

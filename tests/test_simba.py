@@ -126,7 +126,7 @@ def test_the_networks_begin_as_the_papers_do_with_heads_of_sb3(algorithm, env_id
     policy, value = networks(model)
     assert [[block.first.in_features for block in body.blocks] for body in (*policy, *value)] == [
         [64],
-        *[[128, 128]] * len(value),
+        *[[64, 64]] * len(value),
     ]
     for body in (*policy, *value):
         columns = body.embedding.weight.T
@@ -162,10 +162,16 @@ def test_every_weight_trains_and_a_saved_model_loads(tmp_path, algorithm, env_id
 
 
 @pytest.mark.parametrize("key", [key for key in PRESETS if key[0].endswith("-SimBa")], ids="-".join)
-def test_only_networks_and_scaling_differ_from_the_plain_preset(key):
+def test_only_networks_scaling_and_rate_differ_from_the_plain_preset(key):
     ours, plain = PRESETS[key], PRESETS[key[0].removesuffix("-SimBa"), key[1]]
     changed = {name for name, value in vars(ours).items() if value != vars(plain)[name]}
-    assert changed - {"normalize"} == {"algorithm", "hyperparameters", "source"}
+    assert changed | {"normalize", "learning_rate"} == {
+        "algorithm",
+        "normalize",
+        "learning_rate",
+        "hyperparameters",
+        "source",
+    }
     assert ours.normalize == (plain.normalize or "observations")
     of_networks = {"policy", "policy_kwargs"}
     assert ours.hyperparameters.keys() - plain.hyperparameters.keys() <= of_networks
@@ -174,5 +180,5 @@ def test_only_networks_and_scaling_differ_from_the_plain_preset(key):
 
 def test_the_papers_weight_decay_is_a_strength():
     n_updates = find_preset("SAC-SimBa", "Pendulum-v1").n_updates(10_000)
-    run = Run("SAC-SimBa", "Pendulum-v1", 10_000, "constant", 0, "adamw", 1e-3 * 0.01 * n_updates)
+    run = Run("SAC-SimBa", "Pendulum-v1", 10_000, "constant", 0, "adamw", 3e-4 * 0.01 * n_updates)
     assert run.weight_decay == pytest.approx(0.01)
