@@ -1,0 +1,87 @@
+"""What does a decay bring, at each moment of a run?
+
+::
+
+    python -m benchmarks.moments control                      # the positive control, minutes
+    python -m benchmarks.moments run --minutes 20 --workers 1 # train what is missing, as far as the time allows
+    python -m benchmarks.moments report                       # the saved tables -> docs/results/moments.md
+
+Each trunk is saved with its branches when it is done, into docs/results/moments*.parquet; the same
+command goes on from there. The plan is docs/results/moments_plan.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arguments import positive
+from benchmarks.cost import in_words
+from benchmarks.moments.plan import Task, Unit, all_units, digits_units
+from benchmarks.moments.saved import CONTROL, RUNS, missing_in, save
+
+SAVED = Path(__file__).parents[2] / "docs" / "results"
+
+Trained = dict[str, list[dict[str, Any]]]
+
+
+def run_missing(
+    train: Callable[[Task, int], Trained], units: Sequence[Unit], folder: Path, name: str, workers: int, minutes: float
+) -> int:
+    """Train the units that are not saved yet; none is begun after the time is up.
+
+    :return: how many are still missing; one that failed is among them, and its error is printed
+    """
+    start, missing = time.time(), missing_in(folder, name, units)
+    waiting, running = list(missing), dict[Future[Trained], Unit]()
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while waiting or running:
+            while waiting and len(running) < workers and time.time() < start + 60 * minutes:
+                unit = waiting.pop(0)
+                running[pool.submit(train, *unit)] = unit
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, seed = running.pop(future)
+                said = f"{task.name} at {task.strength:g}, seed {seed}"
+                if error := future.exception():
+                    print(f"{said} failed: {error!r}", flush=True)
+                    continue
+                save(future.result(), folder, name)
+                print(f"{said}; {len(waiting) + len(running)} left after {in_words(time.time() - start)}", flush=True)
+    return len(missing_in(folder, name, units))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.moments", description=__doc__.partition("\n")[0])
+    parser.add_argument("command", choices=("run", "control", "report"))
+    parser.add_argument("--workers", type=positive(int), default=2, help="processes, a thread each (default 2)")
+    parser.add_argument("--minutes", type=positive(float), default=float("inf"), help="begin no trunk after so many")
+    parser.add_argument("--saved", type=Path, default=SAVED, help="folder of the tables (default docs/results)")
+    given = parser.parse_args(arguments)
+    if given.command == "report":
+        if not any((given.saved / f"{name}.parquet").is_file() for name in (RUNS, CONTROL)):
+            parser.error(f"there is no {RUNS}.parquet in {given.saved}; run or control comes first")
+        from benchmarks.moments.page import write_report
+
+        print(write_report(given.saved))
+        return
+    if given.command == "run":
+        from benchmarks.moments.training import train_trunk
+
+        missing = run_missing(train_trunk, all_units(), given.saved, RUNS, given.workers, given.minutes)
+    else:
+        from benchmarks.moments.digits import train_trunk
+
+        missing = run_missing(train_trunk, digits_units(), given.saved, CONTROL, given.workers, given.minutes)
+    print(f"{missing} trunks are missing" if missing else "all trunks are there")
+
+
+if __name__ == "__main__":
+    main()
