@@ -12,6 +12,7 @@ import torch
 from benchmarks.control.training import Digits, Training, load_digits
 from benchmarks.moments.plan import DIGITS_RATE, FACTOR, PLACES, SHARE, Task, first_at
 
+
 def train_trunk(task: Task, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Train a trunk and its branches, as :func:`benchmarks.moments.training.train_trunk`; scores are shares."""
     torch.set_num_threads(1)
