@@ -64,10 +64,11 @@ $(VENV)/%.installed: pyproject.toml constraints.txt | $(BIN)/pip
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
+# pyarrow: pandas 2.2.0, which stable-baselines3 imports, warns without it.
 .venv-lowest/core.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt \
-		--editable ".[contrib,demo]" hypothesis pytest pytest-xdist
+		--editable ".[contrib,demo]" hypothesis pytest pytest-xdist pyarrow
 	@touch $@
 
 clean:
