@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -175,7 +176,7 @@ class FinishedEval(BaseCallback):
             take_statistics(finished, self.eval_env)
             evaluate: Any = evaluate_policy
             if "action_masks" in signature(finished.predict).parameters:
-                from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate
+                evaluate = importlib.import_module("sb3_contrib.common.maskable.evaluation").evaluate_policy
             said, episodes = bool(self._finished), self.n_eval_episodes
             reward, _ = evaluate(finished, self.eval_env, n_eval_episodes=episodes, warn=not said)
         self._finished.append((timestep, float(reward)))
