@@ -1,0 +1,72 @@
+"""The second study: ``python -m benchmarks.evidence list | run | save``.
+
+``run`` trains what is missing, stage by stage; ``save`` puts what is finished into docs/results/evidence,
+which is committed; a run that is there is not run again on any machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.arguments import positive
+from benchmarks.evidence.saved import ARCHIVE, OUT, known, save
+from benchmarks.evidence.stages import missing, stages
+
+
+def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
+    """Train what is missing, stage by stage; return the exit status."""
+    from benchmarks.launch import INTERRUPTED, launch
+
+    if minutes is not None:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    failed, saved = 0, known()
+    # What is only in ``out`` is found there by the launch itself.
+    for stage, runs in missing(set() if saved is None else set(saved.runs["run_id"])).items():
+        if runs:
+            status = launch(stage, runs, out, console, workers)
+            if status == INTERRUPTED:
+                return status
+            failed |= status
+    return failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence", description=__doc__.partition(":")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="train what is missing")
+    running.add_argument("--workers", type=positive(int), default=2)
+    running.add_argument("--minutes", type=positive(float), help="stop after so many; started again, it goes on")
+    saving = commands.add_parser("save", help=f"put what is finished into {ARCHIVE.parent.name}/{ARCHIVE.name}")
+    for command in (running, saving):
+        command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
+    commands.add_parser("list", help="stages, their runs, and how many are saved")
+    given = parser.parse_args(arguments)
+    console = Console()
+    if given.command == "run":
+        return run(given.out, given.workers, given.minutes, console)
+    if given.command == "save":
+        try:
+            console.print(f"{save(given.out):,} more runs in {ARCHIVE}")
+        except ValueError as error:
+            parser.error(str(error))
+        return 0
+    saved = known()
+    left = missing(set() if saved is None else set(saved.runs["run_id"]))
+    seen: set[str] = set()
+    for name, runs in stages().items():
+        new = {run.run_id for run in runs} - seen
+        seen |= new
+        console.print(f"{name:<22} {len(new) - len(left[name]):>4} of {len(new):>4} runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
