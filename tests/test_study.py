@@ -12,6 +12,8 @@ import pytest
 from benchmarks import launch
 from benchmarks.measure.synthetic import make_run
 from benchmarks.plan import SCHEDULES, Run
+from benchmarks.report import movements
+from benchmarks.report.scores import measured
 from benchmarks.results import Results, read_parquet, read_results
 from benchmarks.study import __main__ as command
 from benchmarks.study import norms, page, scores, tables
@@ -161,8 +163,8 @@ def test_alignment_as_a_multiple_of_displacement():
     trace = pd.DataFrame(
         {"displacement_total": [None, *[2.0] * 9], "alignment_total": [None, *[-1.0] * 6, *[-3.0] * 3]}
     )
-    assert norms.alignment(trace.astype(float)) == (-0.5, -1.5)
-    assert np.isnan(norms.alignment(trace, "value")).all()
+    assert movements.alignment(trace.astype(float)) == (-0.5, -1.5)
+    assert np.isnan(movements.alignment(trace, "value")).all()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_alignment_as_a_multiple_of_displacement():
     ],
 )
 def test_bounces_by_shape(measured, bounced):
-    assert norms.shaped(measured) == bounced
+    assert movements.shaped(measured) == bounced
 
 
 def ramp(*levels):
@@ -200,7 +202,7 @@ def ramp(*levels):
     ],
 )
 def test_what_the_rule_misses(levels, wanting):
-    assert norms.wanting(ramp(*levels)) == wanting
+    assert movements.wanting(ramp(*levels)) == wanting
 
 
 def traced(folder, of_runs, **changes):
@@ -222,7 +224,7 @@ def test_movements_are_counted_by_rule_by_shape_and_by_both(tmp_path):
     x = np.arange(100.0)
     both = 100 + np.where(x < 40, 40 - x, np.minimum(x - 40, 30))
     by_shape = 100 + np.where(x < 5, 20 - 4 * x, np.minimum(x - 5, 30))  # a fall of 5 measurements
-    moved = norms.movements(traced(tmp_path, [both, by_shape, 100 + x]))
+    moved = movements.movements(traced(tmp_path, [both, by_shape, 100 + x]))
     total = moved[moved["part"] == "total"]
     assert list(zip(total["rule"], total["shape"], total["wanting"])) == [
         (True, True, ""),
@@ -231,7 +233,7 @@ def test_movements_are_counted_by_rule_by_shape_and_by_both(tmp_path):
     ]
     assert total["growth"].round(2).tolist() == [0.93, 1.08, 1.99]
     assert total["lowest_at"].round().tolist() == [40, 5, 0]
-    assert norms.counted(total) == {
+    assert movements.counted(total) == {
         **{"runs": 3, "tasks": 1, "rule": 1, "shape": 2, "both": 1},
         **{"fall": 1, "rise": 0, "end": 0},
     }
@@ -263,7 +265,7 @@ def scored(folder, env_id, scores, seeds=6, agent="PPO", **changes):
 
 
 def scores_of(folder):
-    return scores.measured(read_results(folder))
+    return measured(read_results(folder))
 
 
 def test_last_quarter_and_area_are_means_over_evaluations(tmp_path):
@@ -272,7 +274,7 @@ def test_last_quarter_and_area_are_means_over_evaluations(tmp_path):
     at = results.evaluations
     step = np.where(at["timesteps"] > 75_000, 80.0, 20.0)  # 5 of 20 evaluations, on a scale from 0 to 100
     once = at["run_id"].str.contains("linear") & (at["timesteps"] < 100_000)
-    runs = scores.measured(Results(results.runs, at.assign(return_mean=step)[~once], results.traces))
+    runs = measured(Results(results.runs, at.assign(return_mean=step)[~once], results.traces))
     by_arm = runs.set_index("arm")
     assert by_arm.loc["constant", ["last_quarter", "area"]].tolist() == pytest.approx([0.8, 0.35])
     assert by_arm.loc["linear", ["last_quarter", "area"]].isna().all(), "evaluated at its end alone"

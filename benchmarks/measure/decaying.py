@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tasks
+from benchmarks.report.scores import between
 from benchmarks.results import Results
 from benchmarks.statistics.equivalence import Comparison
-from benchmarks.study.scores import between
 from benchmarks.study.stages import FIVE
 from benchmarks.words import Grid, cells, judged_as
 

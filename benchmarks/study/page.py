@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.plan import SCHEDULES
+from benchmarks.report import movements
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED, prevalences, sensitivity
 from benchmarks.report.figures import Picture, forest, prevalence, sensitivity_pictures, task_pictures
+from benchmarks.report.scores import between, measured
 from benchmarks.results import Results
 from benchmarks.statistics.equivalence import Comparison
 from benchmarks.statistics.estimates import FAILED_BELOW, Interval
@@ -41,20 +43,20 @@ def context(results: Results) -> dict[str, Any]:
     """Return what the templates fill in, and the module whose tables they draw.
 
     Frames: ``runs``, all of them; ``main`` and the other parts of the study, with their scores; ``moved``, how the
-    norm of each part moved in those of ``main`` at a constant rate (see :func:`norms.movements`); ``chosen``,
+    norm of each part moved in those of ``main`` at a constant rate (see :func:`benchmarks.report.movements.movements`); ``chosen``,
     multiplier of the base rate by arm, a column an environment. Mappings by task: ``best``, the score of its best
     schedule, and ``learned``. ``pictures`` are by name.
     """
     parts = split(results)
-    measured = {part: scores.measured(of) for part, of in parts.items()}
-    best = scores.best(measured["main"])
+    scored = {part: measured(of) for part, of in parts.items()}
+    best = scores.best(scored["main"])
     learned = (best >= FAILED_BELOW).to_dict()
-    main = measured["main"].assign(learned=measured["main"]["task"].map(learned).astype(bool))
-    measured["main"] = main
-    moved = norms.movements(parts["main"]).merge(main[["task", "strength", "learned"]].drop_duplicates())
-    effects = scores.effects(**measured)
+    main = scored["main"].assign(learned=scored["main"]["task"].map(learned).astype(bool))
+    scored["main"] = main
+    moved = movements.movements(parts["main"]).merge(main[["task", "strength", "learned"]].drop_duplicates())
+    effects = scores.effects(**scored)
     return {
-        **measured,
+        **scored,
         "runs": results.runs,
         "moved": moved,
         "chosen": pd.Series(choose(results.runs)).unstack(0, sort=False),
@@ -64,9 +66,9 @@ def context(results: Results) -> dict[str, Any]:
         "effects": effects,
         "bounced": norms.bounced(moved[moved["part"] == "total"]),
         "layers": norms.layers(parts["main"]),
-        "shape": {"smoothed": norms.SMOOTHED, "deep": norms.DEEP},
-        "lander": scores.against_linear(measured["edge"]),
-        "tried": scores.tried(main, measured["robust"], measured["edge"]),
+        "shape": {"smoothed": movements.SMOOTHED, "deep": movements.DEEP},
+        "lander": scores.against_linear(scored["edge"]),
+        "tried": scores.tried(main, scored["robust"], scored["edge"]),
         "pictures": {picture.name: picture for picture in _drawn(parts, main, effects["equal"])},
         "tables": tables,
         "columns": {"main": MAIN, "all": SCHEDULES},
@@ -93,7 +95,7 @@ def _differences(runs: pd.DataFrame, equal: Comparison | None) -> Picture:
         sections["best base rate tried for each"] = [(f"PPO, {len(equal.tasks)} tasks", {BASELINE: equal.mean})]
     for (strength, task), of_task in runs[runs["learned"]].groupby(["strength", "task"]):
         heading = "no weight decay" if not strength else f"weight decay, ηλN = {strength:g}"
-        pairs = {other: scores.between(of_task, CANDIDATE, other) for other in (BASELINE, UNDISTURBED)}
+        pairs = {other: between(of_task, CANDIDATE, other) for other in (BASELINE, UNDISTURBED)}
         if row := {other: of.mean for other, of in pairs.items() if of}:
             sections.setdefault(heading, []).append((task.partition(",")[0], row))
     return forest(sections)

@@ -9,9 +9,10 @@ import pandas as pd
 
 from agents import find_preset
 from benchmarks.report.answers import BASELINE, CANDIDATE, LITERAL
+from benchmarks.report.movements import counted
+from benchmarks.report.scores import MEASURES, between
 from benchmarks.statistics.estimates import mean_interval
-from benchmarks.study.norms import counted
-from benchmarks.study.scores import MEASURES, PAIRS, Fresh, between, equal_care, standard
+from benchmarks.study.scores import PAIRS, Fresh, equal_care, standard
 from benchmarks.study.stages import CENTRAL
 from benchmarks.words import Grid, cells, furthest, number, ranged
 
