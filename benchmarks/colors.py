@@ -3,6 +3,9 @@
 ARM_COLORS = {"constant": "#444444", "linear": "#1f77b4", "constant+final": "#d62728", "abel": "#2ca02c"}
 """The arms that the questions are about; where all arms are drawn, the others are grey."""
 
+RATE_COLORS = {"cooldown": "#6f7fd8", "kl-adaptive": "#f0a202", "kl-adaptive+final": "#9a4f00"}
+"""Beside these, in the figures over base rates."""
+
 OTHERS = "#c4c4c4"
 
 LITERAL_COLOR = "#8c564b"

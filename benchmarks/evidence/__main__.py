@@ -1,4 +1,4 @@
-"""The second study: ``python -m benchmarks.evidence list | run | save``.
+"""The second study: ``python -m benchmarks.evidence list | run | save | report``.
 
 ``run`` trains what is missing, stage by stage; ``save`` puts what is finished into docs/results/evidence,
 which is committed; a run that is there is not run again on any machine.
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saving = commands.add_parser("save", help=f"put what is finished into {ARCHIVE.parent.name}/{ARCHIVE.name}")
     for command in (running, saving):
         command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
+    commands.add_parser("report", help="pages and figures from the saved files")
     commands.add_parser("list", help="stages, their runs, and how many are saved")
     given = parser.parse_args(arguments)
     console = Console()
@@ -59,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(str(error))
         return 0
     saved = known()
+    if given.command == "report":
+        from benchmarks.evidence.page import write_page
+
+        if saved is None:
+            parser.error(f"no run in {ARCHIVE}")
+        console.print(f"written: {write_page(saved, ARCHIVE.parent)}")
+        return 0
     left = missing(set() if saved is None else set(saved.runs["run_id"]))
     seen: set[str] = set()
     for name, runs in stages().items():

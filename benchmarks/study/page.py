@@ -43,7 +43,7 @@ def context(results: Results) -> dict[str, Any]:
     """Return what the templates fill in, and the module whose tables they draw.
 
     Frames: ``runs``, all of them; ``main`` and the other parts of the study, with their scores; ``moved``, how the
-    norm of each part moved in those of ``main`` at a constant rate (see :func:`benchmarks.report.movements.movements`); ``chosen``,
+    norm of each part moved in those of ``main`` at a constant rate (``movements.movements``); ``chosen``,
     multiplier of the base rate by arm, a column an environment. Mappings by task: ``best``, the score of its best
     schedule, and ``learned``. ``pictures`` are by name.
     """

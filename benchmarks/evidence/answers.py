@@ -1,0 +1,196 @@
+"""The answers of the second study, as numbers: docs/results/evidence_plan.md says what each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats  # type: ignore[import-untyped]
+
+from benchmarks.evidence.stages import ACTING, FEWEST_SEEDS, PROFILED, RATES
+from benchmarks.plan import PULL
+from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
+from benchmarks.report.scores import MEASURES, between, measured
+from benchmarks.results import Results
+from benchmarks.statistics.equivalence import Comparison
+from benchmarks.statistics.estimates import CONFIDENCE, CRASHED, FAILED_BELOW, Interval
+from benchmarks.statistics.over_rates import Difference, Profile, Profiles
+
+KL, KL_FINAL = "kl-adaptive", "kl-adaptive+final"
+ABEL, COOLDOWN = "abel", "cooldown"
+
+RATE_PAIRS = (
+    (KL, UNDISTURBED),
+    (KL, BASELINE),
+    (KL_FINAL, CANDIDATE),
+    (KL_FINAL, KL),
+    (CANDIDATE, BASELINE),
+    (CANDIDATE, UNDISTURBED),
+    (COOLDOWN, CANDIDATE),
+)
+"""Arm minus other, over base rates."""
+
+CELL_PAIRS = (
+    (CANDIDATE, UNDISTURBED),
+    (BASELINE, UNDISTURBED),
+    (CANDIDATE, BASELINE),
+    (ABEL, CANDIDATE),
+    *((arm, ABEL) for arm in ACTING),
+    *((arm, UNDISTURBED) for arm in PULL),
+)
+"""Arm minus other, in a task at one strength of weight decay and the preset's base rate."""
+
+CEILING = 0.97
+FEWEST_BOUNCED = 3
+"""Seeds that decay after a bounce, from which on a cell tells of such decays."""
+
+FEWEST_TASKS = 3
+"""For an interval over tasks."""
+
+
+class Profiled(NamedTuple):
+    """One task over base rates.
+
+    :param differences: outcome -> (arm, other) -> difference
+    :param at_ceiling: pairs whose better arm leaves no room at its best rate
+    """
+
+    num_seeds: int
+    arms: dict[str, Profile]
+    differences: dict[str, dict[tuple[str, str], Difference]]
+    at_ceiling: set[tuple[str, str]]
+
+    @property
+    def learned(self) -> bool:
+        """Whether any arm comes half of the way to the reference."""
+        return max(of.best.estimate for of in self.arms.values()) >= FAILED_BELOW
+
+
+class Cell(NamedTuple):
+    """One task at one strength of weight decay.
+
+    :param num_bounced: seeds of "abel" that decayed after a bounce
+    :param found: outcome -> (arm, other) -> comparison
+    """
+
+    strength: float
+    learned: bool
+    num_bounced: int
+    found: dict[str, dict[tuple[str, str], Comparison]]
+
+
+def scored(results: Results) -> pd.DataFrame:
+    """Return the runs with task and outcomes; a crashed run has the score of a random policy in all of them."""
+    runs = measured(results)
+    crashed = runs["status"] != "complete"
+    for measure in MEASURES:
+        runs[measure] = runs[measure].mask(crashed, CRASHED)
+    return runs
+
+
+def profiled(runs: pd.DataFrame) -> dict[str, Profiled]:
+    """Return, by task, what the arms score over base rates, where enough seeds have all of them at all rates."""
+    plain = runs[~runs["regularized"] & runs["arm"].isin(PROFILED)]
+    found = {}
+    for task, of_task in plain.groupby("task"):
+        tables = {
+            measure: of_task.pivot_table(measure, "seed", ["arm", "rate_multiplier"]).dropna() for measure in MEASURES
+        }
+        num_seeds = len(tables["score"])
+        if num_seeds < FEWEST_SEEDS or tables["score"].shape[1] < len(PROFILED) * len(RATES):
+            continue
+        profiles = {
+            measure: Profiles(RATES, {arm: table[arm][list(RATES)] for arm in PROFILED})
+            for measure, table in tables.items()
+            if len(table)
+        }
+        arms = {arm: profiles["score"].profile(arm) for arm in PROFILED}
+        differences = {m: {pair: of.difference(*pair) for pair in RATE_PAIRS} for m, of in profiles.items()}
+        high = {pair for pair in RATE_PAIRS if max(arms[arm].best.estimate for arm in pair) > CEILING}
+        found[str(task)] = Profiled(num_seeds, arms, differences, high)
+    return found
+
+
+def cells(runs: pd.DataFrame) -> dict[str, Cell]:
+    """Return every task and strength at the preset's base rate, with the comparisons that enough seeds allow."""
+    standard = runs[np.isclose(runs["rate_multiplier"], 1.0)]
+    found = {}
+    for task, of_task in standard.groupby("task"):
+        comparisons: dict[str, dict[tuple[str, str], Comparison]] = {}
+        for measure in MEASURES:
+            for pair in CELL_PAIRS:
+                of_pair = between(of_task, *pair, measure)
+                if of_pair and of_pair.overall.num_pairs >= FEWEST_SEEDS:
+                    comparisons.setdefault(measure, {})[pair] = of_pair
+        bounced = of_task[(of_task["arm"] == ABEL) & of_task["decays"].str.contains('"bounce"')]
+        best = of_task.groupby("arm")["score"].mean().max()
+        strength = float(of_task["strength"].iloc[0])
+        found[str(task)] = Cell(strength, bool(best >= FAILED_BELOW), bounced["seed"].nunique(), comparisons)
+    return found
+
+
+def over_tasks(differences: Iterable[Interval]) -> Interval | None:
+    """Return the mean difference with its t interval over tasks, the population; None for too few tasks."""
+    estimates = np.array([difference.estimate for difference in differences])
+    if len(estimates) < FEWEST_TASKS:
+        return None
+    mean = float(estimates.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(estimates) - 1) * stats.sem(estimates))
+    return Interval(mean, mean - half, mean + half)
+
+
+def with_bounces(found: dict[str, Cell]) -> dict[str, Cell]:
+    """Return the learned cells that tell what decays after bounces bring."""
+    return {task: cell for task, cell in found.items() if cell.learned and cell.num_bounced >= FEWEST_BOUNCED}
+
+
+def of_pair(found: dict[str, Cell], pair: tuple[str, str], measure: str = "score") -> dict[str, Comparison]:
+    """Return a comparison in each cell that has it."""
+    return {task: cell.found[measure][pair] for task, cell in found.items() if pair in cell.found.get(measure, {})}
+
+
+class Decision(NamedTuple):
+    """A default that follows: None where the runs that decide are missing.
+
+    :param changes: whether the rule of the plan says so
+    """
+
+    changes: bool | None
+    shown_by: dict[str, Interval]
+
+
+def decisions(profiles: dict[str, Profiled], found: dict[str, Cell]) -> dict[str, Decision]:
+    """Return what the plan makes of these, by the default in question.
+
+    ``bounces``: decays after a bounce stay on; ``part``: a factor for each part; ``linear``: the last decay is
+    linear; ``kl``: PPO users are told to take the KL-adaptive rate; ``kl_final``: and the final decay with it.
+    """
+    bouncing = with_bounces(found)
+    learned = {task: of for task, of in profiles.items() if of.learned}
+
+    def in_cells(pair: tuple[str, str]) -> Decision:
+        shown = {task: of.mean for task, of in of_pair(bouncing, pair).items()}
+        return Decision(gains_somewhere(shown.values()) if shown else None, shown)
+
+    def over_rates(pair: tuple[str, str]) -> dict[str, Interval]:
+        return {task: of.differences["score"][pair].mean for task, of in learned.items()}
+
+    kl, final = over_rates((KL, UNDISTURBED)), over_rates((KL_FINAL, KL))
+    cooled = [of.differences["score"][COOLDOWN, CANDIDATE] for of in learned.values()]
+    ends = {"at the best rate": over_tasks(d.best for d in cooled), "over rates": over_tasks(d.mean for d in cooled)}
+    shown_ends = {name: value for name, value in ends.items() if value}
+    return {
+        "bounces": in_cells((ABEL, CANDIDATE)),
+        "part": in_cells(("abel-part", ABEL)),
+        "linear": Decision(gains_somewhere(shown_ends.values()) if shown_ends else None, shown_ends),
+        "kl": Decision(all(of.low > 0 for of in kl.values()) if kl else None, kl),
+        "kl_final": Decision(all(of.low >= -0.05 for of in final.values()) if final else None, final),
+    }
+
+
+def gains_somewhere(differences: Iterable[Interval]) -> bool:
+    """Whether any interval excludes 0 upwards, and none downwards."""
+    all_: Sequence[Interval] = list(differences)
+    return any(of.low > 0 for of in all_) and not any(of.high < 0 for of in all_)

@@ -1,0 +1,70 @@
+"""The two figures of the second study, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.colors import ARM_COLORS, BANDS, RATE_COLORS
+from benchmarks.drawing import STYLE, legend, lying, png, standing
+from benchmarks.evidence.answers import Profiled
+from benchmarks.evidence.stages import PROFILED, RATES
+from benchmarks.statistics.estimates import Interval
+
+COLORS = ARM_COLORS | RATE_COLORS
+WIDEST = 1.0
+"""Difference at which a line is cut off: from a random policy to the reference."""
+
+
+@plt.rc_context(STYLE)
+def profiles(found: Mapping[str, Profiled]) -> bytes:
+    """Draw the mean score by base rate, a task a panel and an arm a line, and on the right the mean over the rates."""
+    columns = min(2, len(found))
+    rows = -(-len(found) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(4.6 * columns + 0.6, 3 * rows), squeeze=False, sharey=True)
+    positions = np.arange(len(RATES))
+    for axes, (task, of_task) in zip(panels.flat, found.items()):
+        for number, arm in enumerate(PROFILED):
+            profile, apart = of_task.arms[arm], 0.07 * (number - (len(PROFILED) - 1) / 2)
+            standing(axes, list(positions + apart), list(profile.by_rate.values()), COLORS[arm], arm)
+            standing(axes, [len(RATES) + 0.3 + 1.6 * apart], [profile.mean], COLORS[arm], arm)
+        axes.axvline(len(RATES) - 0.4, color="#cccccc", lw=0.8)
+        axes.set_xticks([*positions, len(RATES) + 0.3], [*(f"{rate:g}" for rate in RATES), "mean"])
+        axes.set(title=task, xlabel="base rate, times the preset's", ylim=(-0.05, 1.08))
+    for axes in list(panels.flat)[len(found) :]:
+        axes.remove()
+    panels[0][0].set_ylabel("score (0 random, 1 reference)")
+    legend(figure, panels.ravel()[: len(found)])
+    return png(figure)
+
+
+@plt.rc_context(STYLE)
+def forest(sections: Mapping[str, Sequence[tuple[str, Interval]]]) -> bytes:
+    """Draw differences with their intervals against bands of ±0.05 and ±0.10, a section a comparison.
+
+    :param sections: what is compared -> rows, a label and a difference each
+    """
+    rows: list[tuple[str, Interval | None]] = []
+    for heading, of_section in sections.items():
+        rows += [(heading, None), *of_section]
+    rows.reverse()
+    ends = [abs(end) for _, value in rows if value for end in value if np.isfinite(end)]
+    limit = min(max([0.15, *ends]) * 1.05, WIDEST)
+    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * len(rows)))
+    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3))
+    for width, color in BANDS:
+        axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
+    axes.axvline(0, color="#888888", lw=0.8)
+    for y, (_, value) in enumerate(rows):
+        if value:
+            sure = value.low > 0 or value.high < 0
+            lying(axes, value, y, "#111111" if sure else "#8a8a8a", "sure of its sign" if sure else "may be 0")
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    for tick, (_, value) in zip(axes.get_yticklabels(), rows):
+        tick.set_fontweight("normal" if value else "bold")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("← worse     difference of the score     better →")
+    legend(figure, [axes])
+    return png(figure)

@@ -1,0 +1,134 @@
+"""The pages of the second study, from the committed files alone: ``write_page``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.evidence import answers, figures, thinned
+from benchmarks.evidence.answers import ABEL, CELL_PAIRS, COOLDOWN, KL, KL_FINAL, RATE_PAIRS, Cell, Profiled
+from benchmarks.evidence.stages import PROFILED, RATES, missing, stages
+from benchmarks.plan import PULL
+from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
+from benchmarks.report.movements import counted, movements
+from benchmarks.report.scores import MEASURES
+from benchmarks.results import Results
+from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.over_rates import judged
+from benchmarks.words import templates, wrapped
+
+PAGE, DETAILS = "evidence.md", "evidence_details.md"
+PROFILES, FOREST = "evidence_profiles.png", "evidence_differences.png"
+
+
+def write_page(results: Results, folder: Path) -> Path:
+    """Write both pages and their figures into ``folder``, and return the first page's path."""
+    found = context(results)
+    if found["profiles"]:
+        (folder / PROFILES).write_bytes(figures.profiles(found["profiles"]))
+    if found["sections"]:
+        (folder / FOREST).write_bytes(figures.forest(found["sections"]))
+    for name in (PAGE, DETAILS):
+        text = templates("benchmarks.evidence").get_template(f"{name}.j2").render(found)
+        (folder / name).write_text(wrapped(text), encoding="utf-8")
+    return folder / PAGE
+
+
+def context(results: Results) -> dict[str, Any]:
+    """Return what the templates fill in.
+
+    ``runs``, a row a run with its outcomes; ``profiles``, ``cells`` and ``decisions``, see
+    :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
+    often each part's norm bounced; ``thinned``, what the rule finds by number of measurements;
+    ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences.
+    """
+    runs = answers.scored(results)
+    profiles, cells = answers.profiled(runs), answers.cells(runs)
+    learned = {task: of for task, of in profiles.items() if of.learned}
+    dense = thinned.by_number(results)
+    trained = {task: cell for task, cell in cells.items() if cell.learned}
+    stages_ = progress(runs)
+
+    def over_rates_of(pair: tuple[str, str], which: str) -> list[Interval]:
+        return [getattr(of.differences["score"][pair], which) for of in learned.values()]
+
+    return {
+        "runs": runs,
+        "profiles": profiles,
+        "learned": learned,
+        "cells": cells,
+        "bouncing": answers.with_bounces(cells),
+        "decisions": answers.decisions(profiles, cells),
+        "bounced": bounced(results, cells),
+        "thinned": thinned.recall_and_false(dense) if len(dense) else None,
+        "regularized": {task: cell for task, cell in trained.items() if cell.strength},
+        "normalised": {task: cell for task, cell in trained.items() if "SimBa" in task},
+        "over_rates_of": over_rates_of,
+        "stages": stages_,
+        "unfinished": {name: (done, planned) for name, (done, planned) in stages_.items() if done < planned},
+        "sections": sections(learned, cells),
+        "of_pair": answers.of_pair,
+        "over_tasks": answers.over_tasks,
+        "judged": judged,
+        "arms": PROFILED,
+        "rates": RATES,
+        "rate_pairs": RATE_PAIRS,
+        "cell_pairs": CELL_PAIRS,
+        "measures": MEASURES,
+        "short": short,
+        "pull": PULL,
+        "pictures": {"profiles": PROFILES, "differences": FOREST},
+    }
+
+
+def progress(runs: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Return, by stage, how many of its runs are there, and of how many."""
+    left = missing(set(runs["run_id"]))
+    planned = missing(())
+    return {name: (len(planned[name]) - len(left[name]), len(planned[name])) for name in stages()}
+
+
+def short(task: str) -> str:
+    """Return a task's name without the version of the environment: "PPO CartPole, adamw 3".
+
+    >>> short("PPO CartPole-v1, adamw 3"), short("SAC-SimBa Pendulum-v1")
+    ('PPO CartPole, adamw 3', 'SAC-SimBa Pendulum')
+    """
+    env, comma, rest = task.partition(",")
+    return env.rpartition("-v")[0] + comma + rest
+
+
+def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
+    """Return how often a norm bounced at a constant rate, a row for each cell and part that was measured."""
+    moved = movements(results)
+    if not len(moved):
+        return []
+    return [
+        {"task": task, "part": part, "learned": cells[str(task)].learned, "counts": counted(of)}
+        for (task, part), of in moved.groupby(["task", "part"])
+        if str(task) in cells
+    ]
+
+
+def sections(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, list[tuple[str, Interval]]]:
+    """Return the rows of the figure of differences, by what is compared."""
+    trained = {task: cell for task, cell in cells.items() if cell.learned}
+    at_rates = (
+        ("over base rates: KL-adaptive − constant", (KL, UNDISTURBED), "mean"),
+        ("over base rates: KL-adaptive, with the final decay − without", (KL_FINAL, KL), "mean"),
+        ("best rate of each: constant + final − linear", (CANDIDATE, BASELINE), "best"),
+        ("best rate of each: cooldown − constant + final", (COOLDOWN, CANDIDATE), "best"),
+    )
+    rows = {
+        heading: [(short(task), getattr(of.differences["score"][pair], which)) for task, of in learned.items()]
+        for heading, pair, which in at_rates
+    }
+    regularized = {task: cell for task, cell in trained.items() if cell.strength}
+    for heading, pair, of in (
+        ("weight decay: constant + final − constant", (CANDIDATE, UNDISTURBED), regularized),
+        ("norms that bounce: decays after bounces − without", (ABEL, CANDIDATE), answers.with_bounces(cells)),
+    ):
+        rows[heading] = [(short(task), found.mean) for task, found in answers.of_pair(of, pair).items()]
+    return {heading: of for heading, of in rows.items() if of}

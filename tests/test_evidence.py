@@ -1,0 +1,262 @@
+"""The second study: the plan is the code, what is kept, and answers that can be checked by eye."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.evidence import __main__ as command
+from benchmarks.evidence import answers, saved, thinned
+from benchmarks.evidence.page import context, progress, sections, write_page
+from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, missing, stages
+from benchmarks.plan import Run
+from benchmarks.results import Results
+from benchmarks.statistics.estimates import Interval
+
+DOCS = Path(__file__).parent.parent / "docs" / "results"
+PLAN = (DOCS / "evidence_plan.md").read_text()
+
+
+def test_the_plan_has_the_stages_of_the_code():
+    rows = re.findall(r"^\| ([\w ,.]+) \| (\d+) \|", PLAN, re.MULTILINE)
+    assert [(name, int(count)) for name, count in rows] == [(name, len(runs)) for name, runs in stages().items()]
+
+
+def test_every_run_is_planned_once_and_what_is_done_is_not_run_again():
+    left = missing(())
+    ids = [run.run_id for runs in left.values() for run in runs]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {run.run_id for runs in stages().values() for run in runs}
+    assert {run.seed for runs in left.values() for run in runs} == set(SEEDS)
+    one = left["rates, CartPole"][0]
+    again = missing([one.run_id])
+    assert [run for name in left for run in left[name] if run not in again[name]] == [one]
+
+
+def test_the_coefficient_is_that_of_adamw():
+    for run in stages()["coefficient 0.01"]:
+        assert run.weight_decay == pytest.approx(COEFFICIENT)
+
+
+def test_dense_runs_measure_a_thousand_times():
+    for run in stages()["measurements"]:
+        assert run.timesteps // run.measure_every >= DENSE
+
+
+def row(run, score, **others):
+    """A finished run of CartPole whose last policy has this score."""
+    return {
+        "run_id": run.run_id,
+        "status": "complete",
+        "agent": run.agent,
+        "env_id": run.env_id,
+        "arm": run.arm,
+        "regularization": run.regularization,
+        "strength": run.strength,
+        "weight_decay": run.weight_decay,
+        "learning_rate": run.learning_rate,
+        "seed": run.seed,
+        "timesteps": run.timesteps,
+        "wall_time_s": 1.0,
+        "rate_multiplier": run.rate_multiplier,
+        "decay_factor": run.decay_factor,
+        "final_decay_at": run.final_decay_at,
+        "random_return": 0.0,
+        "reference_return": 1.0,
+        "final_return": score,
+        "n_bounces": 0,
+        "factor": 1.0,
+        "decays": "[]",
+        "error": "",
+        "commit": "",
+    } | others
+
+
+def results(rows):
+    """Runs that were evaluated at ten points, always at their last score, and whose norms only grow."""
+    runs = pd.DataFrame(rows)
+    at = [(r["run_id"], r["timesteps"] * k // 10, r["final_return"], 0.0, 1e-3) for r in rows for k in range(1, 11)]
+    names = ["run_id", "timesteps", "return_mean", "return_std", "learning_rate"]
+    norms = [(r["run_id"], k, 100.0 + k, 50.0 + k, 50.0) for r in rows if r["arm"] in saved.NORMS_OF for k in range(40)]
+    columns = ["run_id", "timesteps", "total", "policy", "value"]
+    return Results(runs, pd.DataFrame(at, columns=names), pd.DataFrame(norms, columns=columns))
+
+
+LEVELS = {"constant": 0.5, "linear": 0.4, "constant+final": 0.55, "cooldown": 0.55, "kl-adaptive": 0.9}
+
+
+def of_rates(levels=LEVELS, seeds=range(6)):
+    """PPO on CartPole: an arm scores its level at the preset's rate, 0.2 less elsewhere but where the KL leads."""
+    rows = []
+    for run in stages()["rates, CartPole"]:
+        if run.seed in seeds:
+            level = levels.get(run.arm, 0.95)
+            off = 0.0 if run.arm.startswith("kl") or run.rate_multiplier == 1 else 0.2
+            rows.append(row(run, level - off + 0.001 * run.seed))
+    return rows
+
+
+def of_strong(gain, bounced, seeds=range(6)):
+    """PPO on CartPole under strong weight decay: abel gains so much, and so many seeds decay after a bounce."""
+    rows = []
+    for run in stages()["strong, CartPole"]:
+        if run.seed in seeds:
+            decays = [[500, "bounce", 0.1]] if run.arm == "abel" and run.seed < bounced else []
+            rows.append(row(run, 0.7 + gain * (run.arm == "abel") + 0.001 * run.seed, decays=json.dumps(decays)))
+    return rows
+
+
+def test_profiles_over_rates():
+    found = answers.profiled(answers.scored(results(of_rates())))
+    (task,) = found
+    of = found[task]
+    assert (task, of.num_seeds, of.learned) == ("PPO CartPole-v1", 6, True)
+    seed = 0.0025  # mean over six seeds
+    means = {arm: round(profile.mean.estimate - seed, 3) for arm, profile in of.arms.items()}
+    assert means["constant"] == round((0.5 + 5 * 0.3) / 6, 3)
+    assert means["kl-adaptive"] == 0.9
+    assert {arm: profile.chosen for arm, profile in of.arms.items()} == dict.fromkeys(of.arms, 1.0)
+    kl = of.differences["score"]["kl-adaptive", "constant"]
+    assert round(kl.mean.estimate, 3) == round(0.4 + 5 / 6 * 0.2, 3)
+    assert round(kl.best.estimate, 3) == round(kl.by_rate[1.0].estimate, 3) == 0.4
+    assert of.at_ceiling == set()
+    assert {round(of.differences[m]["kl-adaptive", "constant"].mean.estimate, 3) for m in of.differences} == {0.567}
+
+
+def test_too_few_seeds_or_a_missing_arm_are_no_profile():
+    assert answers.profiled(answers.scored(results(of_rates(seeds=range(5))))) == {}
+    wanting = [of for of in of_rates() if (of["arm"], of["rate_multiplier"]) != ("linear", 10.0)]
+    assert answers.profiled(answers.scored(results(wanting))) == {}
+
+
+def test_a_crashed_run_scores_as_a_random_policy():
+    rows = of_rates()
+    rows[0] |= {"status": "failed", "final_return": float("nan")}
+    runs = answers.scored(results(rows)).set_index("run_id")
+    assert list(runs.loc[rows[0]["run_id"], ["score", "last_quarter", "area"]]) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("gain", "bounced", "stays_on"), [(0.1, 6, True), (-0.1, 6, False), (0.0, 6, False), (0.1, 2, None)]
+)
+def test_decays_after_bounces_stay_on_only_if_they_gain(gain, bounced, stays_on):
+    runs = answers.scored(results(of_strong(gain, bounced)))
+    cells = answers.cells(runs)
+    (cell,) = cells.values()
+    assert (cell.strength, cell.num_bounced) == (10.0, bounced)
+    assert answers.decisions({}, cells)["bounces"].changes is stays_on
+
+
+@pytest.mark.parametrize(
+    ("intervals", "gains"),
+    [
+        ([(0.1, 0.01, 0.2)], True),
+        ([(0.1, -0.01, 0.2)], False),
+        ([(0.1, 0.01, 0.2), (-0.1, -0.2, -0.01)], False),
+        ([(0.1, 0.01, 0.2), (-0.1, -0.2, 0.01)], True),
+    ],
+)
+def test_gains_somewhere_and_loses_nowhere(intervals, gains):
+    assert answers.gains_somewhere(Interval(*of) for of in intervals) is gains
+
+
+def test_what_ppo_users_are_told():
+    decided = answers.decisions(answers.profiled(answers.scored(results(of_rates()))), {})
+    assert (decided["kl"].changes, decided["kl_final"].changes, decided["linear"].changes) == (True, True, None)
+    worse = of_rates(LEVELS | {"kl-adaptive+final": 0.8})
+    assert answers.decisions(answers.profiled(answers.scored(results(worse))), {})["kl_final"].changes is False
+
+
+def test_an_interval_over_tasks_is_students():
+    found = answers.over_tasks([Interval(0.1, 0, 1), Interval(0.2, 0, 1), Interval(0.3, 0, 1)])
+    half = 4.302653 * 0.1 / np.sqrt(3)  # t of two degrees of freedom
+    assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+    assert answers.over_tasks([Interval(0.1, 0, 1)] * 2) is None
+
+
+def test_thinned_traces_keep_the_last_measurement():
+    for number in thinned.NUMBERS:
+        thin = thinned.thin(np.arange(1000), number)
+        assert (len(thin), thin[-1]) == (number, 999)
+
+
+def test_recall_and_false_decays_by_number_of_measurements():
+    x = np.arange(1000)
+    dip = 100 - 40 * np.exp(-(((x - 400) / 120) ** 2))
+    with_decay = Run("PPO", "CartPole-v1", 1000, "constant", 0, "adamw", 3.0)
+    without = Run("PPO", "CartPole-v1", 1000, "constant", 0)
+    traces = [
+        pd.DataFrame({"run_id": run.run_id, "timesteps": x, "total": total, "policy": np.nan, "value": np.nan})
+        for run, total in ((with_decay, dip), (without, 100 + 0.1 * x))
+    ]
+    runs = pd.DataFrame([row(with_decay, 1.0), row(without, 1.0)])
+    found = thinned.recall_and_false(thinned.by_number(Results(runs, pd.DataFrame(), pd.concat(traces))))
+    assert found.loc[500].tolist() == found.loc[100].tolist() == [1, 1, 1, 0]
+
+
+def test_finished_runs_are_saved_by_stage_once(tmp_path, monkeypatch):
+    rows = [*of_rates(seeds=[0]), *of_strong(0.0, 0, seeds=[0])]
+    monkeypatch.setattr(saved, "read_results", lambda out: results(rows))
+    archive = tmp_path / "archive"
+    assert saved.save(tmp_path, archive) == len(rows)
+    assert saved.save(tmp_path, archive) == 0
+    assert sorted(path.name for path in archive.iterdir()) == ["rates-cartpole", "strong-cartpole"]
+    again = saved.known(archive=archive)
+    assert set(again.runs["run_id"]) == {of["run_id"] for of in rows}
+    kept = again.traces.merge(again.runs[["run_id", "arm"]], on="run_id")["arm"]
+    assert set(kept) == {"constant", "abel", "abel-part", "abel-batch", "abel-mixed"}
+    assert not any(
+        run.run_id in set(again.runs["run_id"]) for of in missing(again.runs["run_id"]).values() for run in of
+    )
+
+
+def test_progress_counts_a_shared_run_once():
+    done = progress(answers.scored(results(of_rates())))
+    assert done["rates, CartPole"] == (216, 360)
+    assert sum(planned for _, planned in done.values()) == sum(map(len, missing(()).values()))
+
+
+def test_the_pages_say_what_was_found(tmp_path):
+    rows = [*of_rates(), *of_strong(-0.1, 6)]
+    page = write_page(results(rows), tmp_path)
+    text = " ".join(page.read_text().split())
+    assert "it scores 0.90 on PPO CartPole" in text
+    assert "leave `max_decays=0`" in text
+    assert "rates, CartPole 216 of 360" in text
+    details = (tmp_path / "evidence_details.md").read_text()
+    assert "| kl-adaptive − constant | 0.57 [0.57, 0.57] |" in details
+    assert "| decays after bounces on by default? | no |" in details
+    assert {path.name for path in tmp_path.iterdir()} >= {"evidence_profiles.png", "evidence_differences.png"}
+
+
+def test_pages_without_any_whole_stage_say_so(tmp_path):
+    page = write_page(results(of_rates(seeds=range(3))), tmp_path)
+    assert "No stage is far enough" in page.read_text()
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_the_committed_pages_are_those_of_the_committed_runs(tmp_path):
+    known = saved.known()
+    if known is None:
+        pytest.fail("no saved run of the second study")
+    write_page(known, tmp_path)
+    for name in ("evidence.md", "evidence_details.md"):
+        assert (tmp_path / name).read_text() == (DOCS / name).read_text(), f"make results, for {name}"
+
+
+def test_sections_name_only_what_is_there():
+    found = context(results([*of_strong(0.0, 6)]))
+    assert list(sections(found["learned"], found["cells"])) == [
+        "weight decay: constant + final − constant",
+        "norms that bounce: decays after bounces − without",
+    ]
+
+
+def test_list_prints_every_stage(capsys):
+    assert command.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in stages())
+    assert len(RATES) == 6
