@@ -107,11 +107,11 @@ class Page:
         """Return what can be read, a line for every piece of text."""
         return self.evaluate(f"document.body ? {VISIBLE_TEXT} : ''")
 
-    def wait_for(self, *lines: str) -> list[str]:
-        """Return the lines of text as soon as all of these are among them."""
+    def wait_for(self, *lines: str, until: Callable[[list[str]], bool] = lambda shown: True) -> list[str]:
+        """Return the lines of text as soon as all of these are among them, and they are as ``until`` wants them."""
         deadline = time.monotonic() + PATIENCE
-        while missing := set(lines) - set(shown := self.text().split("\n")):
-            assert time.monotonic() < deadline, f"{sorted(missing)} not in {shown}"
+        while (missing := set(lines) - set(shown := self.text().split("\n"))) or not until(shown):
+            assert time.monotonic() < deadline, f"{sorted(missing)} not in {shown}" if missing else shown
             time.sleep(0.2)
         return shown
 
