@@ -43,6 +43,7 @@ BENCHMARKS = {
     "report": {"statistics", "colors", "words", "drawing", "plan", "results"},
     "control": {"statistics", "words", "results", "colors", "drawing", "arguments", "cost"},
     "study": {"statistics", "report", "words", "plan", "results", "arguments", "launch"},
+    "evidence": {"statistics", "report", "words", "drawing", "colors", "plan", "results", "arguments", "launch"},
     "moments": {"arguments", "control", "cost", "evaluation", "plan", "results", "schedules", "train"},
     "measure": {"statistics", "report", "words", "control", "study", "plan", "results", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
@@ -56,7 +57,13 @@ LIGHT = (
     "benchmarks.plan",
     "benchmarks.suites",
 )
-PAGES = ("benchmarks.report.page", "benchmarks.study.page", "benchmarks.control.page", "benchmarks.control.batch_page")
+PAGES = (
+    "benchmarks.report.page",
+    "benchmarks.study.page",
+    "benchmarks.evidence.page",
+    "benchmarks.control.page",
+    "benchmarks.control.batch_page",
+)
 
 
 def imports(path):

@@ -418,6 +418,7 @@ def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):
 
 def test_arms_and_parts_have_a_color_each():
     used = [*colors.ARM_COLORS.values(), *colors.MORE_COLORS.values(), *colors.PART_COLORS.values(), colors.OTHERS]
+    used += colors.RATE_COLORS.values()
     used += [color for _, color in colors.BANDS]
     assert len(set(used)) == len(used)
     assert set(control.COLORS.values()) <= set(used)
