@@ -41,7 +41,7 @@ def context(results: Results) -> dict[str, Any]:
 
     ``runs``, a row a run with its outcomes; ``profiles``, ``cells`` and ``decisions``, see
     :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
-    often each part's norm bounced; ``thinned``, what the rule finds by number of measurements;
+    often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements;
     ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences.
     """
     runs = answers.scored(results)
@@ -102,7 +102,8 @@ def short(task: str) -> str:
 
 def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
     """Return how often a norm bounced at a constant rate, a row for each cell and part that was measured."""
-    moved = movements(results)
+    at_presets = results.runs["rate_multiplier"] == 1
+    moved = movements(Results(results.runs[at_presets], results.evaluations, results.traces))
     if not len(moved):
         return []
     return [
