@@ -1,11 +1,13 @@
 """Branches: runs that begin alike are trained once, and each is what it would have been alone."""
 
+import contextlib
 import csv
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import find_preset
-from benchmarks import starter
+from benchmarks import engine, starter
 from benchmarks.__main__ import main
 from benchmarks.branches import leaves_at, saved, trained, units
 from benchmarks.evaluation import evaluate, evaluation_env
@@ -279,6 +281,36 @@ def test_a_unit_that_is_killed_takes_its_branches_along_and_is_reported(busy):
     assert process.stdout.readline() == "-9\n"
     until(lambda: gone(below))
     assert process.poll() is None, "it is there for the next"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_unit_that_is_killed_each_time_is_a_failure_of_all_its_runs(tmp_path):
+    lost = arms("constant", "step", timesteps=10**6, seed=5, evaluations=10**5)
+    killed, over = set(), threading.Event()
+
+    def kill():
+        while not over.wait(0.05):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    parent = process.parent()
+                    if "benchmarks.starter" in process.cmdline() and "benchmarks.starter" in parent.cmdline():
+                        process.kill()
+                        killed.add(process.pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        progress = engine.execute(lost, tmp_path)
+    finally:
+        over.set()
+        killer.join()
+    assert (progress.complete, sorted(progress.failed)) == (0, sorted(run.run_id for run in lost))
+    assert len(killed) == engine.ATTEMPTS
+    for run in lost:
+        record = json.loads((tmp_path / run.run_id / "run.json").read_text())
+        assert (record["status"], record["arm"]) == ("failed", run.arm)
+        assert "-9" in record["error"]
 
 
 SUITE = """
