@@ -138,6 +138,7 @@ class AppliedRate:
             self._last_set = self._scaled.asked[1] if self._scaled.asked else None
         base = unscaled(self._model.lr_schedule)
         self._scaled = Scaled(base, self._factors, self._model, self._when_asked)
+        self._scaled.updating = self._updating
         self._model.lr_schedule = self._scaled
         self._learning_rate = self._model.learning_rate
 
@@ -190,7 +191,7 @@ class AppliedRate:
             self._jax.ran = False
         if self._scaled:
             self._last_set = self._scaled.asked[1] if self._scaled.asked else self._last_set
-            self._scaled.asked = None
+            self._scaled.asked, self._scaled.updating = None, True
         self._witness.begin(closely=self._to_verify())
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
@@ -202,6 +203,8 @@ class AppliedRate:
             return
         self._updating = False
         asked = self._scaled is not None and self._scaled.asked is not None
+        if self._scaled:
+            self._scaled.updating = False
         self._witness.end()
         updated = asked or getattr(self._model, "_n_updates", 0) != self._n_updates or touched()
         if self._parts:
@@ -225,7 +228,7 @@ class AppliedRate:
 
     def _when_asked(self) -> None:
         """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
-        if self._updating and (lost := self._witness.set_by_others(self._last_set)):
+        if lost := self._witness.set_by_others(self._last_set):
             self._warn("param_groups", lost)
 
     def _optimizers_at_hand(self) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ class Scaled:
     :param base: the user's schedule, from SB3's ``progress_remaining`` (1 -> 0) to a learning rate
     :param factors: of each mover by its name; they may change later
     :param model: whose ``learn()`` it belongs to; None for any
-    :param when_asked: called before the first answer to each update
+    :param when_asked: called before the first answer to each update; ``updating`` tells when one is under way
     """
 
     def __init__(
@@ -66,8 +66,10 @@ class Scaled:
         self.retired = False
         # Whether to answer with the user's rate, as what asks multiplies it itself.
         self.plain = False
-        # The user's rate and the applied one, as they were last asked for; None since an update began.
+        # The user's rate and the applied one, as an update last asked for them; None since one began. Anybody else
+        # may ask too, between updates or at another progress: that sets no rate.
         self.asked: tuple[float, float] | None = None
+        self.updating = False
         self._when_asked = when_asked
         # Weak, and left out of pickles: a schedule that holds the model would double its file.
         self._model = None if model is None else weakref.ref(model)
@@ -81,10 +83,13 @@ class Scaled:
         learning_rate = self.base(progress_remaining)
         if not self.in_force:
             return learning_rate
-        if self.asked is None:
+        ours = self.updating and self._is_now(progress_remaining)
+        if ours and self.asked is None:
             self._when_asked()
-        self.asked = float(learning_rate), self.moved(float(learning_rate))
-        return self.asked[0] if self.plain else self.asked[1]
+        told = float(learning_rate), self.moved(float(learning_rate))
+        if ours:
+            self.asked = told
+        return told[0] if self.plain else told[1]
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for one part or for parameters of none."""
@@ -93,6 +98,10 @@ class Scaled:
                 learning_rate = self.factors[name](learning_rate, part)
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
         return max(learning_rate, 0.0)
+
+    def _is_now(self, progress_remaining: float) -> bool:
+        model = self._model() if self._model else None
+        return progress_remaining == getattr(model, "_current_progress_remaining", progress_remaining)
 
     @property
     def in_force(self) -> bool:

@@ -503,6 +503,23 @@ def test_a_rate_that_sb3_overwrites_is_said_once(name, event, mover):
         assert "RateByPart" in message
 
 
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
+def test_who_asks_the_schedule_between_updates_changes_nothing(name):
+    def ask(model):
+        model.lr_schedule(0.123)
+
+    def learned(*before):
+        model = make_model(name, learning_rate=lambda progress: 1e-3 * progress)
+        movers = [KLAdaptiveCallback()] if name in KL_ALGORITHMS else []
+        seen = rates_of(model, name)
+        said = said_by(lambda: model.learn(STEPS, callback=[*before, *movers, AbelCallback()]))
+        return seen, said
+
+    seen, said = learned(Do(step=ask, rollout_start=ask))
+    assert said == []
+    assert (seen, []) == learned()
+
+
 def test_a_learning_rate_that_nobody_reads_is_said_once():
     edit = Do(rollout_start=lambda model: setattr(model, "learning_rate", 0.5))
     model = make_model("PPO")
