@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import launch
 from benchmarks.evidence import __main__ as command
 from benchmarks.evidence import answers, saved, thinned
 from benchmarks.evidence.page import context, progress, sections, write_page
@@ -260,3 +261,23 @@ def test_list_prints_every_stage(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in stages())
     assert len(RATES) == 6
+
+
+def test_run_trains_what_is_missing_until_it_is_interrupted(monkeypatch, tmp_path):
+    launched = []
+
+    def note(stage, runs, out, console, workers):
+        launched.append((stage, len(runs)))
+        return launch.INTERRUPTED if len(launched) == 2 else 0
+
+    saved_runs = stages()["rates, CartPole"][:7]
+    monkeypatch.setattr(launch, "launch", note)
+    monkeypatch.setattr(command, "known", lambda: results([row(run, 1.0) for run in saved_runs]))
+    assert command.main(["run", "--out", str(tmp_path)]) == launch.INTERRUPTED
+    assert launched == [("rates, CartPole", 353), ("rates, Pendulum", 360)]
+
+
+def test_save_without_any_run_says_so(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["save", "--out", str(tmp_path)])
+    assert "no finished run" in capsys.readouterr().err
