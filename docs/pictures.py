@@ -1,8 +1,9 @@
-"""Pictures of pages, taken in a headless Chromium: ``python -m docs.pictures [tensorboard] [report]``."""
+"""Pictures of pages, taken in a headless Chromium: ``python -m docs.pictures [tensorboard] [report] [inspect]``."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import sys
 import tempfile
@@ -11,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import demo
 from benchmarks.report.page import write
 from benchmarks.results import read_parquet
+from rl_abel.cli import main as inspect_runs
 from tests.browser import Page, open_browser, tensorboard
 
 FOLDER = Path(__file__).parent
@@ -79,7 +82,28 @@ def picture_report(path: Path) -> None:
             page.picture(path)
 
 
-PICTURES: dict[str, Callable[[Path], None]] = {"tensorboard": picture_tensorboard, "report": picture_report}
+def picture_inspect(path: Path) -> None:
+    """The page of ``rl-abel inspect --html`` on two trainings as that of ``make demo``, the first one open."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs, page_path = Path(folder) / "runs", Path(folder) / "runs.html"
+        for seed in range(2):
+            demo.train(runs, seed=seed)
+        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+            inspect_runs(["inspect", "runs", "--html", page_path.name])
+        with open_browser(Path(folder)) as page:
+            page.resize(1120, 860, scale=1)
+            page.go(page_path.as_uri())
+            page.wait_until("document.querySelectorAll('tbody button').length === 2")
+            page.evaluate("document.querySelector('tbody button').click()")
+            page.evaluate("document.body.style.overflow = 'hidden'")
+            page.picture(path)
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "tensorboard": picture_tensorboard,
+    "report": picture_report,
+    "inspect": picture_inspect,
+}
 
 
 def main(names: Sequence[str]) -> None:

@@ -142,6 +142,8 @@ def injected_in(opt_state: Any) -> Iterator[Any]:
     hyperparams = getattr(opt_state, "hyperparams", None)
     if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
         yield opt_state
+        # What it wraps takes its rate from it; to look through all moments at each update would take its time.
+        return
     inside = opt_state.values() if isinstance(opt_state, Mapping) else opt_state if isinstance(opt_state, tuple) else ()
     for inner in inside:
         yield from injected_in(inner)

@@ -190,7 +190,11 @@ def test_a_model_first_trained_without_the_callback_has_its_budget_from_here():
 def test_a_zip_of_the_first_format_goes_on(tmp_path):
     """Saved by the version before trainings had a beginning and an end, at 240 of 400 timesteps."""
     path = __file__.replace("test_field.py", "fixtures/state_version_0.zip")
-    model, abel = PPO.load(path, env=make_model("PPO").get_env()), AbelCallback(measure_every=20)
+    like = make_model("PPO")
+    # What was pickled with numpy 2 no older one can read.
+    arrays = {"observation_space": like.observation_space, "action_space": like.action_space}
+    arrays |= {"_last_obs": None, "_last_episode_starts": None}
+    model, abel = PPO.load(path, env=like.get_env(), custom_objects=arrays), AbelCallback(measure_every=20)
     model.learn(160, callback=abel, reset_num_timesteps=False)
     assert abel.decays == [Decay(80, "bounce", 0.5), Decay(340, "final", 0.1)]
     assert abel.n_bounces == 1

@@ -71,7 +71,8 @@ def test_arms_are_one_training_until_their_rates_differ():
         # The step at which the rate first differs starts from the same weights still.
         for ours, theirs in list(zip(constant.weights, other.weights))[: first + 1]:
             assert np.array_equal(ours, theirs), arm
-        if arm not in ("constant", "abel", "abel-paper", "abel-part"):
+        # Whether a bounce comes, or a KL divergence beyond its bounds, is for the seed and the version of torch.
+        if arm not in ("constant", "abel", "abel-paper", "abel-part", "kl-adaptive"):
             assert first < len(same), f"{arm} never moved the rate"
             assert not np.array_equal(constant.weights[-1], other.weights[-1])
 
