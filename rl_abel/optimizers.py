@@ -90,7 +90,8 @@ def _search(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
 
 def _may_hold(value: Any) -> bool:
     """Whether it may be an optimizer or hold one: numbers and strings, most of what there is, cannot."""
-    return hasattr(value, "__dict__") or isinstance(value, (list, tuple, set)) or _is_mapping(type(value))
+    kind: Any = type(value)
+    return hasattr(value, "__dict__") or isinstance(value, (list, tuple, set)) or _is_mapping(kind)
 
 
 # Kept by type: a measurement looks at the same objects as the one before.
@@ -107,11 +108,12 @@ def _is_foreign(kind: type) -> bool:
 
 
 def _inside(value: Any) -> Iterable[Any]:
-    if _is_mapping(type(value)):
+    kind: Any = type(value)
+    if _is_mapping(kind):
         return list(value.values()) if len(value) <= MOST else ()
     if isinstance(value, (list, tuple, set)):
         return list(value) if len(value) <= MOST else ()
-    if _is_foreign(type(value)) or inspect.isroutine(value) or isinstance(value, type):
+    if _is_foreign(kind) or inspect.isroutine(value) or isinstance(value, type):
         return ()
     return list(vars(value).values())
 
