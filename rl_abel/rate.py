@@ -243,10 +243,10 @@ class AppliedRate:
 
     def _optimizers_at_hand(self) -> tuple[int, ...]:
         """Where most models keep theirs, as a look at all places costs as much as a small update."""
-        policy = vars(self._model.policy)
         # Without torch's look-up of attributes, which takes several times as long.
+        policy = getattr(self._model.policy, "__dict__", {})
         networks = policy.get("_modules", policy)
-        owners = (policy, *(vars(networks[name]) for name in ("actor", "critic") if networks.get(name) is not None))
+        owners = (policy, *(getattr(networks.get(name), "__dict__", {}) for name in ("actor", "critic")))
         return tuple([id(owner.get("optimizer")) for owner in owners])
 
     def _apart(self) -> bool:
