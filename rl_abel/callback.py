@@ -288,12 +288,10 @@ class AbelCallback(Mover):
 
         So in a budget of a few rollouts the decay does not take a large part of the updates.
         """
+        if self.final_decay_at is None or not self._measuring.learned:
+            return
         budget = self._memory.budget
-        if (
-            self.final_decay_at is None
-            or not self._measuring.learned
-            or budget.progress(timestep) < self.final_decay_at
-        ):
+        if budget.progress(timestep) < self.final_decay_at:
             return
         progress = budget.in_rollouts(self._rollout).progress(began)
         if progress < self.final_decay_at:

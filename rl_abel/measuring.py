@@ -54,9 +54,13 @@ class Measuring:
 
     def is_due(self, timestep: int) -> bool:
         """Whether weights are to be measured at the end of this rollout."""
-        counted, written = clock(self._model).updates != self._memory.data["n_updates"], self._gauge.touched()
-        self.learned = self.learned or counted or written
-        if timestep < self._next or not (counted or written or timestep >= self._next_look):
+        early = timestep < self._next
+        if early and self.learned:
+            # Off-policy nearly every step: this has to be quick.
+            return False
+        moved = clock(self._model).updates != self._memory.data["n_updates"] or self._gauge.touched()
+        self.learned = self.learned or moved
+        if early or not (moved or timestep >= self._next_look):
             return False
         # Not every algorithm counts its updates, nor does torch count what is written into parameter.data.
         self._next_look = timestep + self._memory.data["measure_every"]

@@ -75,6 +75,8 @@ class Mover(BaseCallback):
             self._rate.require_movable(type(self).__name__)
         self._factor: Factor = self._rate.join(self.NAME)
         self._begin()
+        # To what trains without rollouts, too.
+        self._rate.promise()
         self._started = self._updating = True
 
     def _on_rollout_start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,12 @@ def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
     """
     if jax_models.is_jax(model):
         return []
-    roots = [model.policy, *(value for value in vars(model).values() if isinstance(value, torch.nn.Module))]
-    modules = [module for root in roots if isinstance(root, torch.nn.Module) for module in root.modules()]
-    own = [{name: value for name, value in vars(module).items() if name not in INTERNALS} for module in modules]
-    holders = [vars(model), *own]
+    roots = [root for root in (model.policy, *vars(model).values()) if isinstance(root, torch.nn.Module)]
+    # The actor is a module of the model's and of its policy's: each is looked at once.
+    met: set[torch.nn.Module] = set()
+    modules = [module for root in roots for _, module in root.named_modules(met)]
+    own = [[v for name, v in vars(module).items() if name not in INTERNALS and _may_hold(v)] for module in modules]
+    holders = [vars(model), *filter(None, own)]
     found: dict[int, Any] = {}
     seen: set[int] = set()
     for holder in holders:
@@ -80,20 +83,37 @@ def _search(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
         yield value
         return
     for inner in islice(_inside(value), MOST):
-        # Numbers and strings are most of what there is.
-        if hasattr(inner, "__dict__") or isinstance(inner, (Mapping, list, tuple, set)):
+        if _may_hold(inner):
             yield from _search(inner, depth - 1, seen)
     seen.add(id(value))
 
 
+def _may_hold(value: Any) -> bool:
+    """Whether it may be an optimizer or hold one: numbers and strings, most of what there is, cannot."""
+    kind: Any = type(value)
+    return hasattr(value, "__dict__") or isinstance(value, (list, tuple, set)) or _is_mapping(kind)
+
+
+# Kept by type: a measurement looks at the same objects as the one before.
+
+
+@cache
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)
+
+
+@cache
+def _is_foreign(kind: type) -> bool:
+    return any(base.__module__.partition(".")[0] in FOREIGN for base in kind.__mro__)
+
+
 def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
+    kind: Any = type(value)
+    if _is_mapping(kind):
         return list(value.values()) if len(value) <= MOST else ()
     if isinstance(value, (list, tuple, set)):
         return list(value) if len(value) <= MOST else ()
-    if inspect.isroutine(value) or isinstance(value, type):
-        return ()
-    if any(base.__module__.partition(".")[0] in FOREIGN for base in type(value).__mro__):
+    if _is_foreign(kind) or inspect.isroutine(value) or isinstance(value, type):
         return ()
     return list(vars(value).values())
 

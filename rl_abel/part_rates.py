@@ -2,7 +2,7 @@
 
 A torch optimizer has a rate a group. Groups that hold several networks are cut, one group a part, and a
 hook before each step multiplies the rates that SB3 has set. What a step computes for a tensor does not
-depend on the group it is in, and state is kept by tensor, so with all rates alike nothing changes.
+depend on the group it is in, and state is kept by tensor. With all rates alike every optimizer is as it was found.
 To a zip, and whenever state is loaded, an optimizer shows the groups that it was made with.
 """
 
@@ -34,36 +34,29 @@ class PartRates:
         self, model: BaseAlgorithm, ratio: Callable[[str | None], float], in_force: Callable[[], bool]
     ) -> None:
         self._model, self._ratio, self._in_force = model, ratio, in_force
+        self.parts: set[str] = set()
+        """Parts whose rates can be moved apart: those that optimizers of torch own."""
+        self.stepped = False
+        """Whether any optimizer of a part has stepped since the last :meth:`end_update`."""
         self._labels: dict[int, str] = {}
         self._cut: dict[int, _Cut] = {}
         # Of this update: what each part's rate is multiplied by, and of each group the rate without and with that.
         self._ratios: dict[str | None, float] = {}
         self._rates: dict[int, tuple[float, float]] = {}
-        self._n_steps, self._needed = 0, False
 
-    @property
-    def stepped(self) -> bool:
-        """Whether any optimizer of a part has stepped since the last :meth:`end_update`."""
-        return self._n_steps > 0
+    def find(self, apart: bool) -> None:
+        """Take in the optimizers that the model has now, and let go of those that it had.
 
-    @property
-    def parts(self) -> set[str]:
-        """Parts whose rates can be moved apart: those that optimizers of torch own."""
-        owned = (id(p) for cut in self._cut.values() for group in cut.optimizer.param_groups for p in group["params"])
-        return {self._labels[key] for key in owned if key in self._labels}
-
-    def find(self) -> None:
-        """Take in the optimizers that the model has now, and let go of those that it had."""
+        :param apart: whether rates of parts differ; if not, none is taken in
+        """
         self._labels = labels(self._model)
         self._known = {*self._labels.values(), None}
-        found = {id(o): o for o in optimizers(self._model) if isinstance(o, torch.optim.Optimizer)}
-        for key in [key for key, cut in self._cut.items() if found.get(key) is not cut.optimizer]:
+        found = {id(o): (o, parts) for o in optimizers(self._model) if (parts := self._parts_in(o))}
+        self.parts = set().union(*(parts for _, parts in found.values()))
+        wanted = {key: optimizer for key, (optimizer, _) in found.items() if apart}
+        for key in [key for key, cut in self._cut.items() if wanted.get(key) is not cut.optimizer]:
             self._let_go(key)
-        new = [
-            _Cut(optimizer)
-            for key, optimizer in found.items()
-            if key not in self._cut and any(id(p) in self._labels for g in optimizer.param_groups for p in g["params"])
-        ]
+        new = [_Cut(optimizer) for key, optimizer in wanted.items() if key not in self._cut]
         # All of them before any is cut: a wrapper has the groups of what it wraps.
         self._cut.update((id(cut.optimizer), cut) for cut in new)
         for cut in new:
@@ -81,13 +74,19 @@ class PartRates:
             for cut in self._cut.values():
                 for group in cut.optimizer.param_groups:
                     group["lr"] = self.plain(group)
-        self._ratios, self._rates, self._n_steps = {}, {}, 0
+        self._ratios, self._rates, self.stepped = {}, {}, False
 
     def release(self) -> None:
         """Leave every optimizer as it was found."""
         self.end_update()
         for key in list(self._cut):
             self._let_go(key)
+
+    def _parts_in(self, optimizer: object) -> set[str]:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            return set()
+        owned = (id(p) for group in optimizer.param_groups for p in group["params"])
+        return {self._labels[key] for key in owned if key in self._labels}
 
     def _let_go(self, key: int) -> None:
         cut = self._cut.pop(key)
@@ -135,11 +134,10 @@ class PartRates:
             # A training that was interrupted within an update is trained on without us.
             self.release()
             return
-        self._n_steps += 1
+        self.stepped = True
         if not self._ratios:
             self._ratios = {part: self._ratio(part) for part in self._known}
-            self._needed = any(ratio != 1 for ratio in self._ratios.values())
-        for group in optimizer.param_groups if self._needed else ():
+        for group in optimizer.param_groups:
             plain, written = self._rates.get(id(group), (None, None))
             if plain is not None and group["lr"] == written:
                 continue

@@ -36,6 +36,8 @@ class AppliedRate:
         self._said: set[str] = set()
         self._promised: object = None
         self._verified: object = None
+        # Whether rates of parts that were promised differ.
+        self._divided = False
         self._updating = False
         self._n_updates = 0
         self._last_set: float | None = None
@@ -67,7 +69,7 @@ class AppliedRate:
             yield
         finally:
             if self._parts:
-                self._parts.find()
+                self._parts.find(self._divided)
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for a part or for parameters of none."""
@@ -130,7 +132,7 @@ class AppliedRate:
 
     def hold(self) -> None:
         """Multiply whatever schedule the model has now."""
-        if self.held:
+        if self._model.lr_schedule is self._scaled:
             return
         if self._scaled is not None:
             # What has replaced it may call it: nothing may be multiplied twice.
@@ -143,7 +145,7 @@ class AppliedRate:
         self._learning_rate = self._model.learning_rate
 
     def split(self) -> set[str]:
-        """Let every part have a rate of its own, of the optimizers that are there now; return the parts."""
+        """Let every part have a rate of its own from when factors ask for one; return the parts that there are now."""
         if self._jax:
             return self._jax.parts
         if self._parts is None:
@@ -167,7 +169,7 @@ class AppliedRate:
     def look(self) -> None:
         """Find the optimizers that the model has now, and note the rates of those that are new."""
         if self._parts:
-            self._parts.find()
+            self._parts.find(self._divided)
         self._places = self._optimizers_at_hand()
         self._witness.look()
 
@@ -182,9 +184,6 @@ class AppliedRate:
                 f"model.learning_rate was set to {self._model.learning_rate!r} in mid-training, which moves nothing: "
                 "stable-baselines3 reads it when a model is made or loaded. Wrap model.lr_schedule, or use RateByPart",
             )
-        if self._parts and self._places != self._optimizers_at_hand():
-            self.look()
-        self._promised = self._promise()
         self._n_updates = getattr(self._model, "_n_updates", 0)
         self._updating = True
         if self._jax:
@@ -192,7 +191,21 @@ class AppliedRate:
         if self._scaled:
             self._last_set = self._scaled.asked[1] if self._scaled.asked else self._last_set
             self._scaled.asked, self._scaled.updating = None, True
+        self.promise()
         self._witness.begin(closely=self._to_verify())
+
+    def promise(self) -> None:
+        """Promise what comes next the factors as they are now, and let parts differ where these do."""
+        promised, divided = self._products(), self._divided
+        if promised != self._promised:
+            self._promised, divided = promised, self._parts is not None and self._apart()
+        if divided != self._divided:
+            # The groups are others from now on, of which nobody could tell what was set there before.
+            self._when_asked()
+            self._divided = divided
+            self.look()
+        elif self._parts and self._places != self._optimizers_at_hand():
+            self.look()
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
         """Look at what the update did that began last, if there was one.
@@ -207,8 +220,8 @@ class AppliedRate:
             self._scaled.updating = False
         self._witness.end()
         updated = asked or getattr(self._model, "_n_updates", 0) != self._n_updates or touched()
-        if self._parts:
-            if updated and not self._parts.stepped and self._apart():
+        if self._parts and self._divided:
+            if updated and not self._parts.stepped:
                 # Where it went one update has gone without.
                 self.look()
                 self._warn(
@@ -228,20 +241,22 @@ class AppliedRate:
 
     def _when_asked(self) -> None:
         """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
-        if lost := self._witness.set_by_others(self._last_set):
+        if self._updating and (lost := self._witness.set_by_others(self._last_set)):
             self._warn("param_groups", lost)
 
     def _optimizers_at_hand(self) -> tuple[int, ...]:
         """Where most models keep theirs, as a look at all places costs as much as a small update."""
-        policy = self._model.policy
-        owners = (policy, getattr(policy, "actor", None), getattr(policy, "critic", None))
-        return tuple(id(getattr(owner, "optimizer", None)) for owner in owners)
+        # Without torch's look-up of attributes, which takes several times as long.
+        policy = getattr(self._model.policy, "__dict__", {})
+        networks = policy.get("_modules", policy)
+        owners = (policy, *(getattr(networks.get(name), "__dict__", {}) for name in ("actor", "critic")))
+        return tuple([id(owner.get("optimizer")) for owner in owners])
 
     def _apart(self) -> bool:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
 
-    def _promise(self) -> object:
-        return tuple((name, factor.value, tuple(factor.by_part.values())) for name, factor in self._factors.items())
+    def _products(self) -> object:
+        return [(name, factor.value, *factor.by_part.values()) for name, factor in self._factors.items()]
 
     @property
     def _moves(self) -> bool:
@@ -258,9 +273,10 @@ class AppliedRate:
 
     def _to_verify(self) -> bool:
         """Whether the first update since a change of a factor, or of the schedule, is still to be looked at."""
-        if self._scaled is None or self._promised != self._promise():
+        if self._verified == self._promised and (self.held or not self._moves):
             return False
-        return self._verified != self._promised or (self._moves and not self.held)
+        # What has changed within the update is for the next.
+        return self._scaled is not None and self._promised == self._products()
 
     def _warn(self, key: str, message: str) -> None:
         if key not in self._said:

@@ -66,7 +66,7 @@ class Recorder:
     @property
     def emptied(self) -> bool:
         """Whether a dump has taken what was recorded."""
-        return "abel/factor" not in self.logger.name_to_value
+        return "abel/factor" not in self._model.logger.name_to_value
 
     def write_measurement(
         self, timestep: int, norms: Mapping[str, float], terms: Mapping[str, float], status: Mapping[str, float]

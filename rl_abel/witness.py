@@ -32,7 +32,8 @@ class Witness:
         self._noted: dict[int, tuple[Group, float]] = {}
         self._follow: dict[int, Group] = {}
         self._ran: dict[int, float] = {}
-        self._multiples: list[float] = []
+        # By parameter, as groups may be cut: what its rate was over the schedule's.
+        self._multiples: dict[torch.Tensor, float] = {}
         self._handles: list[Any] = []
 
     def look(self) -> None:
@@ -103,11 +104,14 @@ class Witness:
             return None
         multiples = [rate / scheduled for rate in rates]
         self._follow = {id(group): group for group, rate in zip(groups, rates) if rate == scheduled}
-        if len(multiples) != len(self._multiples):
-            self._multiples = multiples
+        before = [self._multiples.get(group["params"][0]) for group in groups]
+        if None in before:
+            self._multiples = {p: multiple for group, multiple in zip(groups, multiples) for p in group["params"]}
             lost = [rate for rate in rates if not _near(plain, scheduled) and _near(rate, plain)]
         else:
-            lost = [rate for rate, now, before in zip(rates, multiples, self._multiples) if not _near(now, before)]
+            lost = [
+                rate for rate, now, then in zip(rates, multiples, before) if then is not None and not _near(now, then)
+            ]
         return _lost(lost, len(groups), f"with the decays the schedule says {scheduled:g}, ") if lost else None
 
     def _groups(self) -> list[Group]:

@@ -485,6 +485,25 @@ def test_nothing_compounds_over_learns():
     assert model.policy.optimizer.param_groups[0]["lr"] == 1e-3
 
 
+def test_groups_are_cut_when_the_parts_first_differ():
+    model, mover, groups = make_model("PPO"), RateByPart(), []
+
+    def part(model):
+        if model.num_timesteps == 60:
+            mover.multipliers["value"] = 3
+
+    model.policy.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: groups.append((model.num_timesteps > 60, len(optimizer.param_groups)))
+    )
+    seen = rates_of(model, "PPO")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(120, callback=[mover, Do(rollout_start=part)])
+    assert set(groups) == {(False, 1), (True, 3)}
+    assert {rate for timestep, part, rate in seen if timestep <= 60 or part != "value"} == {1e-3}
+    assert {rate for timestep, part, rate in seen if timestep > 60 and part == "value"} == {3e-3}
+
+
 # A rate that is lost
 
 
@@ -518,6 +537,18 @@ def test_who_asks_the_schedule_between_updates_changes_nothing(name):
     seen, said = learned(Do(step=ask, rollout_start=ask))
     assert said == []
     assert (seen, []) == learned()
+
+
+def test_a_rate_that_was_set_just_before_groups_are_cut_is_said():
+    model, mover = make_model("PPO"), RateByPart()
+
+    def edit(model):
+        if model.num_timesteps == 60:
+            model.policy.optimizer.param_groups[0]["lr"] = 0.5
+            mover.multipliers["value"] = 3
+
+    [message] = said_by(lambda: model.learn(120, callback=[mover, Do(rollout_start=edit)]))
+    assert "the learning rate of 1 parameter groups was set to 0.5 in mid-training" in message
 
 
 def test_a_learning_rate_that_nobody_reads_is_said_once():
