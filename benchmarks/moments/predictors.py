@@ -118,14 +118,12 @@ def _correlated(gains: Array, values: Array, equal: bool) -> Array:
 def _interval(estimate: float, resampled: Array, num_seeds: int) -> Interval | None:
     if math.isnan(estimate):
         return None
+    if num_seeds == 1:
+        return Interval(estimate, -math.inf, math.inf)
     # A sample in which nothing varies shows no relation.
     deviations = np.nan_to_num(resampled, nan=0.0) - estimate
     low, high = estimate + quantiles(widened([deviations], [num_seeds]))
-    return Interval(estimate, max(float(low), -1.0), min(float(high), 1.0)) if num_seeds > 1 else _unknown(estimate)
-
-
-def _unknown(estimate: float) -> Interval:
-    return Interval(estimate, -math.inf, math.inf)
+    return Interval(estimate, max(float(low), -1.0), min(float(high), 1.0))
 
 
 def _known_mean(values: Array, known: npt.NDArray[np.bool_], axis: int) -> Array:
