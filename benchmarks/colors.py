@@ -21,3 +21,6 @@ PART_COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "sha
 """None of them an arm's."""
 
 CAUSES = {"bounce": ("v", "decay after a bounce"), "final": ("o", "final decay")}
+
+VERDICTS = {"higher": ("^", "#2166ac"), "lower": ("v", "#b2182b"), "open": ("o", "#8a8a8a")}
+"""Mark and colour of an interval above 0, below it, or on both sides."""

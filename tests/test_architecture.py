@@ -44,7 +44,8 @@ BENCHMARKS = {
     "control": {"statistics", "words", "results", "colors", "drawing", "arguments", "cost"},
     "study": {"statistics", "report", "words", "plan", "results", "arguments", "launch"},
     "evidence": {"statistics", "report", "words", "drawing", "colors", "plan", "results", "arguments", "launch"},
-    "moments": {"arguments", "control", "cost", "evaluation", "plan", "results", "schedules", "train"},
+    "moments": {"arguments", "colors", "control", "cost", "drawing", "evaluation", "plan", "results", "schedules"}
+    | {"statistics", "train", "words"},
     "measure": {"statistics", "report", "words", "control", "study", "plan", "results", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
@@ -57,12 +58,9 @@ LIGHT = (
     "benchmarks.plan",
     "benchmarks.suites",
 )
-PAGES = (
-    "benchmarks.report.page",
-    "benchmarks.study.page",
-    "benchmarks.evidence.page",
-    "benchmarks.control.page",
-    "benchmarks.control.batch_page",
+PAGES = tuple(
+    f"benchmarks.{page}"
+    for page in ("report.page", "study.page", "evidence.page", "control.page", "control.batch_page", "moments.page")
 )
 
 

@@ -4,6 +4,7 @@
 
     python -m benchmarks.moments control                      # the positive control, minutes
     python -m benchmarks.moments run --minutes 20 --workers 1 # train what is missing, as far as the time allows
+    python -m benchmarks.moments report                       # docs/results/moments.md, of what is there
 
 Each trunk is saved with its branches when it is done, into docs/results/moments*.parquet; the same
 command goes on from there. The plan is docs/results/moments_plan.md.
@@ -59,11 +60,16 @@ def run_missing(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.moments", description=__doc__.partition("\n")[0])
-    parser.add_argument("command", choices=("run", "control"))
+    parser.add_argument("command", choices=("run", "control", "report"))
     parser.add_argument("--workers", type=positive(int), default=2, help="processes, a thread each (default 2)")
     parser.add_argument("--minutes", type=positive(float), default=float("inf"), help="begin no trunk after so many")
     parser.add_argument("--saved", type=Path, default=SAVED, help="folder of the tables (default docs/results)")
     given = parser.parse_args(arguments)
+    if given.command == "report":
+        from benchmarks.moments.page import write_page
+
+        print(write_page(given.saved))
+        return
     if given.command == "run":
         from benchmarks.moments.training import train_trunk
 
