@@ -26,6 +26,9 @@ LABELS = {
 MOST = 1.0
 """Gain that is drawn: the interval of a few seeds would flatten all others."""
 
+FEWEST_SEEDS = 3
+"""Of a task that is drawn; the intervals of fewer say nothing."""
+
 
 def draw(answers: Answers, folder: Path) -> None:
     """Draw the figure into a folder."""
@@ -35,6 +38,7 @@ def draw(answers: Answers, folder: Path) -> None:
 
 def gains(answers: Answers) -> Figure:
     """Draw gain by progress, a panel a task, and below it the share of its runs that is past each event."""
+    answers = {task: answer for task, answer in answers.items() if answer.seeds >= FEWEST_SEEDS}
     columns = 2 if len(answers) <= 4 else 4
     rows = math.ceil(len(answers) / columns)
     figure = plt.figure(figsize=(4.5 * columns if columns == 2 else 3.4 * columns, 3.1 * rows))
