@@ -121,3 +121,14 @@ def test_limits_says_how_many_runs_lost_by_the_final_decay():
         r"lost by it in each of (\w+) runs, and PPO on CartPole at 0\.3 times the rate of the RL Zoo in (\w+) of (\w+)"
     )
     assert said("docs/limits.md", words) == ("five", "four", "five")
+
+
+def test_a_decay_in_the_very_beginning_costs():
+    table = pd.read_parquet(ROOT / "docs/results/moments.parquet")
+    first = table[(table.agent == "PPO") & (table.env_id == "CartPole-v1") & (table.place == 0)]
+    gains = (first.branch - first.trunk).groupby(first.strength).mean()
+    assert all(first.groupby("strength").seed.nunique().loc[[0, 10]] == 10)
+    cost = said(
+        "docs/limits.md", r"CartPole runs cost (0\.\d) of the score with strong weight decay and (0\.\d) without"
+    )
+    assert cost == tuple(f"{-gains[strength]:.1f}" for strength in (10, 0))
