@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from rl_abel import advice, dashboard
-from rl_abel.acting import ACTIONS, Action, OnRate, check_action, make_action
-from rl_abel.checks import check_between, check_choice, check_flag, check_integer, check_number
-from rl_abel.deciding import WATCHABLE, Deciding, watched
+from rl_abel.acting import Action, OnRate, check_action, make_action
+from rl_abel.deciding import WATCHABLE, Deciding, final_factor, watched
 from rl_abel.during import DuringUpdate
 from rl_abel.gauge import Gauge
 from rl_abel.measuring import Measuring
 from rl_abel.memory import EVERY_PART, NETWORKS, REST, Decay, Memory
 from rl_abel.mover import Mover
 from rl_abel.norms import parts_of
+from rl_abel.options import AbelOptions
+from rl_abel.readings import AbelReadings
 from rl_abel.recorder import Recorder
-from rl_abel.rule import Rule, TrendRule, make_rule
+from rl_abel.rule import Rule
 from rl_abel.spacing import rollout_timesteps, within_update
 from rl_abel.training import clock, recall
 
-SCOPES = ("model", "part")
-FINAL_DECAYS = ("step", "linear")
 
-
-class AbelCallback(Mover):
+class AbelCallback(AbelOptions, AbelReadings, Mover):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end.
 
     Multiplies whatever ``learning_rate`` the model was given, for every algorithm of
@@ -88,73 +85,14 @@ class AbelCallback(Mover):
         max_batch_size: int | None = None,
     ) -> None:
         super().__init__(verbose)
-        self.rule = make_rule(rule)
-        if watch is None:
-            watch = "any" if isinstance(self.rule, TrendRule) else "total"
-        self.watch = check_choice("watch", watch, WATCHABLE)
-        try:
-            json.dumps(self.rule.init())
-        except TypeError as error:
-            raise ValueError(f"rule must keep a state made of JSON values, got {self.rule.init()!r}: {error}") from None
-        self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
-        self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
-        self.min_learning_rate = check_number("min_learning_rate", min_learning_rate, at_least=0)
-        self.max_decays = None if max_decays is None else check_integer("max_decays", max_decays, at_least=0)
-        self.measure_every = (
-            None if measure_every is None else check_integer("measure_every", measure_every, at_least=1)
-        )
-        self.diagnose = check_flag("diagnose", diagnose)
-        self.scope = check_choice("scope", scope, SCOPES)
-        self.decay = check_choice("decay", decay, ACTIONS)
-        self.final_decay = check_choice("final_decay", final_decay, FINAL_DECAYS)
-        if scope == "part" and (self.watch == "total" or decay != "learning_rate"):
-            with_it = f"watch={self.watch!r}" if self.watch == "total" else f"decay={decay!r}"
-            raise ValueError(f"scope='part' cannot be had with {with_it}: there is one for all parts")
-        self.max_batch_size = (
-            None if max_batch_size is None else check_integer("max_batch_size", max_batch_size, at_least=1)
-        )
-        if max_batch_size is not None and decay == "learning_rate":
-            raise ValueError(f"max_batch_size={max_batch_size!r} needs decay='batch_size' or 'mixed'")
+        self._choose(
+            rule, watch, decay_factor, final_decay_at, min_learning_rate, max_decays, measure_every, diagnose, scope,
+            decay, final_decay, max_batch_size,
+        )  # fmt: skip
         self._memory = Memory.empty()
         self._gauge = Gauge(diagnose)
         self._during = DuringUpdate(self._measure_within)
         self._action: Action = OnRate()
-
-    @property
-    def factor(self) -> float:
-        """Product of the decays in force: what they multiply the model's rate by.
-
-        With ``scope="part"`` that of parameters of neither network alone, see :attr:`factors`.
-        """
-        return self._memory.factor
-
-    @property
-    def factors(self) -> dict[str, float]:
-        """Product of the decays in force of each part of the model, ``total`` apart."""
-        return {part: self._memory.factor_of(part if part in NETWORKS else REST) for part in self._parts}
-
-    @property
-    def n_bounces(self) -> int:
-        """Bounces that the rule has seen, whether or not ``max_decays`` let them decay the rate."""
-        return int(self._memory.data["n_bounces"])
-
-    @property
-    def decays(self) -> list[Decay]:
-        """Decays in force, each with its timestep, cause ("bounce" or "final") and factor."""
-        return self._memory.decays
-
-    @property
-    def trace(self) -> dict[str, list[Any]]:
-        """Measurements so far: ``timesteps`` and |w|^2 by part, lists of equal length."""
-        return self._memory.trace
-
-    @property
-    def diagnosis(self) -> dict[str, list[float]]:
-        """With ``diagnose=True``, at the measurements of this session: ``timesteps``, terms and layers by tag.
-
-        The terms are NaN at the first one. They are not saved with the model.
-        """
-        return self._gauge.diagnosis.history if self._gauge.diagnosis else {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -284,20 +222,14 @@ class AbelCallback(Mover):
             self._add_decay(decay, f"the {bounced} weight norm has bounced")
 
     def _decide_at_the_end(self, began: int, timestep: int) -> None:
-        """Decay near the end of the budget; an update belongs to where its rollout began.
-
-        So in a budget of a few rollouts the decay does not take a large part of the updates.
-        """
+        """Decay near the end of the budget."""
         if self.final_decay_at is None or not self._measuring.learned:
             return
-        budget = self._memory.budget
-        if budget.progress(timestep) < self.final_decay_at:
-            return
-        progress = budget.in_rollouts(self._rollout).progress(began)
-        if progress < self.final_decay_at:
-            return
         linear = self.final_decay == "linear"
-        factor = max(0.0, (1 - progress) / (1 - self.final_decay_at)) if linear else self.decay_factor
+        step = None if linear else self.decay_factor
+        factor = final_factor(self._memory.budget, self._rollout, began, timestep, self.final_decay_at, step)
+        if factor is None:
+            return
         if not self._memory.is_final:
             cooldown = ", from here on linearly to 0" if linear else ""
             self._add_decay(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rl_abel.budget import Budget
 from rl_abel.memory import KEPT, Memory
 from rl_abel.rule import JsonValue, Rule, TrendRule, observe_each
 
@@ -18,6 +19,24 @@ def watched(watch: str, parts: Iterable[str]) -> list[str]:
     ['total', 'policy']
     """
     return [part for part in parts if part == watch or (watch == "any" and part in WATCHABLE)]
+
+
+def final_factor(
+    budget: Budget, rollout: int, began: int, timestep: int, at: float, step: float | None
+) -> float | None:
+    """Return the factor of the final decay for the update after a rollout, None before its time.
+
+    An update belongs to where its rollout began, so that in a budget of a few rollouts the decay does not take a
+    large part of the updates.
+
+    :param rollout: timesteps of one
+    :param began: timestep at which the rollout began, and ``timestep``, at which it ended
+    :param at: progress in (0, 1) from which on the rate is decayed
+    :param step: the factor, None for one that falls linearly to 0 at the end of the budget
+    """
+    if budget.progress(timestep) < at or (progress := budget.in_rollouts(rollout).progress(began)) < at:
+        return None
+    return max(0.0, (1 - progress) / (1 - at)) if step is None else step
 
 
 class Deciding:
