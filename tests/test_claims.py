@@ -132,3 +132,24 @@ def test_a_decay_in_the_very_beginning_costs():
         "docs/limits.md", r"CartPole runs cost (0\.\d) of the score with strong weight decay and (0\.\d) without"
     )
     assert cost == tuple(f"{-gains[strength]:.1f}" for strength in (10, 0))
+
+
+def test_the_kl_adaptive_rate_over_base_rates():
+    """The means are counted here; their intervals are those of the second study's own page."""
+    table = pd.read_parquet(ROOT / "docs/results/evidence/rates-cartpole/runs.parquet")
+    table["score"] = (table.final_return - table.random_return) / (table.reference_return - table.random_return)
+    scores = table.pivot_table(index="seed", columns=["arm", "rate_multiplier"], values="score").dropna()
+    told = said(
+        "README.md", r"scores (0\.\d\d) (\[[\d., ]+\]) with the KL-adaptive rate and (0\.\d\d) (\[[\d., ]+\]) with"
+    )
+    page = (ROOT / "docs/results/evidence_details.md").read_text()
+    for arm, (mean, interval) in zip(("kl-adaptive", "constant"), (told[:2], told[2:])):
+        assert f"{scores[arm].mean(axis=None):.2f}" == mean
+        assert f" {mean} {interval} " in next(line for line in page.splitlines() if line.startswith(f"| {arm} |"))
+    rates = said("README.md", r"from a (\w+) to (\w+) times the RL Zoo's")
+    assert (scores["constant"].columns.min(), scores["constant"].columns.max(), rates) == (
+        0.03,
+        10,
+        ("thirtieth", "ten"),
+    )
+    assert said("README.md", r"Six base rates, (\w+) seeds each") == ({6: "six", 10: "ten"}[len(scores)],)

@@ -178,8 +178,9 @@ def decisions(profiles: dict[str, Profiled], found: dict[str, Cell]) -> dict[str
         return {task: of.differences["score"][pair].mean for task, of in learned.items()}
 
     kl, final = over_rates((KL, UNDISTURBED)), over_rates((KL_FINAL, KL))
-    cooled = [of.differences["score"][COOLDOWN, CANDIDATE] for of in learned.values()]
-    ends = {"at the best rate": over_tasks(d.best for d in cooled), "over rates": over_tasks(d.mean for d in cooled)}
+    cooled = {task: of.differences["score"][COOLDOWN, CANDIDATE] for task, of in learned.items()}
+    with_room = [d.best for task, d in cooled.items() if (COOLDOWN, CANDIDATE) not in learned[task].at_ceiling]
+    ends = {"at the best rate": over_tasks(with_room), "over rates": over_tasks(d.mean for d in cooled.values())}
     shown_ends = {name: value for name, value in ends.items() if value}
     return {
         "bounces": in_cells((ABEL, CANDIDATE)),

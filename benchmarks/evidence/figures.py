@@ -23,7 +23,9 @@ def profiles(found: Mapping[str, Profiled]) -> bytes:
     """Draw the mean score by base rate, a task a panel and an arm a line, and on the right the mean over the rates."""
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(4.6 * columns + 0.6, 3 * rows), squeeze=False, sharey=True)
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(max(4.6 * columns, 7.4) + 0.6, 3 * rows), squeeze=False, sharey=True
+    )
     positions = np.arange(len(RATES))
     for axes, (task, of_task) in zip(panels.flat, found.items()):
         for number, arm in enumerate(PROFILED):

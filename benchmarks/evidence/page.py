@@ -123,7 +123,11 @@ def sections(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, 
         ("best rate of each: cooldown − constant + final", (COOLDOWN, CANDIDATE), "best"),
     )
     rows = {
-        heading: [(short(task), getattr(of.differences["score"][pair], which)) for task, of in learned.items()]
+        heading: [
+            (short(task), getattr(of.differences["score"][pair], which))
+            for task, of in learned.items()
+            if which != "best" or pair not in of.at_ceiling
+        ]
         for heading, pair, which in at_rates
     }
     regularized = {task: cell for task, cell in trained.items() if cell.strength}
