@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from benchmarks.moments.phases import EVENTS
+from benchmarks.moments.phases import EVENTS, RULE
 from benchmarks.moments.plan import HELD_OUT, SEEDS, STAGES, Task
 from benchmarks.moments.predictors import PREDICTORS, Correlation, correlation, measured
 from benchmarks.statistics.estimates import Interval, mean_interval
@@ -52,6 +52,7 @@ class Answer:
     :param gains: score of the branch minus that of the trunk, (seeds x places)
     :param after: event -> whether a moment is after it, (seeds x places)
     :param reached: event -> how many runs reach it, be it after their last moment
+    :param dips: runs that reach equilibrium within a window of their highest norm: they turn, and need not be level
     :param differences: event -> what it changes
     :param predictors: name -> how it goes with the gain; empty of the digits
     """
@@ -60,6 +61,7 @@ class Answer:
     gains: pd.DataFrame
     after: dict[str, pd.DataFrame]
     reached: dict[str, int]
+    dips: int
     differences: dict[str, Difference]
     predictors: dict[str, Correlation]
 
@@ -139,7 +141,13 @@ def _answer(
         after[name] = at.ge(steps.fillna(float("inf")), axis=0)
         reached[name] = int(steps.notna().sum())
     differences = {name: _difference(gains, after[name], twin) for name in EVENTS}
-    return Answer(task, gains, after, reached, differences, _predictors(task, moments, by_seed, gains))
+    dips = sum(_is_dip(trace[task.part].tolist()) for trace in by_seed.values())
+    return Answer(task, gains, after, reached, dips, differences, _predictors(task, moments, by_seed, gains))
+
+
+def _is_dip(norms: list[float]) -> bool:
+    index = EVENTS[EQUILIBRIUM](norms)
+    return index is not None and max(norms[: index + 1]) in norms[index - RULE.window : index]
 
 
 def _first(index: int | None, trace: pd.DataFrame) -> float:
