@@ -38,7 +38,7 @@ def draw(answers: Answers, folder: Path) -> None:
 
 def gains(answers: Answers) -> Figure:
     """Draw gain by progress, a panel a task, and below it the share of its runs that is past each event."""
-    answers = {task: answer for task, answer in answers.items() if answer.seeds >= FEWEST_SEEDS}
+    answers = {task: answer for task, answer in answers.items() if answer.seeds >= FEWEST_SEEDS} or answers
     columns = 2 if len(answers) <= 4 else 4
     rows = math.ceil(len(answers) / columns)
     figure = plt.figure(figsize=(4.5 * columns if columns == 2 else 3.4 * columns, 3.1 * rows))
