@@ -483,7 +483,9 @@ def test_every_abel_run_did_what_its_traces_say(results):
 @published
 def test_the_readme_says_what_the_pages_say():
     text = (DOCS.parent.parent / "README.md").read_text()
-    pages = "".join((DOCS / name).read_text() for name in (PAGE, DETAILS, "control.md")).replace("\\", "")
+    pages = "".join((DOCS / name).read_text() for name in (PAGE, DETAILS, "control.md", "evidence_details.md")).replace(
+        "\\", ""
+    )
     pages = " ".join(pages.split())
     # Counts of runs are those of tests/test_claims.py.
     said = re.findall(r"[−\d.]+ \[[^\]]*\d\]", " ".join(text.split()))
