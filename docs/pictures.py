@@ -91,7 +91,7 @@ def picture_inspect(path: Path) -> None:
         with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
             inspect_runs(["inspect", "runs", "--html", page_path.name])
         with open_browser(Path(folder)) as page:
-            page.resize(1120, 860, scale=1)
+            page.resize(1160, 900, scale=1)
             page.go(page_path.as_uri())
             page.wait_until("document.querySelectorAll('tbody button').length === 2")
             page.evaluate("document.querySelector('tbody button').click()")

@@ -139,11 +139,14 @@ def weight_decay_of(model: BaseAlgorithm) -> float:
 
 def injected_in(opt_state: Any) -> Iterator[Any]:
     """States of ``optax.inject_hyperparams`` within an optimizer's state that hold its learning rate."""
-    hyperparams = getattr(opt_state, "hyperparams", None)
-    if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
-        yield opt_state
-        # What it wraps takes its rate from it; to look through all moments at each update would take its time.
-        return
-    inside = opt_state.values() if isinstance(opt_state, Mapping) else opt_state if isinstance(opt_state, tuple) else ()
+    inside: list[Any] = []
+    if isinstance(opt_state, Mapping):
+        # Of states, one a label. Moments stand in mappings too, and a walk through all of them takes its time.
+        inside = [inner for inner in opt_state.values() if isinstance(inner, tuple)]
+    elif isinstance(opt_state, tuple):
+        hyperparams = getattr(opt_state, "hyperparams", None)
+        if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
+            yield opt_state
+        inside = [inner for inner in opt_state if isinstance(inner, (tuple, Mapping))]
     for inner in inside:
         yield from injected_in(inner)

@@ -17,6 +17,7 @@ from stable_baselines3.common.envs import FakeImageEnv
 from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish, weight_norms
 from rl_abel.advice import weight_decay
 from rl_abel.finishing import FinishedEval
+from rl_abel.jax_models import injected_in
 from rl_abel.kl import kl_adapted
 from rl_abel.saved import read_saved
 from tests.algorithms import DecayAt
@@ -369,6 +370,33 @@ def test_weight_decay_is_known(name, injected, optimizer, kwargs, expected):
     own = optax.inject_hyperparams(optimizer) if injected else optimizer
     policy = {"net_arch": [6], "optimizer_class": own, "optimizer_kwargs": kwargs}
     assert weight_decay(make_model(name, policy_kwargs=policy)) == expected
+
+
+def rate_in(optimizer, rate):
+    return optax.inject_hyperparams(optimizer)(learning_rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "found"),
+    [
+        (optax.adam(0.1), []),
+        (rate_in(optax.adam, 0.1), [0.1]),
+        (optax.chain(optax.clip(1.0), rate_in(optax.adam, 0.1)), [0.1]),
+        # The one outside is not read once the one inside has its state.
+        (rate_in(lambda learning_rate: rate_in(optax.adam, learning_rate), 0.1), [0.1, 0.1]),
+        (
+            optax.multi_transform(
+                {"kernel": rate_in(optax.adam, 0.1), "bias": rate_in(optax.sgd, 0.2)},
+                {"params": {"Dense_0": {"kernel": "kernel", "bias": "bias"}}},
+            ),
+            [0.2, 0.1],
+        ),
+    ],
+)
+def test_every_rate_within_an_optimizer_is_found(optimizer, found):
+    params = {"params": {"Dense_0": {"kernel": np.ones((2, 2)), "bias": np.ones(2)}}}
+    rates_there = [float(state.hyperparams["learning_rate"]) for state in injected_in(optimizer.init(params))]
+    assert sorted(rates_there) == pytest.approx(sorted(found))
 
 
 def test_layers_that_ppo_shares_count_once():
