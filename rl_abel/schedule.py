@@ -81,14 +81,20 @@ class Scaled:
     def __call__(self, progress_remaining: float) -> float:
         """Return the applied learning rate, never below zero; the user's own where that is wanted."""
         learning_rate = self.base(progress_remaining)
-        if not self.in_force:
+        model = self._model() if self._model else None
+        if not self._in_force(model):
             return learning_rate
-        ours = self.updating and self._is_now(progress_remaining)
-        if ours and self.asked is None:
-            self._when_asked()
-        told = float(learning_rate), self.moved(float(learning_rate))
-        if ours:
-            self.asked = told
+        rate, told = float(learning_rate), self.asked
+        # SB3 asks once for each optimizer, and once more for its log.
+        if not self.updating or told is None or told[0] != rate:
+            ours = self.updating and progress_remaining == getattr(
+                model, "_current_progress_remaining", progress_remaining
+            )
+            if ours and told is None:
+                self._when_asked()
+            told = rate, self.moved(rate)
+            if ours:
+                self.asked = told
         return told[0] if self.plain else told[1]
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
@@ -99,14 +105,12 @@ class Scaled:
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
         return max(learning_rate, 0.0)
 
-    def _is_now(self, progress_remaining: float) -> bool:
-        model = self._model() if self._model else None
-        return progress_remaining == getattr(model, "_current_progress_remaining", progress_remaining)
-
     @property
     def in_force(self) -> bool:
         """Whether this is still the training that it was made for."""
-        model = self._model() if self._model else None
+        return self._in_force(self._model() if self._model else None)
+
+    def _in_force(self, model: BaseAlgorithm | None) -> bool:
         return not self.retired and (self._model is None or getattr(model, "start_time", None) == self._started)
 
     def __reduce__(self) -> tuple[Callable[[Schedule], Schedule], tuple[Schedule]]:
