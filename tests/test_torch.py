@@ -241,7 +241,6 @@ def test_a_rate_that_is_a_tensor_stays_the_same_tensor(options):
 
 # Of torch's own making, as it compiles.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_a_compiled_step_and_a_compiled_model():
     torch._dynamo.reset()
     model = torch.compile(nn.Linear(2, 1, bias=False), backend="eager")
