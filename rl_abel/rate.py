@@ -189,7 +189,6 @@ class AppliedRate:
         if self._jax:
             self._jax.ran = False
         if self._scaled:
-            self._last_set = self._scaled.asked[1] if self._scaled.asked else self._last_set
             self._scaled.asked, self._scaled.updating = None, True
         self.promise()
         self._witness.begin(closely=self._to_verify())
@@ -215,11 +214,14 @@ class AppliedRate:
         if not self._updating:
             return
         self._updating = False
-        asked = self._scaled is not None and self._scaled.asked is not None
+        told = self._scaled.asked if self._scaled else None
+        asked = told is not None and self._asks_to_update()
         if self._scaled:
             self._scaled.updating = False
         self._witness.end()
         updated = asked or getattr(self._model, "_n_updates", 0) != self._n_updates or touched()
+        if updated and told:
+            self._last_set = told[1]
         if self._parts and self._divided:
             if updated and not self._parts.stepped:
                 # Where it went one update has gone without.
@@ -238,6 +240,11 @@ class AppliedRate:
                 if wrong := self._witness.verify(measured_groups(self._model), asked_for, self._moves):
                     self._warn("does not follow", wrong)
             self._witness.note()
+
+    def _asks_to_update(self) -> bool:
+        """Whether it is an update that has asked the schedule, though none was counted: anybody may ask it."""
+        has_begun = self._model.num_timesteps > getattr(self._model, "learning_starts", 0)
+        return has_begun and not getattr(self._model, "_n_updates", 0)
 
     def _when_asked(self) -> None:
         """SB3 is about to set every group's rate: what another has set there since the last update is lost."""

@@ -84,17 +84,13 @@ class Scaled:
         model = self._model() if self._model else None
         if not self._in_force(model):
             return learning_rate
-        rate, told = float(learning_rate), self.asked
-        # SB3 asks once for each optimizer, and once more for its log.
-        if not self.updating or told is None or told[0] != rate:
-            ours = self.updating and progress_remaining == getattr(
-                model, "_current_progress_remaining", progress_remaining
-            )
-            if ours and told is None:
+        told = float(learning_rate), self.moved(float(learning_rate))
+        now = getattr(model, "_current_progress_remaining", progress_remaining)
+        if self.updating and progress_remaining == now:
+            if self.asked is None:
                 self._when_asked()
-            told = rate, self.moved(rate)
-            if ours:
-                self.asked = told
+            # The latest counts: another may ask before the update does, while factors still change.
+            self.asked = told
         return told[0] if self.plain else told[1]
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:

@@ -403,9 +403,13 @@ def test_decays_of_a_part_alone_stay_with_the_rate(tmp_path):
 @pytest.mark.parametrize("decay", POWERS)
 def test_an_update_that_is_put_off_is_no_rate_that_does_not_follow(name, decay):
     # A final decay comes between two measurements: weights have moved since the latest.
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        small(name).learn(1000, callback=decaying(name, decay, (), final_decay_at=0.5, measure_every=300))
+    callback = decaying(name, decay, (), final_decay_at=0.5, measure_every=300)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        small(name).learn(1000, callback=callback)
+    assert [str(warning.message) for warning in said] == []
+    assert [made.cause for made in callback.decays] == ["final"]
+    assert callback.model.logger.name_to_value["abel/batch_size"] > callback.model.batch_size
 
 
 def test_it_is_said_how_a_decay_is_divided(capsys):

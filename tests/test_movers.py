@@ -551,6 +551,33 @@ def test_a_rate_that_was_set_just_before_groups_are_cut_is_said():
     assert "the learning rate of 1 parameter groups was set to 0.5 in mid-training" in message
 
 
+def test_who_asks_between_two_movers_gets_no_rate_that_stays():
+    """As an evaluation that logs the rate does: what movers after it in the list set is applied all the same."""
+
+    def ask(model):
+        model.lr_schedule(model._current_progress_remaining)
+
+    def learned(*between):
+        model = make_model("PPO")
+        seen = rates_of(model, "PPO")
+        model.learn(STEPS, callback=[AbelCallback(), *between, KLAdaptiveCallback()])
+        return seen
+
+    seen = learned(Do(rollout_end=ask))
+    assert seen == learned()
+    assert len({rate for *_, rate in seen}) > 2
+
+
+@pytest.mark.parametrize("name", OFF)
+def test_who_asks_before_anything_is_learned_makes_no_update(name):
+    def ask(model):
+        model.lr_schedule(model._current_progress_remaining)
+
+    model = make_model(name, learning_starts=40, learning_rate=lambda progress: 1e-3 * progress)
+    callbacks = [RateByPart(value=3), AbelCallback(), Do(rollout_end=ask)]
+    assert said_by(lambda: model.learn(STEPS, callback=callbacks)) == []
+
+
 def test_a_learning_rate_that_nobody_reads_is_said_once():
     edit = Do(rollout_start=lambda model: setattr(model, "learning_rate", 0.5))
     model = make_model("PPO")
