@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.colors import BANDS
 from benchmarks.statistics.estimates import Interval
 
 STYLE = {
@@ -61,3 +62,40 @@ def standing(axes: Axes, positions: Sequence[float], values: Sequence[Interval],
     errors = np.abs(np.array(ends) - estimates)
     errors[~np.isfinite(errors)] = np.nan
     axes.errorbar(positions, estimates, errors, fmt="o-", ms=4, lw=1, elinewidth=1, color=color, label=label)
+
+
+class Mark(NamedTuple):
+    """A difference in a forest plot, with its interval."""
+
+    value: Interval
+    color: str
+    label: str
+
+
+def forest(
+    sections: Mapping[str, Sequence[tuple[str, Sequence[Mark]]]], xlabel: str, widest: float = np.inf
+) -> tuple[Figure, Axes]:
+    """Draw differences with their intervals, a row below another, against bands of ±0.05 and ±0.10.
+
+    :param sections: heading -> rows, a label and its marks each
+    :param widest: difference at which lines are cut off
+    """
+    rows: list[tuple[str, Sequence[Mark]]] = []
+    for heading, of_section in sections.items():
+        rows += [(heading, ()), *of_section]
+    rows.reverse()
+    ends = [abs(end) for _, marks in rows for mark in marks for end in mark.value if np.isfinite(end)]
+    limit = min(max([0.15, *ends]) * 1.05, widest)
+    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * len(rows)))
+    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3), xlabel=xlabel)
+    for width, color in BANDS:
+        axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
+    axes.axvline(0, color="#888888", lw=0.8)
+    for y, (_, marks) in enumerate(rows):
+        for mark, apart in zip(marks, beside(len(marks), 0.26)):
+            lying(axes, mark.value, y + apart, mark.color, mark.label)
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    for tick, (_, marks) in zip(axes.get_yticklabels(), rows):
+        tick.set_fontweight("normal" if marks else "bold")
+    axes.tick_params(axis="y", length=0)
+    return figure, axes

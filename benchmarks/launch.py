@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,24 @@ def launch(
     if len(progress.failed) > 10:
         console.print(f"  and {len(progress.failed) - 10} more")
     return 1 if progress.failed else 0
+
+
+def launch_stages(
+    stages: Iterable[tuple[str, Sequence[Run]]], out: Path, console: Console, workers: int, minutes: float | None
+) -> int:
+    """Launch one stage after the other; return the exit status, as of :func:`launch`.
+
+    :param stages: names, and the runs that are missing; each is asked for when the one before it is done
+    :param minutes: ends them as Ctrl-C does after so many; None for no end
+    """
+    if minutes is not None:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    failed = 0
+    for name, missing in stages:
+        if missing:
+            status = launch(name, missing, out, console, workers)
+            if status == INTERRUPTED:
+                return status
+            failed |= status
+    return failed

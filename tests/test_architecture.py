@@ -27,7 +27,7 @@ BENCHMARKS = {
     "results": set(),
     "colors": set(),
     "words": {"statistics"},
-    "drawing": {"statistics"},
+    "drawing": {"statistics", "colors"},
     "demo": {"colors"},
     "suites": {"plan"},
     "branches": {"plan"},

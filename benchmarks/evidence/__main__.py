@@ -7,7 +7,6 @@ which is committed; a run that is there is not run again on any machine.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,20 +20,12 @@ from benchmarks.evidence.stages import missing, stages
 
 def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
     """Train what is missing, stage by stage; return the exit status."""
-    from benchmarks.launch import INTERRUPTED, launch
+    from benchmarks.launch import launch_stages
 
-    if minutes is not None:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    failed, saved = 0, known()
+    saved = known()
     # What is only in ``out`` is found there by the launch itself.
-    for stage, runs in missing(set() if saved is None else set(saved.runs["run_id"])).items():
-        if runs:
-            status = launch(stage, runs, out, console, workers)
-            if status == INTERRUPTED:
-                return status
-            failed |= status
-    return failed
+    left = missing(set() if saved is None else set(saved.runs["run_id"]))
+    return launch_stages(left.items(), out, console, workers, minutes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.colors import ARM_COLORS, BANDS, RATE_COLORS
-from benchmarks.drawing import STYLE, legend, lying, png, standing
+from benchmarks import drawing
+from benchmarks.colors import ARM_COLORS, RATE_COLORS
+from benchmarks.drawing import STYLE, Mark, legend, png, standing
 from benchmarks.evidence.answers import Profiled
 from benchmarks.evidence.stages import PROFILED, RATES
 from benchmarks.statistics.estimates import Interval
@@ -48,25 +49,14 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Interval]]]) -> bytes:
 
     :param sections: what is compared -> rows, a label and a difference each
     """
-    rows: list[tuple[str, Interval | None]] = []
-    for heading, of_section in sections.items():
-        rows += [(heading, None), *of_section]
-    rows.reverse()
-    ends = [abs(end) for _, value in rows if value for end in value if np.isfinite(end)]
-    limit = min(max([0.15, *ends]) * 1.05, WIDEST)
-    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * len(rows)))
-    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3))
-    for width, color in BANDS:
-        axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
-    axes.axvline(0, color="#888888", lw=0.8)
-    for y, (_, value) in enumerate(rows):
-        if value:
-            sure = value.low > 0 or value.high < 0
-            lying(axes, value, y, "#111111" if sure else "#8a8a8a", "sure of its sign" if sure else "may be 0")
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    for tick, (_, value) in zip(axes.get_yticklabels(), rows):
-        tick.set_fontweight("normal" if value else "bold")
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("← worse     difference of the score     better →")
+    marked = {
+        heading: [(label, [_mark(value)]) for label, value in of_section] for heading, of_section in sections.items()
+    }
+    figure, axes = drawing.forest(marked, "← worse     difference of the score     better →", WIDEST)
     legend(figure, [axes])
     return png(figure)
+
+
+def _mark(value: Interval) -> Mark:
+    sure = value.low > 0 or value.high < 0
+    return Mark(value, "#111111" if sure else "#8a8a8a", "sure of its sign" if sure else "may be 0")

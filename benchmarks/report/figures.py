@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from benchmarks.colors import ARM_COLORS, BANDS, CAUSES, OTHERS, PART_COLORS
-from benchmarks.drawing import STYLE, beside, legend, lying, png, standing
+from benchmarks import drawing
+from benchmarks.colors import ARM_COLORS, CAUSES, OTHERS, PART_COLORS
+from benchmarks.drawing import STYLE, Mark, beside, legend, lying, png, standing
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
     CANDIDATE,
@@ -98,25 +99,14 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]])
 
     :param sections: heading -> rows; a row is a label, and the difference by other arm, which colors it
     """
-    rows: list[tuple[str, Mapping[str, Interval]]] = []
-    for heading, of_section in sections.items():
-        rows += [(heading, {}), *of_section]
-    rows.reverse()
-    ends = [abs(end) for _, of_row in rows for value in of_row.values() for end in value if np.isfinite(end)]
-    limit = max([0.15, *ends]) * 1.05
-    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * len(rows)))
-    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3))
-    for width, color in BANDS:
-        axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
-    axes.axvline(0, color="#888888", lw=0.8)
-    for y, (_, of_row) in enumerate(rows):
-        for (arm, value), apart in zip(of_row.items(), beside(len(of_row), 0.26)):
-            lying(axes, value, y + apart, _color(arm), f"minus {arm}")
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    for tick, (_, of_row) in zip(axes.get_yticklabels(), rows):
-        tick.set_fontweight("normal" if of_row else "bold")
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"← worse     {CANDIDATE} minus the other, normalised score     better →")
+    marked = {
+        heading: [
+            (label, [Mark(value, _color(arm), f"minus {arm}") for arm, value in of_row.items()])
+            for label, of_row in rows
+        ]
+        for heading, rows in sections.items()
+    }
+    figure, axes = drawing.forest(marked, f"← worse     {CANDIDATE} minus the other, normalised score     better →")
     return _picture("differences", figure, [axes], question=1)
 
 

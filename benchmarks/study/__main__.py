@@ -7,7 +7,6 @@ which is committed; a run that is there is not run again on any machine.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,29 +14,22 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.arguments import positive
+from benchmarks.plan import Run
 from benchmarks.results import read_parquet
 from benchmarks.study.stages import ARCHIVE, OUT, Choice, choose, known, progress, save, stages
 
 
 def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
     """Train what is missing, stage by stage; return the exit status."""
-    from benchmarks.launch import INTERRUPTED, launch
+    from benchmarks.launch import launch_stages
 
-    if minutes is not None:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    failed = 0
-    for stage in stages({}):
+    def missing(stage: str) -> list[Run]:
         results = known(out)
         done = set() if results is None else set(results.runs["run_id"])
         choice: Choice = {} if results is None else choose(results.runs)
-        missing = [run for run in stages(choice)[stage] if run.run_id not in done]
-        if missing:
-            status = launch(stage, missing, out, console, workers)
-            if status == INTERRUPTED:
-                return status
-            failed |= status
-    return failed
+        return [run for run in stages(choice)[stage] if run.run_id not in done]
+
+    return launch_stages(((stage, missing(stage)) for stage in stages({})), out, console, workers, minutes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
