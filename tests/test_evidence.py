@@ -12,7 +12,7 @@ from benchmarks import launch
 from benchmarks.evidence import __main__ as command
 from benchmarks.evidence import answers, saved, thinned
 from benchmarks.evidence.page import context, progress, sections, write_page
-from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, missing, stages
+from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, missing, queue, stages
 from benchmarks.plan import Run
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval
@@ -35,6 +35,16 @@ def test_every_run_is_planned_once_and_what_is_done_is_not_run_again():
     one = left["rates, CartPole"][0]
     again = missing([one.run_id])
     assert [run for name in left for run in left[name] if run not in again[name]] == [one]
+
+
+def test_six_seeds_of_every_stage_are_trained_before_the_others_of_any():
+    order = queue([])
+    seeds = [{run.seed for run in runs} for _, runs in order]
+    assert seeds[:14] == [{0, 1, 2, 3, 4, 5}] * 14 and seeds[14:] == [{6, 7, 8, 9}] * 14
+    assert [name for name, _ in order] == [*stages(), *stages()]
+    assert sorted(run.run_id for _, runs in order for run in runs) == sorted(
+        run.run_id for runs in missing(()).values() for run in runs
+    )
 
 
 def test_the_coefficient_is_that_of_adamw():
@@ -274,7 +284,7 @@ def test_run_trains_what_is_missing_until_it_is_interrupted(monkeypatch, tmp_pat
     monkeypatch.setattr(launch, "launch", note)
     monkeypatch.setattr(command, "known", lambda: results([row(run, 1.0) for run in saved_runs]))
     assert command.main(["run", "--out", str(tmp_path)]) == launch.INTERRUPTED
-    assert launched == [("rates, CartPole", 353), ("rates, Pendulum", 360)]
+    assert launched == [("rates, CartPole", 209), ("rates, Pendulum", 216)]
 
 
 def test_save_without_any_run_says_so(tmp_path, capsys):

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.arguments import positive
 from benchmarks.evidence.saved import ARCHIVE, OUT, known, save
-from benchmarks.evidence.stages import missing, stages
+from benchmarks.evidence.stages import missing, queue, stages
 
 
 def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
@@ -24,8 +24,8 @@ def run(out: Path, workers: int, minutes: float | None, console: Console) -> int
 
     saved = known()
     # What is only in ``out`` is found there by the launch itself.
-    left = missing(set() if saved is None else set(saved.runs["run_id"]))
-    return launch_stages(left.items(), out, console, workers, minutes)
+    left = queue(set() if saved is None else set(saved.runs["run_id"]))
+    return launch_stages(left, out, console, workers, minutes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -70,6 +70,16 @@ def missing(done: Collection[str]) -> dict[str, list[Run]]:
     return left
 
 
+def queue(done: Collection[str]) -> list[tuple[str, list[Run]]]:
+    """Return what is trained next, stage by stage: first of all stages the seeds that make them count, then the others.
+
+    :param done: run ids
+    """
+    left = missing(done).items()
+    passes = (SEEDS[:FEWEST_SEEDS], SEEDS[FEWEST_SEEDS:])
+    return [(name, [run for run in runs if run.seed in seeds]) for seeds in passes for name, runs in left]
+
+
 def _runs(
     agent: str, env_id: str, timesteps: int, arms: tuple[str, ...], strength: float = 0.0, **others: int
 ) -> list[Run]:
