@@ -40,7 +40,8 @@ def test_every_run_is_planned_once_and_what_is_done_is_not_run_again():
 def test_six_seeds_of_every_stage_are_trained_before_the_others_of_any():
     order = queue([])
     seeds = [{run.seed for run in runs} for _, runs in order]
-    assert seeds[:14] == [{0, 1, 2, 3, 4, 5}] * 14 and seeds[14:] == [{6, 7, 8, 9}] * 14
+    assert seeds[:14] == [{0, 1, 2, 3, 4, 5}] * 14
+    assert seeds[14:] == [{6, 7, 8, 9}] * 14
     assert [name for name, _ in order] == [*stages(), *stages()]
     assert sorted(run.run_id for _, runs in order for run in runs) == sorted(
         run.run_id for runs in missing(()).values() for run in runs
