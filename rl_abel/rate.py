@@ -12,7 +12,7 @@ from rl_abel.jax_rates import JaxRates
 from rl_abel.norms import measured_groups
 from rl_abel.notices import warn
 from rl_abel.part_rates import PartRates
-from rl_abel.schedule import Factor, Scaled, unscaled
+from rl_abel.schedule import ORDER, Factor, Scaled, unscaled
 from rl_abel.witness import Witness
 
 if TYPE_CHECKING:
@@ -79,8 +79,12 @@ class AppliedRate:
         """Return the factor of a mover, which it may change whenever it wants to."""
         if self._jax:
             self._jax.attach()
-        self._factors[name] = Factor()
-        return self._factors[name]
+        factor = self._factors[name] = Factor()
+        for mover in ORDER:
+            # In place: the schedule holds the same dict.
+            if mover in self._factors:
+                self._factors[mover] = self._factors.pop(mover)
+        return factor
 
     def leave(self, name: str) -> None:
         """Take a mover's factor away; after the last the model has its own schedule back."""
@@ -203,7 +207,7 @@ class AppliedRate:
             self._when_asked()
             self._divided = divided
             self.look()
-        elif self._parts and self._places != self._optimizers_at_hand():
+        elif self._divided and self._places != self._optimizers_at_hand():
             self.look()
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
@@ -236,8 +240,7 @@ class AppliedRate:
         if updated:
             if self._to_verify():
                 self._verified = self._promised
-                asked_for = self._scaled.asked if self._scaled else None
-                if wrong := self._witness.verify(measured_groups(self._model), asked_for, self._moves):
+                if wrong := self._witness.verify(measured_groups(self._model), told, self._moves):
                     self._warn("does not follow", wrong)
             self._witness.note()
 

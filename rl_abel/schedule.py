@@ -39,8 +39,13 @@ class Factor:
 
     def __call__(self, rate: float, part: str | None = None) -> float:
         """Return the rate of a part after this mover, None for parameters of no part."""
-        value = self.value if part is None else self.by_part.get(part, self.value)
-        return max(min(max(rate * value, self.low), self.high), min(self.floor, rate))
+        moved = rate * (self.value if part is None else self.by_part.get(part, self.value))
+        if moved < self.low:
+            moved = self.low
+        if moved > self.high:
+            moved = self.high
+        least = self.floor if self.floor < rate else rate
+        return least if moved < least else moved
 
 
 class Scaled:
@@ -50,7 +55,7 @@ class Scaled:
     without the callbacks, a live model does as one that was saved and loaded.
 
     :param base: the user's schedule, from SB3's ``progress_remaining`` (1 -> 0) to a learning rate
-    :param factors: of each mover by its name; they may change later
+    :param factors: of each mover by its name, in the order of :data:`ORDER`; they may change later
     :param model: whose ``learn()`` it belongs to; None for any
     :param when_asked: called before the first answer to each update; ``updating`` tells when one is under way
     """
@@ -80,13 +85,14 @@ class Scaled:
 
     def __call__(self, progress_remaining: float) -> float:
         """Return the applied learning rate, never below zero; the user's own where that is wanted."""
+        # SB3 asks for each optimizer anew, off-policy at every step: this has to be quick.
         learning_rate = self.base(progress_remaining)
         model = self._model() if self._model else None
         if not self._in_force(model):
             return learning_rate
-        told = float(learning_rate), self.moved(float(learning_rate))
-        now = getattr(model, "_current_progress_remaining", progress_remaining)
-        if self.updating and progress_remaining == now:
+        plain = float(learning_rate)
+        told = plain, self.moved(plain)
+        if self.updating and progress_remaining == getattr(model, "_current_progress_remaining", progress_remaining):
             if self.asked is None:
                 self._when_asked()
             # The latest counts: another may ask before the update does, while factors still change.
@@ -95,9 +101,8 @@ class Scaled:
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for one part or for parameters of none."""
-        for name in ORDER:
-            if name in self.factors:
-                learning_rate = self.factors[name](learning_rate, part)
+        for factor in self.factors.values():
+            learning_rate = factor(learning_rate, part)
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
         return max(learning_rate, 0.0)
 

@@ -27,9 +27,9 @@ class Witness:
     def __init__(self, model: BaseAlgorithm, plain: Callable[[Group], float]) -> None:
         self._model, self._plain = model, plain
         self._optimizers: list[Any] = []
-        # Of each group, by its id and with itself, or another could take its id: the rate that our latest look
-        # found; whether it is the schedule's; and the rate that the update under way runs at.
-        self._noted: dict[int, tuple[Group, float]] = {}
+        # Groups, each with the rate that our latest look found; by its id each that has the schedule's, with itself, or
+        # another could take its id; and the rate that the update under way runs at.
+        self._noted: list[tuple[Group, float]] = []
         self._follow: dict[int, Group] = {}
         self._ran: dict[int, float] = {}
         # By parameter, as groups may be cut: what its rate was over the schedule's.
@@ -40,22 +40,25 @@ class Witness:
         """Find the optimizers that the model has now, and note the rates of groups that are new."""
         self._optimizers = optimizers(self._model)
         before = self._noted
+        rates = {id(group): rate for group, rate in before}
         self.note()
-        for key, (group, _) in list(self._noted.items()):
-            if key in before and before[key][0] is group:
-                self._noted[key] = before[key]
+        self._noted = [(group, rates.get(id(group), rate)) for group, rate in self._noted]
 
     def note(self) -> None:
         """Note the rates as they are: what differs from them later another has set."""
-        self._noted = {id(group): (group, group["lr"]) for group in self._groups() if "lr" in group}
+        self._noted = [
+            (group, group["lr"]) for optimizer in self._optimizers for group in optimizer.param_groups if "lr" in group
+        ]
 
     def begin(self, closely: bool) -> None:
         """An update begins.
 
         :param closely: whether the rates of its first step are to be noted, for :meth:`verify`
         """
-        self.end()
-        self._ran = {}
+        if self._handles:
+            self.end()
+        if self._ran:
+            self._ran = {}
         if closely:
             torchs = [o for o in self._optimizers if isinstance(o, torch.optim.Optimizer)]
             self._handles = [optimizer.register_step_post_hook(self._note_step) for optimizer in torchs]
@@ -71,13 +74,18 @@ class Witness:
 
         :param scheduled: the rate that SB3 has set before, None if that is not known
         """
-        lost = []
-        for group in self._groups():
-            # State that was loaded comes in groups of its own, and has the rate of its time.
-            same, noted = self._noted.get(id(group), (None, None))
-            follows = self._follow.get(id(group)) is group and scheduled is not None
-            if same is group and group["lr"] != (scheduled if follows else noted):
-                lost.append(group["lr"])
+        # At nearly every update there are none: this has to be quick.
+        doubtful = [(group, noted) for group, noted in self._noted if not group["lr"] == noted == scheduled]
+        if not doubtful:
+            return None
+        # State that was loaded comes in groups of its own, which were not noted, and has the rate of its time.
+        now = {id(group) for optimizer in self._optimizers for group in optimizer.param_groups}
+        lost = [
+            group["lr"]
+            for group, noted in doubtful
+            if id(group) in now
+            and group["lr"] != (noted if scheduled is None or id(group) not in self._follow else scheduled)
+        ]
         if not lost:
             return None
         return (
@@ -113,9 +121,6 @@ class Witness:
                 rate for rate, now, then in zip(rates, multiples, before) if then is not None and not _near(now, then)
             ]
         return _lost(lost, len(groups), f"with the decays the schedule says {scheduled:g}, ") if lost else None
-
-    def _groups(self) -> list[Group]:
-        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
     def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         # What others set after the update is not what it ran at.
