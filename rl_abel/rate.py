@@ -219,11 +219,12 @@ class AppliedRate:
             return
         self._updating = False
         told = self._scaled.asked if self._scaled else None
-        asked = told is not None and self._asks_to_update()
+        counted = getattr(self._model, "_n_updates", 0) != self._n_updates
+        asked = told is not None and not counted and self._asks_to_update()
         if self._scaled:
             self._scaled.updating = False
         self._witness.end()
-        updated = asked or getattr(self._model, "_n_updates", 0) != self._n_updates or touched()
+        updated = counted or asked or touched()
         if updated and told:
             self._last_set = told[1]
         if self._parts and self._divided:

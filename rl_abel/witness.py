@@ -55,8 +55,7 @@ class Witness:
 
         :param closely: whether the rates of its first step are to be noted, for :meth:`verify`
         """
-        if self._handles:
-            self.end()
+        self.end()
         if self._ran:
             self._ran = {}
         if closely:
@@ -65,9 +64,10 @@ class Witness:
 
     def end(self) -> None:
         """The update has ended."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        if self._handles:
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
 
     def set_by_others(self, scheduled: float | None) -> str | None:
         """Return in words what SB3 is about to overwrite, None if nothing.
