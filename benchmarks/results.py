@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import uuid
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +55,9 @@ BESIDE = "report"
 """Folder of a report's figures and tables, the one that is not a run's."""
 
 FILES = ("runs", "evaluations", "traces")
+
+FIRST_STUDY = Path(__file__).parents[1] / "docs" / "results" / "first_study.zip"
+"""The runs of the first study, which a second has replaced, with the plan of it."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +130,19 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     os.replace(aside, path)
 
 
-def read_parquet(folder: Path) -> Results:
-    """Read what :func:`write_parquet` wrote.
+def read_parquet(source: Path) -> Results:
+    """Read what :func:`write_parquet` wrote, from its folder or from a zip of the files.
 
     :raises ValueError: if a file is missing
     """
-    if missing := [name for name in FILES if not (folder / f"{name}.parquet").is_file()]:
-        raise ValueError(f"{folder} has no {missing[0]}.parquet")
-    return Results(*(pd.read_parquet(folder / f"{name}.parquet") for name in FILES))
+    files = zipfile.Path(source) if source.suffix == ".zip" else source
+    found = []
+    for name in FILES:
+        path = files / f"{name}.parquet"
+        if not path.is_file():
+            raise ValueError(f"{source} has no {name}.parquet")
+        found.append(pd.read_parquet(io.BytesIO(path.read_bytes())))
+    return Results(*found)
 
 
 def decays_of(row: Mapping[str, Any]) -> list[tuple[int, str, float]]:

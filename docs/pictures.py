@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import demo
 from benchmarks.report.page import write
-from benchmarks.results import read_parquet
+from benchmarks.results import FIRST_STUDY, read_parquet
 from rl_abel.cli import main as inspect_runs
 from tests.browser import Page, open_browser, tensorboard
 
@@ -67,7 +67,7 @@ def picture_tensorboard(path: Path) -> None:
 
 def picture_report(path: Path) -> None:
     """The first screen of the benchmark's report on published runs of PPO, without those of the tuning."""
-    results = read_parquet(FOLDER / "results")
+    results = read_parquet(FIRST_STUDY)
     runs = results.runs
     shown = (runs["agent"] == "PPO") & runs["env_id"].isin(SHOWN) & (runs["seed"] < 1000)
     with tempfile.TemporaryDirectory() as folder:

@@ -42,11 +42,10 @@ BENCHMARKS = {
     "statistics": set(),
     "report": {"statistics", "colors", "words", "drawing", "plan", "results"},
     "control": {"statistics", "words", "results", "colors", "drawing", "arguments", "cost"},
-    "study": {"statistics", "report", "words", "plan", "results", "arguments", "launch"},
     "evidence": {"statistics", "report", "words", "drawing", "colors", "plan", "results", "arguments", "launch"},
     "moments": {"arguments", "colors", "control", "cost", "drawing", "evaluation", "plan", "results", "schedules"}
     | {"statistics", "train", "words"},
-    "measure": {"statistics", "report", "words", "control", "study", "plan", "results", "suites"},
+    "measure": {"statistics", "report", "words", "control", "plan", "results", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
 LIGHT = (
@@ -60,7 +59,7 @@ LIGHT = (
 )
 PAGES = tuple(
     f"benchmarks.{page}"
-    for page in ("report.page", "study.page", "evidence.page", "control.page", "control.batch_page", "moments.page")
+    for page in ("report.page", "evidence.page", "control.page", "control.batch_page", "moments.page")
 )
 
 

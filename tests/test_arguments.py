@@ -2,8 +2,8 @@ import pytest
 
 import benchmarks.__main__ as benchmarks
 from benchmarks.control import __main__ as control
+from benchmarks.evidence import __main__ as evidence
 from benchmarks.measure import __main__ as measure
-from benchmarks.study import __main__ as study
 
 
 @pytest.mark.parametrize(
@@ -11,9 +11,9 @@ from benchmarks.study import __main__ as study
     [
         (benchmarks, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
         (benchmarks, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
-        (study, ["run", "--workers", "-1"], "--workers: must be above 0, got -1"),
-        (study, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
-        (study, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
+        (evidence, ["run", "--workers", "-1"], "--workers: must be above 0, got -1"),
+        (evidence, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
+        (evidence, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
         (control, ["run", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
         (control, ["report", "--saved", "here"], "there is no control_runs.parquet in here; run comes first"),
     ],

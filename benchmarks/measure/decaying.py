@@ -1,4 +1,4 @@
-"""By how much should the last decay lower the rate, and when? The study's settings against the default ones."""
+"""By how much should the last decay lower the rate, and when? The first study's settings against the default ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from benchmarks.report.answers import CANDIDATE, STANDARD, UNDISTURBED, with_tas
 from benchmarks.report.scores import between
 from benchmarks.results import Results
 from benchmarks.statistics.equivalence import Comparison
-from benchmarks.study.stages import FIVE
 from benchmarks.words import Grid, cells, judged_as
+
+SEEDS = range(5)
+"""Of those settings; of the default one there are more."""
 
 DEFAULT = (STANDARD["decay_factor"], STANDARD["final_decay_at"])
 
@@ -32,7 +34,7 @@ def _against_default(results: Results) -> dict[str, Comparison]:
     runs = with_tasks(results.runs)
     runs = runs[runs["arm"].isin((CANDIDATE, UNDISTURBED)) & (runs["regularization"] == "none")]
     runs = runs[np.isclose(runs["rate_multiplier"], 1) & runs["score"].notna()]
-    runs = runs[runs["seed"].isin(FIVE)]  # of the default setting other stages have more
+    runs = runs[runs["seed"].isin(SEEDS)]
     settings = runs.groupby("task")[["decay_factor", "final_decay_at"]].nunique()
     runs = runs[runs["task"].isin(settings.index[(settings > 1).all(axis=1)])]
     labels = [

@@ -1,6 +1,6 @@
 """Are the defaults the right ones? ``python -m benchmarks.measure defaults``: settings of "trend" on recorded traces.
 
-False decays are counted on the study's tuning runs at a constant rate, without regularization; recall
+False decays are counted on the first study's tuning runs at a constant rate, without regularization; recall
 on the positive control's runs that bounce, and on bounces planted into the recorded noise of RL.
 """
 
@@ -21,14 +21,16 @@ from benchmarks.measure.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce
 from benchmarks.measure.decaying import decaying
 from benchmarks.measure.shallow import shallow
 from benchmarks.measure.watching import noise, watching
-from benchmarks.results import Results, read_parquet
+from benchmarks.results import FIRST_STUDY, Results, read_parquet
 from benchmarks.statistics.estimates import exact_binomial_interval
-from benchmarks.study.stages import ARCHIVE, TUNING_SEEDS
 from benchmarks.words import percent, templates
 from rl_abel import rule
 from rl_abel.rule import TrendRule, find_decays
 
 PAGE = "defaults.md"
+TUNING_SEEDS = (1000, 1001)
+"""Of the first study's runs that chose base rates."""
+
 PARTS = ("total", "policy", "value")
 AMPLIFIED = (1, 10, 50)
 """Factors of the recorded noise under a planted bounce: as it is, it hides nothing."""
@@ -167,14 +169,14 @@ def _found(decays: Sequence[int], lowest: int) -> bool:
     return bool(decays) and decays[0] >= lowest
 
 
-def material(folder: Path) -> Material:
-    """Return the recorded traces of a folder, and made-up ones."""
+def material(results: Results, folder: Path) -> Material:
+    """Return recorded traces, those of the control in a folder, and made-up ones."""
 
     def family(make: Callable[[np.random.Generator], np.ndarray]) -> list[np.ndarray]:
         return [make(np.random.default_rng(seed)) for seed in range(MADE_UP)]
 
     return Material(
-        recorded(read_parquet(folder)),
+        recorded(results),
         controls(folder),
         family(NO_BOUNCE["random walk of 500"]),
         family(BOUNCE["bounce, noise 4"]),
@@ -183,7 +185,8 @@ def material(folder: Path) -> Material:
 
 def write_page(folder: Path) -> Path:
     """Measure every setting and write the tables beside the files they are made from."""
-    on, results = material(folder), read_parquet(folder)
+    results = read_parquet(FIRST_STUDY)
+    on = material(results, folder)
     rows = [measure(setting, on) for setting in SETTINGS]
     false, control, found = 1, 3, 5  # columns
     # What the recorded traces by themselves would favour.
@@ -219,4 +222,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Rebuild the page."""
     description = f"Rebuild docs/results/{PAGE}."
     argparse.ArgumentParser(prog="python -m benchmarks.measure defaults", description=description).parse_args(arguments)
-    print(write_page(ARCHIVE))
+    print(write_page(FIRST_STUDY.parent))

@@ -1,4 +1,4 @@
-"""How the norm moved in the runs at a constant rate, and why: a row a run and part."""
+"""Whether the norm bounced in the runs at a constant rate, by rule and by shape: a row a run and part."""
 
 from __future__ import annotations
 
@@ -54,26 +54,10 @@ def wanting(norms: npt.ArrayLike) -> str:
     return next((what for phase, what in WANTING.items() if not phases & {phase, "equilibrium"}), "end")
 
 
-def alignment(trace: pd.DataFrame, part: str = "total") -> tuple[float, float]:
-    """Return alignment as a multiple of displacement, in the first and the last third of a run.
-
-    Above -1 the norm grows, at -1 it is at equilibrium, below it falls; NaN where it was not recorded.
-    """
-    names = [f"displacement_{part}", f"alignment_{part}"]
-    if not set(names) <= set(trace) or trace[names].isna().all(axis=None):
-        return np.nan, np.nan
-    terms = trace[names].dropna().to_numpy()
-    third = len(terms) // 3
-    first, last = (part[:, 1].sum() / part[:, 0].sum() for part in (terms[:third], terms[len(terms) - third :]))
-    return first, last
-
-
 def movements(results: Results) -> pd.DataFrame:
-    """Return how the norm of each part moved in each run at a constant rate.
+    """Return whether the norm of each part bounced in each run at a constant rate.
 
-    :return: a row for each run and part: these; ``rule`` and ``shape``, whether it bounced by either; ``wanting``,
-        see there; ``growth``, at the end over the start; ``of_peak``, at the end over its highest; ``lowest_at``,
-        % of the run; ``first`` and ``last``, alignment in the first and the last third
+    :return: a row for each run and part: these; ``rule`` and ``shape``, whether it bounced by either; ``wanting``
     """
     runs = undisturbed(results, with_tasks(results.runs))
     measured = [(task, trace, part) for task, traces in runs.items() for trace in traces for part in PARTS]
@@ -86,19 +70,8 @@ def movements(results: Results) -> pd.DataFrame:
 
 
 def _movement(trace: pd.DataFrame, part: str) -> dict[str, Any]:
-    norms, smooth = trace[part].to_numpy(), smoothed(trace[part])
-    missed = wanting(norms)
-    first, last = alignment(trace, part)
-    return {
-        "rule": not missed,
-        "shape": shaped(norms),
-        "wanting": missed,
-        "growth": norms[-1] / norms[0],
-        "of_peak": smooth[-1] / smooth.max(),
-        "lowest_at": 100 * norms.argmin() / (len(norms) - 1),
-        "first": first,
-        "last": last,
-    }
+    missed = wanting(trace[part])
+    return {"rule": not missed, "shape": shaped(trace[part]), "wanting": missed}
 
 
 def counted(moved: pd.DataFrame) -> dict[str, int]:

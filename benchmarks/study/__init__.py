@@ -1,1 +1,0 @@
-"""The study of docs/results: ``python -m benchmarks.study``."""
