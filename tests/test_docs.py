@@ -1,6 +1,7 @@
 """The pages: their code runs, their figures are those of this code, their links lead somewhere."""
 
 import ast
+import inspect
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from docs import figures, pictures
+from rl_abel import AbelCallback
 from tests.algorithms import ALGORITHMS, make_model, torch_optimizers
 from tests.browser import browser
 
@@ -207,6 +209,14 @@ def test_the_picture_of_a_report_is_taken_by_its_command(tmp_path):
     taken, committed = (imread(path) for path in (tmp_path / "report.png", DOCS / "report.png"))
     assert taken.shape == committed.shape
     assert taken.std() > 0.05
+
+
+def test_every_argument_stands_in_the_readmes_table_once():
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text_of("README"), re.MULTILINE)
+    parameters = inspect.signature(AbelCallback).parameters.values()
+    assert sorted(rows) == sorted(
+        (parameter.name, repr(parameter.default).replace("'", '"')) for parameter in parameters
+    )
 
 
 def test_links_of_the_readme():

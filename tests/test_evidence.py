@@ -209,6 +209,25 @@ def test_recall_and_false_decays_by_number_of_measurements():
     assert found.loc[500].tolist() == found.loc[100].tolist() == [1, 1, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("by_number", "pays"),
+    [
+        # shaped, seen, plain, false
+        ({50: (10, 1, 5, 0), 100: (10, 4, 5, 0), 200: (10, 5, 5, 0)}, True),
+        ({50: (10, 9, 5, 0), 100: (10, 4, 5, 0), 200: (10, 4, 5, 0)}, False),  # fewer are another question
+        ({100: (20, 4, 5, 1), 200: (20, 5, 5, 1)}, False),  # by 0.05
+        ({100: (10, 4, 5, 0), 200: (10, 9, 5, 1)}, False),  # more false ones
+        ({100: (10, 4, 5, 0), 200: (10, 9, 5, 1), 500: (10, 6, 5, 0)}, True),
+        ({100: (0, 0, 5, 0), 200: (0, 0, 5, 0)}, None),
+        (None, None),
+    ],
+)
+def test_when_more_measurements_pay(by_number, pays):
+    columns = ["shaped", "seen", "plain", "false"]
+    counts = None if by_number is None else pd.DataFrame.from_dict(by_number, orient="index", columns=columns)
+    assert thinned.more_pays(counts) is pays
+
+
 def test_finished_runs_are_saved_by_stage_once(tmp_path, monkeypatch):
     rows = [*of_rates(seeds=[0]), *of_strong(0.0, 0, seeds=[0])]
     monkeypatch.setattr(saved, "read_results", lambda out: results(rows))

@@ -1,4 +1,4 @@
-"""The answers of the second study, as numbers: docs/results/evidence_plan.md says what each is."""
+"""The answers of the study, as numbers: docs/results/evidence_plan.md says what each is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two figures of the second study, as PNG."""
+"""The two figures of the study, as PNG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the second study, from the committed files alone: ``write_page``."""
+"""The pages of the study, from the committed files alone: ``write_page``."""
 
 from __future__ import annotations
 
@@ -41,13 +41,15 @@ def context(results: Results) -> dict[str, Any]:
 
     ``runs``, a row a run with its outcomes; ``profiles``, ``cells`` and ``decisions``, see
     :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
-    often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements;
+    often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements, and
+    ``more_measurements``, whether more than now become the default;
     ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences.
     """
     runs = answers.scored(results)
     profiles, cells = answers.profiled(runs), answers.cells(runs)
     learned = {task: of for task, of in profiles.items() if of.learned}
     dense = thinned.by_number(results)
+    by_number = thinned.recall_and_false(dense) if len(dense) else None
     trained = {task: cell for task, cell in cells.items() if cell.learned}
     stages_ = progress(runs)
 
@@ -62,7 +64,8 @@ def context(results: Results) -> dict[str, Any]:
         "bouncing": answers.with_bounces(cells),
         "decisions": answers.decisions(profiles, cells),
         "bounced": bounced(results, cells),
-        "thinned": thinned.recall_and_false(dense) if len(dense) else None,
+        "thinned": by_number,
+        "more_measurements": thinned.more_pays(by_number),
         "regularized": {task: cell for task, cell in trained.items() if cell.strength},
         "normalised": {task: cell for task, cell in trained.items() if "SimBa" in task},
         "over_rates_of": over_rates_of,

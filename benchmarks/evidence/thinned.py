@@ -16,6 +16,9 @@ PARTS = ("total", "policy", "value")
 FEWEST = DENSE // 2
 """Measurements of a run that counts as dense."""
 
+DEFAULT, MORE = 100, 0.1
+"""Measurements a run by default, and by how much the share found has to rise for more to become it."""
+
 
 def thin(norms: np.ndarray, number: int) -> np.ndarray:
     """Return about ``number`` of the measurements, evenly apart, the last among them.
@@ -61,3 +64,16 @@ def recall_and_false(found: pd.DataFrame) -> pd.DataFrame:
         shaped_, plain = of[of["shape"] & (of["strength"] > 0)], of[of["strength"] == 0]
         rows[number] = (len(shaped_), shaped_["rule"].sum(), len(plain), plain["rule"].sum())
     return pd.DataFrame.from_dict(rows, orient="index", columns=["shaped", "seen", "plain", "false"])
+
+
+def more_pays(counts: pd.DataFrame | None) -> bool | None:
+    """Return whether more measurements than by default find more bounces and decay no more often without weight decay.
+
+    :param counts: see :func:`recall_and_false`; None, or no norm that bounces by shape: nothing can be said
+    """
+    if counts is None or not counts.at[DEFAULT, "shaped"]:
+        return None
+    default = counts.loc[DEFAULT]
+    more = counts[counts.index > DEFAULT]
+    found = more["seen"] / more["shaped"] - default["seen"] / default["shaped"]
+    return bool(((found >= MORE - 1e-9) & (more["false"] <= default["false"])).any())
