@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from rl_abel import advice, dashboard
 from rl_abel.acting import Action, OnRate, check_action, make_action
-from rl_abel.deciding import WATCHABLE, Deciding, final_factor, watched
+from rl_abel.deciding import WATCHABLE, Deciding, final_factor, watched, whose_decay
 from rl_abel.during import DuringUpdate
 from rl_abel.gauge import Gauge
 from rl_abel.measuring import Measuring
-from rl_abel.memory import EVERY_PART, NETWORKS, REST, Decay, Memory
+from rl_abel.memory import EVERY_PART, NETWORKS, Decay, Memory
 from rl_abel.mover import Mover
 from rl_abel.norms import parts_of
 from rl_abel.options import AbelOptions
@@ -209,17 +209,9 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             return
         self._memory.add_bounce(timestep)
         self._status_due = True
-        if not self._alone:
-            self._add_bounce_decay(timestep, EVERY_PART, " and ".join(bounced))
-            return
-        for part in bounced:
-            self._add_bounce_decay(timestep, part if part in NETWORKS else REST, part)
-
-    def _add_bounce_decay(self, timestep: int, part: str, bounced: str) -> None:
-        made = sum(decay.cause == "bounce" and decay.part == part for decay in self.decays)
-        if self.max_decays is None or made < self.max_decays:
+        for part, of in whose_decay(bounced, self.decays, self.max_decays, self._alone).items():
             decay = Decay(timestep, "bounce", self.decay_factor, part)
-            self._add_decay(decay, f"the {bounced} weight norm has bounced")
+            self._add_decay(decay, f"the {of} weight norm has bounced")
 
     def _decide_at_the_end(self, began: int, timestep: int) -> None:
         """Decay near the end of the budget."""
@@ -263,12 +255,6 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         self._factor.floor, self._factor.final = self.min_learning_rate, self._memory.is_final
 
     # Record
-
-    @property
-    def _status(self) -> dict[str, float]:
-        apart = {f"factor_{part}": self._memory.factor_of(part) for part in NETWORKS} if self._apart else {}
-        counts = {"bounces": self.n_bounces, "decays": len(self.decays)}
-        return {"factor": self.factor, **apart, **counts, **self._action.status}
 
     def _record(self) -> None:
         self._status_due = False
@@ -316,10 +302,8 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             bounces_decay = self.max_decays != 0
             for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget, bounces_decay):
                 self._say_once(line)
-            for warning in advice.warnings_at_start(self.model):
+            for warning in (*advice.warnings_at_start(self.model), *filter(None, [self._action.idle])):
                 self._warn(warning, warning)
-            if self._action.idle:
-                self._warn("batch", self._action.idle)
             if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
                 if few.warn:
                     self._warn("few measurements", few.message)

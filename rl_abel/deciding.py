@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rl_abel.budget import Budget
-from rl_abel.memory import KEPT, Memory
+from rl_abel.memory import EVERY_PART, KEPT, NETWORKS, REST, Decay, Memory
 from rl_abel.rule import JsonValue, Rule, TrendRule, observe_each
 
 WATCHABLE = ("any", "total", "policy", "value")
@@ -37,6 +38,24 @@ def final_factor(
     if budget.progress(timestep) < at or (progress := budget.in_rollouts(rollout).progress(began)) < at:
         return None
     return max(0.0, (1 - progress) / (1 - at)) if step is None else step
+
+
+def whose_decay(bounced: Sequence[str], made: Iterable[Decay], most: int | None, alone: bool) -> dict[str, str]:
+    """Return whose rates decay after a bounce, each with what has bounced, in words.
+
+    :param bounced: parts whose norms have
+    :param made: decays so far
+    :param most: decays by a bounce that a part may have, None for any number
+    :param alone: whether a part that bounces decays alone; what belongs to no network does with the total
+
+    >>> whose_decay(["policy", "value"], [], None, alone=False), whose_decay(["policy", "total"], [], None, alone=True)
+    ({'total': 'policy and value'}, {'policy': 'policy', 'rest': 'total'})
+    """
+    told = (
+        {part if part in NETWORKS else REST: part for part in bounced} if alone else {EVERY_PART: " and ".join(bounced)}
+    )
+    counts = Counter(decay.part for decay in made if decay.cause == "bounce")
+    return {part: of for part, of in told.items() if most is None or counts[part] < most}
 
 
 class Deciding:

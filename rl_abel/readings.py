@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rl_abel.acting import Action
 from rl_abel.gauge import Gauge
 from rl_abel.memory import NETWORKS, REST, Decay, Memory
 
@@ -13,7 +14,9 @@ class AbelReadings:
 
     _memory: Memory
     _gauge: Gauge
+    _action: Action
     _parts: list[str]
+    _apart: bool
 
     @property
     def factor(self) -> float:
@@ -50,3 +53,10 @@ class AbelReadings:
         The terms are NaN at the first one. They are not saved with the model.
         """
         return self._gauge.diagnosis.history if self._gauge.diagnosis else {}
+
+    @property
+    def _status(self) -> dict[str, float]:
+        """What is in force, by name in the logs."""
+        apart = {f"factor_{part}": self._memory.factor_of(part) for part in NETWORKS} if self._apart else {}
+        counts = {"bounces": self.n_bounces, "decays": len(self.decays)}
+        return {"factor": self.factor, **apart, **counts, **self._action.status}

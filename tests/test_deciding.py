@@ -1,9 +1,10 @@
-"""The final decay, as a decision of numbers alone."""
+"""Whose rate decays after a bounce, and the final decay: decisions of plain values."""
 
 import pytest
 
 from rl_abel.budget import Budget
-from rl_abel.deciding import final_factor
+from rl_abel.deciding import final_factor, whose_decay
+from rl_abel.memory import Decay
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,22 @@ def test_few_rollouts_lose_few_updates(rollouts, decayed):
 
 def test_without_a_budget_there_is_none():
     assert final_factor(Budget(0, None), 20, 10**9, 10**9 + 20, 0.85, 0.1) is None
+
+
+@pytest.mark.parametrize(
+    ("bounced", "made", "most", "alone", "decays"),
+    [
+        (["policy"], [], None, False, {"total": "policy"}),
+        (["policy", "value"], [], None, False, {"total": "policy and value"}),
+        (["policy", "value"], ["total"], 1, False, {}),
+        (["policy"], ["total"], 2, False, {"total": "policy"}),
+        (["policy", "value"], [], 0, False, {}),
+        (["policy", "total"], [], None, True, {"policy": "policy", "rest": "total"}),
+        (["policy", "value"], ["policy"], 1, True, {"value": "value"}),
+        (["policy"], ["total"], 1, True, {"policy": "policy"}),  # of a training with scope="model" before
+        ([], [], None, True, {}),
+    ],
+)
+def test_whose_rate_decays_after_a_bounce(bounced, made, most, alone, decays):
+    before = [Decay(1, "bounce", 0.1, part) for part in made] + [Decay(2, "final", 0.1, "total")]
+    assert whose_decay(bounced, before, most, alone) == decays
