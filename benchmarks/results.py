@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "final_return": math.nan,
     "n_bounces": 0,
     "factor": 1.0,
+    "optimizer_steps": math.nan,
     "error": "",
     "commit": "",
 }
@@ -186,12 +187,13 @@ def _row(record: Any) -> dict[str, Any]:
         raise ValueError(f"run.json has status = {record['status']!r:.80}")
     row = {key: record[key] for key in REQUIRED}
     row |= {key: default if record.get(key) is None else record[key] for key, default in DEFAULTS.items()}
-    for key in (*NUMBERS, "final_return", "n_bounces", "factor"):
+    for key in (*NUMBERS, "final_return", "n_bounces", "factor", "optimizer_steps"):
         if not isinstance(row[key], (int, float)):
             raise ValueError(f"run.json has {key} = {row[key]!r:.80}")
     if row["status"] == "complete" and not math.isfinite(row["final_return"]):
         raise ValueError(f"run.json has final_return = {record.get('final_return')!r:.80}")
-    row |= {key: float(row[key]) for key in (*NUMBERS, "final_return", "weight_decay", "learning_rate")}
+    numbers = (*NUMBERS, "final_return", "weight_decay", "learning_rate", "optimizer_steps")
+    row |= {key: float(row[key]) for key in numbers}
     row |= {key: str(row[key]) for key in ("error", "commit")}
     row["decays"] = json.dumps(record.get("decays") or [])
     try:

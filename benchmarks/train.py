@@ -29,6 +29,7 @@ from benchmarks.plan import Run
 from benchmarks.schedules import Arm
 from benchmarks.together import Branch, Group, flush
 from envs import find_env, make_env
+from rl_abel.optimizers import optimizers
 
 PACKAGES = ("rl_abel", "stable_baselines3", "sb3_contrib", "gymnasium", "torch", "numpy")
 
@@ -84,7 +85,8 @@ def aside(run: Run, out: Path) -> Path:
 
 def failure(error: str | None) -> dict[str, Any]:
     """Return what run.json says of a training that came to nothing."""
-    nothing = {"final_return": None, "n_bounces": None, "decays": [], "factor": None, "evaluation_time_s": None}
+    unknown = ("final_return", "n_bounces", "factor", "optimizer_steps", "evaluation_time_s")
+    nothing = {**dict.fromkeys(unknown), "decays": []}
     return {"status": "failed", **nothing, "error": error}
 
 
@@ -126,10 +128,17 @@ def _train(group: Group) -> list[tuple[Branch, dict[str, Any]]]:
     leader, *others = group.branches
     for branch in others:
         branch.left = {"run_id": leader.run.run_id, "timesteps": model.num_timesteps}
-    return [(branch, _write(branch, evaluation, returns)) for branch in group.branches]
+    steps = optimizer_steps(model)
+    return [(branch, _write(branch, evaluation, returns, steps)) for branch in group.branches]
 
 
-def _write(branch: Branch, evaluation: Evaluation, returns: Sequence[float]) -> dict[str, Any]:
+def optimizer_steps(model: BaseAlgorithm) -> int:
+    """Return how often the weights of a trained model were updated: minibatches, where SB3 counts epochs."""
+    states = (state for optimizer in optimizers(model) for state in optimizer.state.values())
+    return max((int(state["step"]) for state in states if "step" in state), default=0)
+
+
+def _write(branch: Branch, evaluation: Evaluation, returns: Sequence[float], steps: int) -> dict[str, Any]:
     abel = branch.arm.abel
     _write_csv(branch.folder / "evaluations.csv", Evaluation.COLUMNS, evaluation.rows)
     # One measurement gives both, so they have the same timesteps.
@@ -141,6 +150,7 @@ def _write(branch: Branch, evaluation: Evaluation, returns: Sequence[float]) -> 
         "n_bounces": abel.n_bounces,
         "decays": [list(decay) for decay in abel.decays],
         "factor": abel.factor,
+        "optimizer_steps": steps,
         "evaluation_time_s": round(evaluation.seconds, 3),
         "error": None,
     }

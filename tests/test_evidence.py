@@ -81,6 +81,7 @@ def row(run, score, **others):
         "final_return": score,
         "n_bounces": 0,
         "factor": 1.0,
+        "optimizer_steps": 200.0 if run.arm == "abel" else 50.0,
         "decays": "[]",
         "error": "",
         "commit": "",
@@ -226,6 +227,14 @@ def test_when_more_measurements_pay(by_number, pays):
     columns = ["shaped", "seen", "plain", "false"]
     counts = None if by_number is None else pd.DataFrame.from_dict(by_number, orient="index", columns=columns)
     assert thinned.more_pays(counts) is pays
+
+
+def test_what_a_larger_batch_saves():
+    runs = answers.scored(results(of_strong(0.0, 3)))
+    ((task, shares),) = answers.savings(runs, "abel-batch").items()
+    assert (task, len(shares)) == ("PPO CartPole-v1, adamw 10", 3), "of the seeds that decay after a bounce"
+    assert set(shares["updates"]) == {0.25}
+    assert answers.savings(answers.scored(results(of_strong(0.0, 0))), "abel-batch") == {}
 
 
 def test_finished_runs_are_saved_by_stage_once(tmp_path, monkeypatch):

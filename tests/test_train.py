@@ -41,6 +41,7 @@ def test_run_json(folder):
     assert record["n_bounces"] == 0
     assert 5 < record["final_return"] <= 500
     assert record["wall_time_s"] > 0
+    assert record["optimizer_steps"] == 8192 / 256 * 20  # rollouts of one minibatch, 20 epochs each
     assert set(record["versions"]) >= {"rl_abel", "stable_baselines3", "torch", "python"}
     assert record["config"]["preset"]["hyperparameters"]["n_epochs"] == 20
     assert record["error"] is None

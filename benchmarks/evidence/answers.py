@@ -146,6 +146,29 @@ def with_bounces(found: dict[str, Cell]) -> dict[str, Cell]:
     return {task: cell for task, cell in found.items() if cell.learned and cell.num_bounced >= FEWEST_BOUNCED}
 
 
+def savings(runs: pd.DataFrame, arm: str) -> dict[str, pd.DataFrame]:
+    """Return what an arm takes of the work of "abel", by task, of seeds in which "abel" decays after a bounce.
+
+    :return: ``updates`` and ``time``, shares, a row a seed (times were taken beside other runs)
+    """
+    found = {}
+    for task, of_task in runs[np.isclose(runs["rate_multiplier"], 1.0)].groupby("task"):
+        by_arm = {name: of.set_index("seed") for name, of in of_task[of_task["status"] == "complete"].groupby("arm")}
+        if not {ABEL, arm} <= set(by_arm):
+            continue
+        bounced = by_arm[ABEL][by_arm[ABEL]["decays"].str.contains('"bounce"')]
+        both = bounced.merge(by_arm[arm], left_index=True, right_index=True, suffixes=("", "_of_arm"))
+        shares = pd.DataFrame(
+            {
+                "updates": both["optimizer_steps_of_arm"] / both["optimizer_steps"],
+                "time": both["wall_time_s_of_arm"] / both["wall_time_s"],
+            }
+        ).dropna()
+        if len(shares):
+            found[str(task)] = shares
+    return found
+
+
 def of_pair(found: dict[str, Cell], pair: tuple[str, str], measure: str = "score") -> dict[str, Comparison]:
     """Return a comparison in each cell that has it."""
     return {task: cell.found[measure][pair] for task, cell in found.items() if pair in cell.found.get(measure, {})}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.evidence import answers, figures, thinned
 from benchmarks.evidence.answers import ABEL, CELL_PAIRS, COOLDOWN, KL, KL_FINAL, RATE_PAIRS, Cell, Profiled
-from benchmarks.evidence.stages import PROFILED, RATES, missing, stages
+from benchmarks.evidence.stages import ACTING, PROFILED, RATES, missing, stages
 from benchmarks.plan import PULL
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
 from benchmarks.report.movements import counted, movements
@@ -43,7 +43,8 @@ def context(results: Results) -> dict[str, Any]:
     :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
     often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements, and
     ``more_measurements``, whether more than now become the default;
-    ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences.
+    ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences;
+    ``savings``, what a batch that grows takes of the work.
     """
     runs = answers.scored(results)
     profiles, cells = answers.profiled(runs), answers.cells(runs)
@@ -66,6 +67,7 @@ def context(results: Results) -> dict[str, Any]:
         "bounced": bounced(results, cells),
         "thinned": by_number,
         "more_measurements": thinned.more_pays(by_number),
+        "savings": {arm: answers.savings(runs, arm) for arm in ACTING if arm != "abel-part"},
         "regularized": {task: cell for task, cell in trained.items() if cell.strength},
         "normalised": {task: cell for task, cell in trained.items() if "SimBa" in task},
         "over_rates_of": over_rates_of,
