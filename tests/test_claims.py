@@ -1,19 +1,28 @@
-"""What README and limits say of the study in words: counted here again, from the files of the runs."""
+"""What README and limits say of runs in words: counted here again, from the files of the runs."""
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs/results"
 TUNING_SEEDS = 1000
+
+
+def of_the_first_study(name, columns=None):
+    """A table of the 1,641 runs of the first study."""
+    with zipfile.ZipFile(RESULTS / "first_study.zip") as archive:
+        return pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet")), columns=columns)
 
 
 @pytest.fixture(scope="module")
 def runs():
-    table = pd.read_parquet(ROOT / "docs/results/runs.parquet")
+    table = of_the_first_study("runs")
     table["score"] = (table.final_return - table.random_return) / (table.reference_return - table.random_return)
     return table[(table.seed < TUNING_SEEDS) & (table.decay_factor == 0.1) & (table.final_decay_at == 0.85)]
 
@@ -23,7 +32,7 @@ def norms(runs):
     """Squared norms of runs at a constant rate, by run: a frame of parts, in the order of time."""
     ids = runs.run_id[runs.arm == "constant"]
     columns = ["run_id", "timesteps", "total", "policy", "value"]
-    table = pd.read_parquet(ROOT / "docs/results/traces.parquet", columns=columns)
+    table = of_the_first_study("traces", columns)
     return dict(list(table[table.run_id.isin(ids)].sort_values("timesteps").groupby("run_id")))
 
 
@@ -134,24 +143,44 @@ def test_a_decay_in_the_very_beginning_costs():
     assert cost == tuple(f"{-gains[strength]:.1f}" for strength in (10, 0))
 
 
+def test_the_first_study_has_as_many_runs_as_is_said():
+    assert said("README.md", r"Of the ([\d,]+) runs of an earlier study") == (f"{len(of_the_first_study('runs')):,}",)
+
+
 def test_the_kl_adaptive_rate_over_base_rates():
-    """The means are counted here; their intervals are those of the second study's own page."""
-    table = pd.read_parquet(ROOT / "docs/results/evidence/rates-cartpole/runs.parquet")
-    table["score"] = (table.final_return - table.random_return) / (table.reference_return - table.random_return)
-    scores = table.pivot_table(index="seed", columns=["arm", "rate_multiplier"], values="score").dropna()
-    told = said(
-        "README.md", r"scores (0\.\d\d) (\[[\d., ]+\]) with the KL-adaptive rate and (0\.\d\d) (\[[\d., ]+\]) with"
-    )
-    page = (ROOT / "docs/results/evidence_details.md").read_text()
-    for arm, (mean, interval) in zip(("kl-adaptive", "constant"), (told[:2], told[2:])):
-        assert f"{scores[arm].mean(axis=None):.2f}" == mean
-        assert f" {mean} {interval} " in next(line for line in page.splitlines() if line.startswith(f"| {arm} |"))
-    rates = said("README.md", r"from a (\w+) to (\w+) times the RL Zoo's")
-    assert (scores["constant"].columns.min(), scores["constant"].columns.max(), rates) == (
-        0.03,
-        10,
-        ("thirtieth", "ten"),
-    )
-    assert said("README.md", r"Six base rates, (\w+) seeds each") == (
-        {6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}[len(scores)],
-    )
+    """The means are counted here; their intervals are those of the study's own page."""
+    number = r"(\d\.\d\d) \[[^]]+\]"
+    words = rf"it scores {number} on CartPole and {number} on Pendulum, a constant rate {number} and {number}\."
+    told = said("README.md", words)
+    counted = []
+    for arm in ("kl-adaptive+final", "constant"):
+        for stage in ("rates-cartpole", "rates-pendulum"):
+            table = pd.read_parquet(RESULTS / "evidence" / stage / "runs.parquet")
+            table["score"] = (table.final_return - table.random_return) / (table.reference_return - table.random_return)
+            scores = table.pivot_table(index="seed", columns=["arm", "rate_multiplier"], values="score").dropna()
+            counted.append(f"{scores[arm].mean(axis=None):.2f}")
+            rates = scores["constant"].columns
+            assert (rates.min(), rates.max()) == (0.03, 10), "from a thirtieth to ten times"
+    assert told == tuple(counted)
+
+
+def test_the_readmes_numbers_are_those_of_the_pages():
+    pages = "".join((RESULTS / name).read_text() for name in ("evidence.md", "evidence_details.md", "control.md"))
+    pages = " ".join(pages.replace("\\", "").split())
+    found = re.findall(r"[−\d.]+ \[[^\]]*\d\]", " ".join((ROOT / "README.md").read_text().split()))
+    assert len(found) > 4
+    assert [number for number in found if number not in pages] == []
+
+
+def test_the_readmes_table_of_evidence_is_the_studys():
+    def rows(path):
+        return [line for line in path.read_text().splitlines() if line.startswith("| ")]
+
+    table = rows(RESULTS / "evidence.md")
+    assert len(table) == 6
+    assert [row for row in rows(ROOT / "README.md") if row in table] == table
+
+
+def test_the_committed_tables_are_small():
+    files = [*RESULTS.rglob("*.parquet"), *RESULTS.glob("*.zip")]
+    assert sum(path.stat().st_size for path in files) < 25e6

@@ -95,7 +95,8 @@ def results(rows):
     names = ["run_id", "timesteps", "return_mean", "return_std", "learning_rate"]
     norms = [(r["run_id"], k, 100.0 + k, 50.0 + k, 50.0) for r in rows if r["arm"] in saved.NORMS_OF for k in range(40)]
     columns = ["run_id", "timesteps", "total", "policy", "value"]
-    return Results(runs, pd.DataFrame(at, columns=names), pd.DataFrame(norms, columns=columns))
+    traces = pd.DataFrame(norms, columns=columns).assign(**{"layer/action_net": 1.0})
+    return Results(runs, pd.DataFrame(at, columns=names), traces)
 
 
 LEVELS = {"constant": 0.5, "linear": 0.4, "constant+final": 0.55, "cooldown": 0.55, "kl-adaptive": 0.9}
@@ -246,6 +247,7 @@ def test_finished_runs_are_saved_by_stage_once(tmp_path, monkeypatch):
     assert sorted(path.name for path in archive.iterdir()) == ["rates-cartpole", "strong-cartpole"]
     again = saved.known(archive=archive)
     assert set(again.runs["run_id"]) == {of["run_id"] for of in rows}
+    assert list(again.traces) == ["run_id", "timesteps", "total", "policy", "value"], "no single layers"
     kept = again.traces.merge(again.runs[["run_id", "arm"]], on="run_id")["arm"]
     assert set(kept) == {"constant", "abel", "abel-part", "abel-batch", "abel-mixed"}
     assert not any(

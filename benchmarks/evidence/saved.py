@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,5 +76,8 @@ def _only(results: Results, run_ids: set[str]) -> Results:
 
 
 def _sorted(results: Results) -> Results:
+    """In order, and without the norms of single layers, a third of all, of which nothing is asked."""
+    traces = results.traces
+    results = replace(results, traces=traces[[name for name in traces if not name.startswith("layer/")]])
     tables = (table.sort_values(["run_id", "timesteps"]) for table in (results.evaluations, results.traces))
     return Results(*(t.reset_index(drop=True) for t in (results.runs.sort_values("run_id"), *tables)))
