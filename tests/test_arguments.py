@@ -4,6 +4,7 @@ import benchmarks.__main__ as benchmarks
 from benchmarks.control import __main__ as control
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.measure import __main__ as measure
+from benchmarks.moments import __main__ as moments
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,12 @@ from benchmarks.measure import __main__ as measure
         (evidence, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (evidence, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
         (control, ["run", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
+        (
+            evidence,
+            ["save", "--out", "here"],
+            "no finished run in here; `python -m benchmarks.evidence run --out here`",
+        ),
+        (moments, ["report", "--saved", "here"], "there is no trunk in here; run and control come first"),
         (control, ["report", "--saved", "here"], "there is no control_runs.parquet in here; run comes first"),
     ],
 )

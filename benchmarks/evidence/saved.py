@@ -42,6 +42,8 @@ def save(out: Path, archive: Path = ARCHIVE) -> int:
     :return: how many were new
     :raises ValueError: if there is no finished run in ``out``
     """
+    if not any(out.glob("*/run.json")):
+        raise ValueError(f"no finished run in {out}; `python -m benchmarks.evidence run --out {out}` makes them")
     saved = known(archive=archive)
     new = _new(read_results(out), set() if saved is None else set(saved.runs["run_id"]))
     left = set(new.runs["run_id"])

@@ -68,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "report":
         from benchmarks.moments.page import write_page
 
-        print(write_page(given.saved))
+        try:
+            print(write_page(given.saved))
+        except ValueError as error:
+            parser.error(str(error))
         return
     if given.command == "run":
         from benchmarks.moments.training import train_trunk
