@@ -69,3 +69,29 @@ class DecayAt:
 
     def observe(self, state, weight_norm):
         return {"seen": state["seen"] + 1}, state["seen"] + 1 in self.measurements
+
+
+class Do(BaseCallback):
+    """Calls functions of the model at events of SB3."""
+
+    def __init__(self, **at):
+        super().__init__()
+        self.at = at
+
+    def _call(self, event):
+        return self.at[event](self.model) if event in self.at else None
+
+    def _on_training_start(self):
+        self._call("training_start")
+
+    def _on_rollout_start(self):
+        self._call("rollout_start")
+
+    def _on_step(self):
+        return self._call("step") is not False
+
+    def _on_rollout_end(self):
+        self._call("rollout_end")
+
+    def _on_training_end(self):
+        self._call("training_end")

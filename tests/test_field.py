@@ -25,36 +25,10 @@ from rl_abel.memory import MOST_MEASUREMENTS
 from rl_abel.norms import measured_parameters
 from rl_abel.optimizers import optimizers
 from rl_abel.schedule import Scaled
-from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model, torch_optimizers
+from tests.algorithms import ALGORITHMS, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
-
-
-class Do(BaseCallback):
-    """Calls functions of the model at events of SB3."""
-
-    def __init__(self, **at):
-        super().__init__()
-        self.at = at
-
-    def _call(self, event):
-        return self.at[event](self.model) if event in self.at else None
-
-    def _on_training_start(self):
-        self._call("training_start")
-
-    def _on_rollout_start(self):
-        self._call("rollout_start")
-
-    def _on_step(self):
-        return self._call("step") is not False
-
-    def _on_rollout_end(self):
-        self._call("rollout_end")
-
-    def _on_training_end(self):
-        self._call("training_end")
 
 
 def rates_of(model):

@@ -8,39 +8,16 @@ import warnings
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish
 from rl_abel.kl import kl_adapted
-from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, make_model, torch_optimizers
+from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
 KL_ALGORITHMS = ["PPO", "MaskablePPO", "RecurrentPPO"]
 POLICY = ("actor", "action_net", "policy_net", "lstm_actor", "pi_features_extractor")
-
-
-class Do(BaseCallback):
-    """Calls a function of the model at each event of a name."""
-
-    def __init__(self, **at):
-        super().__init__()
-        self.at = at
-
-    def _call(self, event):
-        return self.at[event](self.model) if event in self.at else None
-
-    def _on_training_start(self):
-        self._call("training_start")
-
-    def _on_rollout_start(self):
-        self._call("rollout_start")
-
-    def _on_rollout_end(self):
-        self._call("rollout_end")
-
-    def _on_step(self):
-        return self._call("step") is not False
 
 
 def part_of(name, algorithm):
