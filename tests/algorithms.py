@@ -6,6 +6,7 @@ import torch
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.callbacks import BaseCallback
 
 RECTIFIER = {"policy_kwargs": {"net_arch": [8]}}
 ON_POLICY = {"n_steps": 20, **RECTIFIER}
