@@ -96,13 +96,13 @@ def progress(runs: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def short(task: str) -> str:
-    """Return a task's name without the version of the environment: "PPO CartPole, adamw 3".
+    """Return a task's name for the pages, its strength of weight decay as in the plan.
 
     >>> short("PPO CartPole-v1, adamw 3"), short("SAC-SimBa Pendulum-v1")
-    ('PPO CartPole, adamw 3', 'SAC-SimBa Pendulum')
+    ('PPO CartPole, ηλN 3', 'SAC-SimBa Pendulum')
     """
     env, comma, rest = task.partition(",")
-    return env.rpartition("-v")[0] + comma + rest
+    return env.rpartition("-v")[0] + comma + rest.replace("adamw", "ηλN")
 
 
 def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
