@@ -177,6 +177,13 @@ class AppliedRate:
         self._places = self._optimizers_at_hand()
         self._witness.look()
 
+    def look_again(self) -> None:
+        """Look if optimizers are others than at the latest look, where most models keep theirs."""
+        if self._places != self._optimizers_at_hand():
+            self.look()
+            # Whether the new ones follow the schedule is to be seen.
+            self._verified = None
+
     # One update: after the rollout's end, until the next event
 
     def begin_update(self) -> None:
@@ -207,8 +214,8 @@ class AppliedRate:
             self._when_asked()
             self._divided = divided
             self.look()
-        elif self._divided and self._places != self._optimizers_at_hand():
-            self.look()
+        elif self._divided:
+            self.look_again()
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
         """Look at what the update did that began last, if there was one.

@@ -500,6 +500,21 @@ def test_a_rate_that_sb3_overwrites_is_said_once(name, event, mover):
 
 
 @pytest.mark.parametrize("name", ["PPO", "SAC"])
+@pytest.mark.parametrize("scope", ["model", "part"])
+def test_it_is_said_of_an_optimizer_that_came_later_too(name, scope):
+    def edit(model):
+        owner = model.policy if name == "PPO" else model.critic
+        if model.num_timesteps == 60:
+            owner.optimizer = type(owner.optimizer)(owner.parameters(), lr=1e-3)
+        if model.num_timesteps == STEPS - 20:
+            owner.optimizer.param_groups[0]["lr"] = 0.5
+
+    model = make_model(name)
+    said = said_by(lambda: model.learn(STEPS, callback=[Do(rollout_start=edit), AbelCallback(scope=scope)]))
+    assert any("was set to 0.5 in mid-training" in message for message in said), said
+
+
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_who_asks_the_schedule_between_updates_changes_nothing(name):
     def ask(model):
         model.lr_schedule(0.123)
