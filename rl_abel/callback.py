@@ -139,7 +139,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         if self.decay != "learning_rate":
             # The batch may be another now.
             self._apply()
-        self._action.begin_update()
+            self._action.begin_update()
         self._rollout_began = timestep
         data = self._memory.data
         if data["auto"] and data["measure_every"] < self._rollout and self._memory.budget.left(timestep) != 0:
@@ -149,7 +149,8 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
     def _after_update(self) -> None:
         self._memory.data["seen"] = list(clock(self.model))
         self._during.disarm()
-        self._action.end_update()
+        if self.decay != "learning_rate":
+            self._action.end_update()
         if self._status_due or self._recorder.emptied:
             self._record()
 

@@ -187,8 +187,10 @@ class AppliedRate:
     # One update: after the rollout's end, until the next event
 
     def begin_update(self) -> None:
-        """Note what the update that begins now is promised; a decay within it is for the next."""
-        self.hold()
+        """Note what the update that begins now is promised; a decay within it is for the next.
+
+        The schedule is held: off-policy this comes at every step, and has to be quick.
+        """
         if self._model.learning_rate is not self._learning_rate and self._model.learning_rate != self._learning_rate:
             self._warn(
                 "learning_rate",
@@ -291,7 +293,7 @@ class AppliedRate:
 
     def _to_verify(self) -> bool:
         """Whether the first update since a change of a factor, or of the schedule, is still to be looked at."""
-        if self._verified == self._promised and (self.held or not self._moves):
+        if self._verified is self._promised and (self._model.lr_schedule is self._scaled or not self._moves):
             return False
         # What has changed within the update is for the next.
         return self._scaled is not None and self._promised == self._products()

@@ -88,10 +88,12 @@ class Scaled:
         # SB3 asks for each optimizer anew, off-policy at every step: this has to be quick.
         learning_rate = self.base(progress_remaining)
         model = self._model() if self._model else None
-        if not self._in_force(model):
+        if self.retired or (self._model is not None and getattr(model, "start_time", None) != self._started):
             return learning_rate
-        plain = float(learning_rate)
-        told = plain, self.moved(plain)
+        plain = moved = float(learning_rate)
+        for factor in self.factors.values():
+            moved = factor(moved)
+        told = plain, max(moved, 0.0)
         if self.updating and progress_remaining == getattr(model, "_current_progress_remaining", progress_remaining):
             if self.asked is None:
                 self._when_asked()
@@ -109,9 +111,7 @@ class Scaled:
     @property
     def in_force(self) -> bool:
         """Whether this is still the training that it was made for."""
-        return self._in_force(self._model() if self._model else None)
-
-    def _in_force(self, model: BaseAlgorithm | None) -> bool:
+        model = self._model() if self._model else None
         return not self.retired and (self._model is None or getattr(model, "start_time", None) == self._started)
 
     def __reduce__(self) -> tuple[Callable[[Schedule], Schedule], tuple[Schedule]]:
