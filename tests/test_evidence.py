@@ -268,7 +268,7 @@ def test_the_pages_say_what_was_found(tmp_path):
     page = write_page(results(rows), tmp_path)
     text = " ".join(page.read_text().split())
     assert "leads scores 0.90 on PPO CartPole" in text
-    assert "leave `max_decays=0`" in text
+    assert "set `max_decays=0`" in text
     assert "rates, CartPole 216 of 360" in text
     details = (tmp_path / "evidence_details.md").read_text()
     assert "| kl-adaptive − constant | 0.57 [0.57, 0.57] |" in details
