@@ -139,7 +139,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         if self.decay != "learning_rate":
             # The batch may be another now.
             self._apply()
-            self._action.begin_update()
+        self._action.begin_update()
         self._rollout_began = timestep
         data = self._memory.data
         if data["auto"] and data["measure_every"] < self._rollout and self._memory.budget.left(timestep) != 0:
@@ -149,8 +149,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
     def _after_update(self) -> None:
         self._memory.data["seen"] = list(clock(self.model))
         self._during.disarm()
-        if self.decay != "learning_rate":
-            self._action.end_update()
+        self._action.end_update()
         if self._status_due or self._recorder.emptied:
             self._record()
 
@@ -304,8 +303,10 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             bounces_decay = self.max_decays != 0
             for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget, bounces_decay):
                 self._say_once(line)
-            for warning in (*advice.warnings_at_start(self.model), *filter(None, [self._action.idle])):
+            for warning in advice.warnings_at_start(self.model):
                 self._warn(warning, warning)
+            if self._action.idle:
+                self._warn("batch", self._action.idle)
             if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
                 if few.warn:
                     self._warn("few measurements", few.message)

@@ -11,6 +11,7 @@ from rl_abel.jax_models import is_jax
 from rl_abel.jax_rates import JaxRates
 from rl_abel.norms import measured_groups
 from rl_abel.notices import warn
+from rl_abel.optimizers import at_hand
 from rl_abel.part_rates import PartRates
 from rl_abel.schedule import ORDER, Factor, Scaled, unscaled
 from rl_abel.witness import Witness
@@ -174,12 +175,12 @@ class AppliedRate:
         """Find the optimizers that the model has now, and note the rates of those that are new."""
         if self._parts:
             self._parts.find(self._divided)
-        self._places = self._optimizers_at_hand()
+        self._places = at_hand(self._model)
         self._witness.look()
 
     def look_again(self) -> None:
         """Look if optimizers are others than at the latest look, where most models keep theirs."""
-        if self._places != self._optimizers_at_hand():
+        if self._places != at_hand(self._model):
             self.look()
             # Whether the new ones follow the schedule is to be seen.
             self._verified = None
@@ -263,14 +264,6 @@ class AppliedRate:
         """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
         if self._updating and (lost := self._witness.set_by_others(self._last_set)):
             self._warn("param_groups", lost)
-
-    def _optimizers_at_hand(self) -> tuple[int, ...]:
-        """Where most models keep theirs, as a look at all places costs as much as a small update."""
-        # Without torch's look-up of attributes, which takes several times as long.
-        policy = getattr(self._model.policy, "__dict__", {})
-        networks = policy.get("_modules", policy)
-        owners = (policy, *(getattr(networks.get(name), "__dict__", {}) for name in ("actor", "critic")))
-        return tuple([id(owner.get("optimizer")) for owner in owners])
 
     def _apart(self) -> bool:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())

@@ -88,12 +88,10 @@ class Scaled:
         # SB3 asks for each optimizer anew, off-policy at every step: this has to be quick.
         learning_rate = self.base(progress_remaining)
         model = self._model() if self._model else None
-        if self.retired or (self._model is not None and getattr(model, "start_time", None) != self._started):
+        if not self.in_force:
             return learning_rate
-        plain = moved = float(learning_rate)
-        for factor in self.factors.values():
-            moved = factor(moved)
-        told = plain, max(moved, 0.0)
+        plain = float(learning_rate)
+        told = plain, self.moved(plain)
         if self.updating and progress_remaining == getattr(model, "_current_progress_remaining", progress_remaining):
             if self.asked is None:
                 self._when_asked()

@@ -12,7 +12,7 @@ from benchmarks import launch
 from benchmarks.evidence import __main__ as command
 from benchmarks.evidence import answers, saved, thinned
 from benchmarks.evidence.page import context, progress, sections, write_page
-from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, missing, queue, stages
+from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, missing, queue, stages, strength_of
 from benchmarks.plan import Run
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval
@@ -49,6 +49,8 @@ def test_six_seeds_of_every_stage_are_trained_before_the_others_of_any():
 
 
 def test_the_coefficient_is_that_of_adamw():
+    presets = {(run.agent, run.env_id, run.timesteps) for runs in stages().values() for run in runs}
+    assert max(strength_of(*preset) for preset in presets) < 0.6, "as the pages say"
     for run in stages()["coefficient 0.01"]:
         assert run.weight_decay == pytest.approx(COEFFICIENT)
 

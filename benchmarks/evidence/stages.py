@@ -31,7 +31,9 @@ def stages() -> dict[str, list[Run]]:
     """Return every run by stage, in the order in which the stages are run; a run may be in several."""
     cartpole, pendulum, lander = ("CartPole-v1", 100_000), ("Pendulum-v1", 150_000), ("LunarLander-v3", 250_000)
     short = ("Pendulum-v1", 10_000)
-    coefficient = [(env_id, timesteps, _strength("PPO", env_id, timesteps)) for env_id, timesteps in (cartpole, lander)]
+    coefficient = [
+        (env_id, timesteps, strength_of("PPO", env_id, timesteps)) for env_id, timesteps in (cartpole, lander)
+    ]
     dense = (("PPO", cartpole, (0, 3, 10)), ("PPO", pendulum, (0, 3)), ("DQN", ("CartPole-v1", 50_000), (0, 3, 10)))
     found = {
         "rates, CartPole": _rates(*cartpole),
@@ -103,7 +105,7 @@ def _normalised(agent: str, env_id: str, timesteps: int) -> list[Run]:
     return [run for strength in (0.0, 3.0, STRONG) for run in _runs(agent, env_id, timesteps, PLAIN, strength)]
 
 
-def _strength(agent: str, env_id: str, timesteps: int) -> float:
+def strength_of(agent: str, env_id: str, timesteps: int) -> float:
     """Return the strength that ``COEFFICIENT`` has in a run at the preset's rate."""
     preset = find_preset(agent, env_id)
     return preset.learning_rate * COEFFICIENT * preset.n_updates(timesteps)
