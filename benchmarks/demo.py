@@ -60,7 +60,7 @@ def train(folder: Path, timesteps: int = TIMESTEPS, seed: int = 0, progress_bar:
         seed=seed,
         device="cpu",
     )
-    callback = AbelCallback(watch=WATCHED, decay_factor=0.3, verbose=1)
+    callback = AbelCallback(rule="trend", watch=WATCHED, decay_factor=0.3, verbose=1)
     model.learn(timesteps, callback=callback, log_interval=1, progress_bar=progress_bar)
     norms = {part: norms for part, norms in callback.trace.items() if part != "timesteps"}
     [returns], [lengths] = env.env_method("get_episode_rewards"), env.env_method("get_episode_lengths")

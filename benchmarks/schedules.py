@@ -105,7 +105,7 @@ def _abel(
             final_decay_at=final_decay_at,
             measure_every=measure_every,
             diagnose=True,
-            **options,
+            **{"max_decays": None, **options},
         )
         return Arm(base, abel, (others(decay_factor, final_decay_at),) if others else ())
 

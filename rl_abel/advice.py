@@ -70,16 +70,26 @@ def few(model: BaseAlgorithm, memory: Memory, rule: Rule) -> Few | None:
     return None if expected is None else too_few_measurements(model, expected, rule, every, weight_decay(model))
 
 
-def at_end(model: BaseAlgorithm, memory: Memory, rule: Rule, learned: bool, max_decays: int | None) -> str | None:
+def at_end(
+    model: BaseAlgorithm,
+    memory: Memory,
+    rule: Rule,
+    learned: bool,
+    max_decays: int | None,
+    final_decay_at: float | None,
+) -> str | None:
     """Return a warning where a training has ended with too little to decide on."""
     made, needed = len(memory.data["trace"]), getattr(rule, "min_measurements", 0)
-    if max_decays == 0 or made >= needed or not learned:
-        return None
     end, timestep = memory.budget.end, model.num_timesteps
+    cut = end is not None and timestep < end
+    waiting = cut and final_decay_at is not None and not memory.is_final
+    if made >= needed or not learned or (max_decays == 0 and not waiting):
+        return None
     begin = max(memory.budget.begin, getattr(model, "learning_starts", 0))
     if end is not None and end - begin < TRIAL:
         return None
-    stopped = f"; it stopped at timestep {timestep:,} of {end:,}" if end is not None and timestep < end else ""
+    stopped = f"; it stopped at timestep {timestep:,} of {end:,}" if cut else ""
+    stopped += ", before its final decay" if waiting else ""
     were = "measurement of the weight norm was" if made == 1 else "measurements of the weight norm were"
     return (
         f"{made} {were} made in this training, one every "

@@ -19,8 +19,8 @@ class AutoLearningRate(CallbackList):
     """Decide the learning rate of any algorithm by measurement.
 
     Where updates have a KL divergence (PPO, MaskablePPO, RecurrentPPO) the rate adapts to it, and decays
-    once near the end: :class:`KLAdaptiveCallback` beside ``AbelCallback(max_decays=0)``. Elsewhere it is
-    the model's own rate under :class:`AbelCallback`.
+    once near the end: :class:`KLAdaptiveCallback` beside :class:`AbelCallback`. Elsewhere it is the model's
+    own rate under :class:`AbelCallback`.
 
     :param verbose: 1 prints what was taken, and what is decided
     :param options: of either callback. ``min_learning_rate`` is KLAdaptiveCallback's bound where there is a
@@ -41,7 +41,7 @@ class AutoLearningRate(CallbackList):
         # Made here, where the user calls: whatever is wrong with an option is said at this line.
         self._kl = KLAdaptiveCallback(**of_kl, verbose=verbose)
         beside = {name: value for name, value in of_abel.items() if name not in OF_KL}
-        self._beside = AbelCallback(**{"max_decays": 0, **beside}, verbose=verbose)
+        self._beside = AbelCallback(**beside, verbose=verbose)
         self._alone = AbelCallback(**of_abel, verbose=verbose)
         self.abel = self._alone
         self.verbose = self.abel.verbose

@@ -1,4 +1,4 @@
-"""AbelCallback: decays the learning rate when the weight norm has bounced, and near the end."""
+"""AbelCallback: decays the learning rate near the end and, if told to, when the weight norm has bounced."""
 
 from __future__ import annotations
 
@@ -22,22 +22,26 @@ from rl_abel.training import clock, recall
 
 
 class AbelCallback(AbelOptions, AbelReadings, Mover):
-    """Decay the learning rate when the squared weight norm has bounced, and once near the end.
+    """Decay the learning rate once near the end and, where asked to, when the squared weight norm has bounced.
 
-    Multiplies whatever ``learning_rate`` the model was given, for every algorithm of
-    stable-baselines3, sb3-contrib and SBX (Lewkowycz 2021, Algorithm 1, with a rule that stands the
-    noise of RL). For TRPO the rate reaches the value network alone: its policy moves by line search.
+    Where not asked to, by ``rule``, ``watch``, ``scope`` or ``max_decays``, bounces are seen and counted, and decay
+    nothing: that such decays help in RL has been tried, and not shown (docs/results/evidence.md).
+
+    Multiplies whatever ``learning_rate`` the model was given, for every algorithm of stable-baselines3,
+    sb3-contrib and SBX (Lewkowycz 2021, Algorithm 1, with a rule that stands the noise of RL). For TRPO the
+    rate reaches the value network alone: its policy moves by line search.
 
     :param rule: "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
         letter: in RL it decays on noise), or an object with ``init() -> state`` and
-        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
+        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values; None for "trend"
     :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
         them, each by itself; None for "any" with the rule "trend" and "total" with another
     :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
     :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did;
         None turns the final decay off
     :param min_learning_rate: floor of the applied rate; never raises the user's own
-    :param max_decays: most decays by a bounce; None for any number
+    :param max_decays: most decays by a bounce; None for any number, as in the paper. "auto" for any number where
+        ``rule``, ``watch`` or ``scope="part"`` is given, else 0
     :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100
         a training, within an update too (at ends of epochs) where rollouts are few
     :param verbose: 1 prints what was decided and why
@@ -70,12 +74,12 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
 
     def __init__(
         self,
-        rule: str | Rule = "trend",
+        rule: str | Rule | None = None,
         watch: str | None = None,
         decay_factor: float = 0.1,
         final_decay_at: float | None = 0.85,
         min_learning_rate: float = 0.0,
-        max_decays: int | None = None,
+        max_decays: int | str | None = "auto",
         measure_every: int | None = None,
         verbose: int = 0,
         diagnose: bool = False,
@@ -170,7 +174,8 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
         learned = self._measuring.learned
-        if warning := advice.at_end(self.model, self._memory, self.rule, learned, self.max_decays):
+        limits = self.max_decays, self.final_decay_at
+        if warning := advice.at_end(self.model, self._memory, self.rule, learned, *limits):
             self._warn("few measurements", warning)
 
     def _touched(self) -> bool:
@@ -210,7 +215,13 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             return
         self._memory.add_bounce(timestep)
         self._status_due = True
-        for part, of in whose_decay(bounced, self.decays, self.max_decays, self._alone).items():
+        whose = whose_decay(bounced, self.decays, self.max_decays, self._alone)
+        if not whose:
+            seen = " and ".join(bounced)
+            self._say(
+                f"timestep {timestep}: the {seen} weight norm has bounced; no decay (max_decays={self.max_decays})"
+            )
+        for part, of in whose.items():
             decay = Decay(timestep, "bounce", self.decay_factor, part)
             self._add_decay(decay, f"the {of} weight norm has bounced")
 

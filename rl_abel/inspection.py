@@ -201,7 +201,7 @@ def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: Sequence[str], me
         return f"{_count(record.n_bounces, 'bounce')} in training. {again}"
     if bounces:
         unseen = " The callback saw none in training: was another part watched, or another setting?" if record else ""
-        advice = "a decay after it may be worth a try, over several seeds"
+        advice = "a decay after it may be worth a try (rule='trend'), over several seeds"
         return f"The rule sees a bounce of {where}{more}, on {n}: {advice}.{unseen}"
     if not watched:
         return f"Nothing to tell: this run has no such part, only {', '.join(trace.norms)}."

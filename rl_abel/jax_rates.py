@@ -106,7 +106,7 @@ class JaxRates:
                 f"{who} cannot move the learning rate of this {type(self._model).__name__} of SBX, which was fixed "
                 "when its optimizer was built. Build the model with "
                 f"policy_kwargs=dict(optimizer_class=optax.inject_hyperparams(optax.{kind}){kwargs}), or measure alone "
-                "with AbelCallback(max_decays=0, final_decay_at=None)"
+                "with AbelCallback(final_decay_at=None)"
             )
         if target_kl is not None:
             self._warn(

@@ -11,6 +11,8 @@ from rl_abel.rule import Rule, TrendRule, make_rule
 
 SCOPES = ("model", "part")
 FINAL_DECAYS = ("step", "linear")
+AUTO = "auto"
+"""Of ``max_decays``: decays after a bounce where one is asked for, by saying how."""
 
 
 class AbelOptions:
@@ -18,12 +20,12 @@ class AbelOptions:
 
     def _choose(
         self,
-        rule: str | Rule,
+        rule: str | Rule | None,
         watch: str | None,
         decay_factor: float,
         final_decay_at: float | None,
         min_learning_rate: float,
-        max_decays: int | None,
+        max_decays: int | str | None,
         measure_every: int | None,
         diagnose: bool,
         scope: str,
@@ -35,7 +37,9 @@ class AbelOptions:
 
         :raises ValueError: for one out of its range, or two that cannot be had together
         """
-        self.rule = make_rule(rule)
+        if max_decays == AUTO:
+            max_decays = 0 if rule is None and watch is None and scope == "model" else None
+        self.rule = make_rule("trend" if rule is None else rule)
         if watch is None:
             watch = "any" if isinstance(self.rule, TrendRule) else "total"
         self.watch = check_choice("watch", watch, WATCHABLE)

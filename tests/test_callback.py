@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import RMSprop
 
-from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
+from rl_abel import AbelCallback, AutoLearningRate, Decay, TrendRule, find_decays, weight_norms
 from rl_abel.memory import Memory
 from rl_abel.rule import observe_each
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model, torch_optimizers
@@ -258,10 +258,11 @@ class Planted(BaseCallback):
 @pytest.mark.parametrize(
     ("arguments", "causes"),
     [
-        ({}, ["final"]),
+        ({"rule": "trend"}, ["final"]),
         ({"watch": "value"}, ["final"]),
-        ({"final_decay_at": None}, ["bounce"]),  # the growth ends by itself, for all that the rule can know
-        ({"final_decay_at": 0.95}, ["bounce", "final"]),
+        # The growth ends by itself, for all that the rule can know.
+        ({"rule": "trend", "final_decay_at": None}, ["bounce"]),
+        ({"rule": "trend", "final_decay_at": 0.95}, ["bounce", "final"]),
         ({"rule": DecayAt(30, 90)}, ["bounce", "final", "bounce"]),  # one's own rule decides alone
     ],
 )
@@ -270,6 +271,35 @@ def test_growth_that_the_final_decay_ends_is_no_bounce(arguments, causes):
     model.learn(2000, callback=[Planted(), abel])
     assert [decay.cause for decay in abel.decays] == causes
     assert abel.n_bounces == causes.count("bounce")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [
+        ({}, 0),
+        ({"decay_factor": 0.5}, 0),
+        ({"decay": "batch_size"}, 0),  # the final decay has a batch to act on as well
+        ({"scope": "model"}, 0),
+        ({"rule": "trend"}, None),
+        ({"watch": "any"}, None),
+        ({"scope": "part"}, None),
+        ({"max_decays": None}, None),
+        ({"max_decays": 2}, 2),
+        ({"rule": "paper", "watch": "policy", "max_decays": 0}, 0),
+    ],
+)
+def test_a_bounce_decays_where_one_is_asked_for(arguments, most):
+    assert AbelCallback(**arguments).max_decays == most
+    assert AutoLearningRate(**arguments).abel.max_decays == most
+
+
+def test_a_bounce_that_decays_nothing_is_counted_and_said(capsys):
+    model, abel = make_model("PPO"), AbelCallback(final_decay_at=0.99, verbose=1)
+    model.learn(2000, callback=[Planted(), abel])
+    assert (abel.n_bounces, [decay.cause for decay in abel.decays]) == (1, ["final"])
+    assert re.search(
+        r"timestep \d+: the .* weight norm has bounced; no decay \(max_decays=0\)", capsys.readouterr().out
+    )
 
 
 def test_each_decay_remembers_its_own_factor():
@@ -537,10 +567,11 @@ def test_the_last_values_can_be_read_from_the_logger():
 # What it says
 
 LONG = {"n_steps": 250, "batch_size": 250}
+BOUNCES = {"max_decays": None}
 
 
 def test_without_weight_decay_one_line_says_what_to_expect(capsys):
-    make_model("PPO").learn(200, callback=AbelCallback(verbose=1))
+    make_model("PPO").learn(200, callback=AbelCallback(max_decays=None, verbose=1))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("abel:")]
     assert lines[0] == (
         "abel: no measured parameter has weight decay, so the weight norm is not expected to bounce: "
@@ -586,12 +617,12 @@ def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes", "arguments", "timesteps", "said"),
     [
-        ("PPO", LONG, {}, 1250, "about 10 measurements .* one every 125 timesteps.* needs 21"),
-        ("PPO", LONG, {"measure_every": 1}, 1250, "about 5 measurements .* one every 250 timesteps.* needs 21"),
+        ("PPO", LONG, BOUNCES, 1250, "about 10 measurements .* one every 125 timesteps.* needs 21"),
+        ("PPO", LONG, BOUNCES | {"measure_every": 1}, 1250, "about 5 measurements .* one every 250 .* needs 21"),
         (
             "PPO",
             {},
-            {"measure_every": 90},
+            BOUNCES | {"measure_every": 90},
             1200,
             "about 12 meas.* one every 100 .* Set a smaller measure_every",
         ),
@@ -599,13 +630,14 @@ def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
         (
             "SAC",
             {"learning_starts": 20, "train_freq": 100},
-            {},
+            BOUNCES,
             1500,
             "about 14 meas.* one every 100 timesteps",
         ),
-        ("PPO", {}, {}, 1000, None),
+        ("PPO", {}, BOUNCES, 1000, None),
+        ("PPO", LONG, {}, 1250, None),
         ("PPO", LONG, {"max_decays": 0}, 1250, None),
-        ("PPO", {}, {}, 100, None),  # a trial that it runs
+        ("PPO", {}, BOUNCES, 100, None),  # a trial that it runs
     ],
 )
 def test_a_warning_when_too_few_measurements_fit(name, changes, arguments, timesteps, said, recwarn):
@@ -626,7 +658,7 @@ def test_where_the_rule_misses_bounces_that_can_be_expected(weight_decay, capsys
     model = make_model("PPO", policy_kwargs=kwargs, n_epochs=1)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.learn(1200, callback=AbelCallback(verbose=1))
+        model.learn(1200, callback=AbelCallback(max_decays=None, verbose=1))
     said = "about 60 measurements of the weight norm fit into this training, one every 20 timesteps, and the rule is "
     assert [said in str(warning.message) for warning in caught] == [True] * (weight_decay > 0)
     assert (said in capsys.readouterr().out) == (weight_decay == 0)
@@ -634,7 +666,8 @@ def test_where_the_rule_misses_bounces_that_can_be_expected(weight_decay, capsys
 
 def test_a_warning_where_a_training_ended_long_before_its_budget():
     with pytest.warns(
-        UserWarning, match=r"1 measurement .* one every 10,000,000 timesteps; it stopped at .* 200 of 1,000"
+        UserWarning,
+        match=r"1 measurement .* every 10,000,000 timesteps; it stopped at .* 200 of 1,000.* final decay",
     ):
         make_model("PPO").learn(1_000_000_000, callback=[AbelCallback(), Stop(200)])
 

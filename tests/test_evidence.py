@@ -187,10 +187,13 @@ def test_what_ppo_users_are_told():
 
 
 def test_an_interval_over_tasks_is_students():
-    found = answers.over_tasks([Interval(0.1, 0, 1), Interval(0.2, 0, 1), Interval(0.3, 0, 1)])
+    found = answers.over_tasks({task: Interval(mean, 0, 1) for task, mean in (("A", 0.1), ("B", 0.2), ("C", 0.3))})
     half = 4.302653 * 0.1 / np.sqrt(3)  # t of two degrees of freedom
     assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half))
-    assert answers.over_tasks([Interval(0.1, 0, 1)] * 2) is None
+    of_strengths = {"A, adamw 1": 0.0, "A, adamw 10": 0.2, "B, adamw 1": 0.2, "C, adamw 3": 0.3}
+    assert answers.over_tasks({task: Interval(mean, 0, 1) for task, mean in of_strengths.items()}) == found
+    # Three strengths of one task are one task.
+    assert answers.over_tasks({f"A, adamw {strength}": Interval(0.1, 0, 1) for strength in (1, 3, 10)}) is None
 
 
 def test_thinned_traces_keep_the_last_measurement():
@@ -270,7 +273,7 @@ def test_the_pages_say_what_was_found(tmp_path):
     page = write_page(results(rows), tmp_path)
     text = " ".join(page.read_text().split())
     assert "leads scores 0.90 on PPO CartPole" in text
-    assert "set `max_decays=0`" in text
+    assert "no decay after a bounce, as by default" in text
     assert "rates, CartPole 216 of 360" in text
     details = (tmp_path / "evidence_details.md").read_text()
     assert "| kl-adaptive − constant | 0.57 [0.57, 0.57] |" in details

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -128,12 +128,26 @@ def cells(runs: pd.DataFrame) -> dict[str, Cell]:
         best = of_task.groupby("arm")["score"].mean().max()
         strength = float(of_task["strength"].iloc[0])
         found[str(task)] = Cell(strength, bool(best >= FAILED_BELOW), bounced["seed"].nunique(), comparisons)
-    return found
+    return dict(sorted(found.items(), key=lambda of: (*tasks_of([of[0]]), of[1].strength)))
 
 
-def over_tasks(differences: Iterable[Interval]) -> Interval | None:
-    """Return the mean difference with its t interval over tasks, the population; None for too few tasks."""
-    estimates = np.array([difference.estimate for difference in differences])
+def tasks_of(cells: Iterable[str]) -> set[str]:
+    """Return the tasks of these cells, whose names end with the strength of weight decay.
+
+    >>> sorted(tasks_of(["PPO CartPole-v1, adamw 3", "PPO CartPole-v1, adamw 10", "DQN CartPole-v1"]))
+    ['DQN CartPole-v1', 'PPO CartPole-v1']
+    """
+    return {cell.partition(",")[0] for cell in cells}
+
+
+def over_tasks(differences: Mapping[str, Interval]) -> Interval | None:
+    """Return the mean difference with its t interval over tasks, the population; None for too few tasks.
+
+    :param differences: by cell; the strengths of one task are averaged first, as they are no tasks of their own
+    """
+    by_task = {task: [of.estimate for cell, of in differences.items() if tasks_of([cell]) == {task}]
+               for task in tasks_of(differences)}  # fmt: skip
+    estimates = np.array([np.mean(of_task) for of_task in by_task.values()])
     if len(estimates) < FEWEST_TASKS:
         return None
     mean = float(estimates.mean())
@@ -202,8 +216,9 @@ def decisions(profiles: dict[str, Profiled], found: dict[str, Cell]) -> dict[str
 
     kl, final = over_rates((KL, UNDISTURBED)), over_rates((KL_FINAL, KL))
     cooled = {task: of.differences["score"][COOLDOWN, CANDIDATE] for task, of in learned.items()}
-    with_room = [d.best for task, d in cooled.items() if (COOLDOWN, CANDIDATE) not in learned[task].at_ceiling]
-    ends = {"at the best rate": over_tasks(with_room), "over rates": over_tasks(d.mean for d in cooled.values())}
+    with_room = {task: d.best for task, d in cooled.items() if (COOLDOWN, CANDIDATE) not in learned[task].at_ceiling}
+    over = {task: d.mean for task, d in cooled.items()}
+    ends = {"at the best rate": over_tasks(with_room), "over rates": over_tasks(over)}
     shown_ends = {name: value for name, value in ends.items() if value}
     return {
         "bounces": in_cells((ABEL, CANDIDATE)),

@@ -54,8 +54,8 @@ def context(results: Results) -> dict[str, Any]:
     trained = {task: cell for task, cell in cells.items() if cell.learned}
     stages_ = progress(runs)
 
-    def over_rates_of(pair: tuple[str, str], which: str) -> list[Interval]:
-        return [getattr(of.differences["score"][pair], which) for of in learned.values()]
+    def over_rates_of(pair: tuple[str, str], which: str) -> dict[str, Interval]:
+        return {task: getattr(of.differences["score"][pair], which) for task, of in learned.items()}
 
     return {
         "runs": runs,
@@ -76,6 +76,7 @@ def context(results: Results) -> dict[str, Any]:
         "sections": sections(learned, cells),
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
+        "tasks_of": answers.tasks_of,
         "judged": judged,
         "arms": PROFILED,
         "rates": RATES,
