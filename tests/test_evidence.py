@@ -12,7 +12,7 @@ from benchmarks import launch
 from benchmarks.evidence import __main__ as command
 from benchmarks.evidence import answers, saved, thinned
 from benchmarks.evidence.page import context, progress, sections, write_page
-from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, missing, queue, stages, strength_of
+from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, counts, missing, queue, stages, strength_of
 from benchmarks.plan import Run
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval
@@ -272,13 +272,30 @@ def test_the_pages_say_what_was_found(tmp_path):
     rows = [*of_rates(), *of_strong(-0.1, 6)]
     page = write_page(results(rows), tmp_path)
     text = " ".join(page.read_text().split())
-    assert "that scores 0.90 on PPO CartPole" in text
+    assert "that scores 0.95 on PPO CartPole" in text
     assert "no decay after a bounce, as by default" in text
     assert "rates, CartPole 216 of 360" in text
     details = (tmp_path / "evidence_details.md").read_text()
     assert "| kl-adaptive − constant | 0.57 [0.57, 0.57] |" in details
     assert "| decays after bounces on by default? | no |" in details
     assert {path.name for path in tmp_path.iterdir()} >= {"evidence_profiles.png", "evidence_differences.png"}
+
+
+def test_runs_that_are_measured_more_often_stand_apart():
+    plain, dense = (
+        next(run for run in stages()[name] if (run.agent, run.arm, run.strength) == ("DQN", "constant", 0.0))
+        for name in ("strengths, DQN", "measurements")
+    )
+    assert (plain.seed, plain.timesteps) == (dense.seed, dense.timesteps)
+    both = results([row(plain, 1.0), row(dense, 0.0)])
+    assert list(thinned.without_dense(both).runs["run_id"]) == [plain.run_id]
+    assert context(both)["num_runs"] == 2
+
+
+def test_a_stage_counts_with_six_seeds_of_all_its_arms():
+    ids = [run.run_id for run in stages()["measurements"] if run.seed < 6]
+    assert counts("measurements", ids)
+    assert not counts("measurements", ids[:-1])
 
 
 def test_pages_without_any_whole_stage_say_so(tmp_path):

@@ -756,7 +756,7 @@ def test_a_callback_can_be_copied_after_a_training(clone):
 
 
 def test_what_is_said_is_said_once(capsys):
-    model, abel = make_model("PPO"), AbelCallback(verbose=1, final_decay_at=None)
+    model, abel = make_model("PPO"), AbelCallback(max_decays=None, verbose=1, final_decay_at=None)
     for _ in range(5):
         model.learn(60, callback=abel, reset_num_timesteps=False)
     assert capsys.readouterr().out.count("weight decay") == 1

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.evidence import answers, figures, thinned
 from benchmarks.evidence.answers import ABEL, CELL_PAIRS, COOLDOWN, KL, KL_FINAL, RATE_PAIRS, Cell, Profiled
-from benchmarks.evidence.stages import ACTING, PROFILED, RATES, missing, stages
+from benchmarks.evidence.stages import ACTING, PROFILED, RATES, counts, missing, stages
 from benchmarks.plan import PULL
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
 from benchmarks.report.movements import counted, movements
@@ -39,26 +39,26 @@ def write_page(results: Results, folder: Path) -> Path:
 def context(results: Results) -> dict[str, Any]:
     """Return what the templates fill in.
 
-    ``runs``, a row a run with its outcomes; ``profiles``, ``cells`` and ``decisions``, see
+    ``num_runs``; ``profiles``, ``cells`` and ``decisions``, see
     :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
     often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements, and
     ``more_measurements``, whether more than now become the default;
     ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences;
     ``savings``, what a batch that grows takes of the work.
     """
+    ids, dense, progressed = set(results.runs["run_id"]), thinned.by_number(results), progress(results.runs)
+    results = thinned.without_dense(results)
     runs = answers.scored(results)
     profiles, cells = answers.profiled(runs), answers.cells(runs)
     learned = {task: of for task, of in profiles.items() if of.learned}
-    dense = thinned.by_number(results)
     by_number = thinned.recall_and_false(dense) if len(dense) else None
     trained = {task: cell for task, cell in cells.items() if cell.learned}
-    stages_ = progress(runs)
 
     def over_rates_of(pair: tuple[str, str], which: str) -> dict[str, Interval]:
         return {task: getattr(of.differences["score"][pair], which) for task, of in learned.items()}
 
     return {
-        "runs": runs,
+        "num_runs": len(ids),
         "profiles": profiles,
         "learned": learned,
         "cells": cells,
@@ -66,13 +66,13 @@ def context(results: Results) -> dict[str, Any]:
         "decisions": answers.decisions(profiles, cells),
         "bounced": bounced(results, cells),
         "thinned": by_number,
-        "more_measurements": thinned.more_pays(by_number),
+        "more_measurements": thinned.more_pays(by_number) if counts("measurements", ids) else None,
         "savings": {arm: answers.savings(runs, arm) for arm in ACTING if arm != "abel-part"},
         "regularized": {task: cell for task, cell in trained.items() if cell.strength},
         "normalised": {task: cell for task, cell in trained.items() if "SimBa" in task},
         "over_rates_of": over_rates_of,
-        "stages": stages_,
-        "unfinished": {name: (done, planned) for name, (done, planned) in stages_.items() if done < planned},
+        "stages": progressed,
+        "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
         "sections": sections(learned, cells),
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
@@ -99,11 +99,11 @@ def progress(runs: pd.DataFrame) -> dict[str, tuple[int, int]]:
 def short(task: str) -> str:
     """Return a task's name for the pages, its strength of weight decay as in the plan.
 
-    >>> short("PPO CartPole-v1, adamw 3"), short("SAC-SimBa Pendulum-v1")
-    ('PPO CartPole, ηλN 3', 'SAC-SimBa Pendulum')
+    >>> short("PPO CartPole-v1, adamw 3"), short("PPO CartPole-v1, adamw 0.0782"), short("SAC-SimBa Pendulum-v1")
+    ('PPO CartPole, ηλN 3', 'PPO CartPole, ηλN 0.078', 'SAC-SimBa Pendulum')
     """
-    env, comma, rest = task.partition(",")
-    return env.rpartition("-v")[0] + comma + rest.replace("adamw", "ηλN")
+    env, regularized, strength = task.partition(", adamw ")
+    return env.rpartition("-v")[0] + (f", ηλN {float(strength):.2g}" if regularized else "")
 
 
 def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:

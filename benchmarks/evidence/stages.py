@@ -72,6 +72,14 @@ def missing(done: Collection[str]) -> dict[str, list[Run]]:
     return left
 
 
+def counts(stage: str, done: Collection[str]) -> bool:
+    """Return whether a stage has seeds enough of all its arms.
+
+    :param done: run ids
+    """
+    return all(run.run_id in done for run in stages()[stage] if run.seed in SEEDS[:FEWEST_SEEDS])
+
+
 def queue(done: Collection[str]) -> list[tuple[str, list[Run]]]:
     """Return what is trained next, stage by stage: first of all stages the seeds that make them count, then the others.
 
