@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rl_abel import find_decays
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results"
 TUNING_SEEDS = 1000
@@ -162,6 +164,25 @@ def test_the_kl_adaptive_rate_over_base_rates():
             rates = scores["constant"].columns
             assert (rates.min(), rates.max()) == (0.03, 10), "from a thirtieth to ten times"
     assert told == tuple(counted)
+
+
+def test_in_which_runs_the_policys_norm_bounces():
+    """Counted again: the rule on the saved traces of the constant rate."""
+    counted = {}
+    for stage in ("strong-sac", "layer-norm-ppo", "strengths-ppo", "coefficient-0.01"):
+        runs, traces = (
+            pd.read_parquet(RESULTS / "evidence" / stage / f"{name}.parquet") for name in ("runs", "traces")
+        )
+        for run in runs[(runs.arm == "constant") & (runs.strength > 0)].itertuples():
+            norms = traces.loc[traces.run_id == run.run_id, "policy"].dropna().tolist()
+            counted.setdefault((stage, run.env_id, run.strength), []).append(bool(find_decays(norms)))
+    sac, simba = counted["strong-sac", "Pendulum-v1", 10], counted["layer-norm-ppo", "CartPole-v1", 10]
+    ppo = counted["strengths-ppo", "Pendulum-v1", 3]
+    plain = [one for (stage, *_), found in counted.items() if stage == "coefficient-0.01" for one in found]
+    words = r"(\d) of (\d) runs of SAC on Pendulum .*?\(ηλN 10\), in (\d) of (\d) of PPO on Pendulum .*? none of (\d+)"
+    told = tuple(map(int, said("README.md", words)))
+    assert told == (sum(sac), len(sac), sum(ppo), len(ppo), len(plain))
+    assert (sum(simba), len(simba), sum(plain)) == (sum(sac), len(sac), 0)
 
 
 def test_the_readmes_numbers_are_those_of_the_pages():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.evidence.stages import DENSE, stages
+from benchmarks.evidence.stages import dense, stages
 from benchmarks.results import FILES, Results, read_parquet, read_results, write_parquet
 
 ARCHIVE = Path(__file__).parents[2] / "docs" / "results" / "evidence"
@@ -60,16 +60,12 @@ def save(out: Path, archive: Path = ARCHIVE) -> int:
 def _new(results: Results, known_ids: set[str]) -> Results:
     kept = _only(results, set(results.runs["run_id"]) - known_ids)
     runs, traces = kept.runs, kept.traces
-    dense = set(runs.loc[runs["run_id"].isin(_dense()), "run_id"])
-    traced = set(runs.loc[runs["arm"].isin(NORMS_OF), "run_id"]) | dense
+    often = set(runs.loc[runs["run_id"].isin(dense()), "run_id"])
+    traced = set(runs.loc[runs["arm"].isin(NORMS_OF), "run_id"]) | often
     traces = traces[traces["run_id"].isin(traced)]
     others = traces.columns.difference(KEPT_OF_DENSE)
-    traces = traces.assign(**{column: traces[column].mask(traces["run_id"].isin(dense)) for column in others})
+    traces = traces.assign(**{column: traces[column].mask(traces["run_id"].isin(often)) for column in others})
     return Results(runs, kept.evaluations, traces.astype(dict.fromkeys(traces.select_dtypes("float64"), np.float32)))
-
-
-def _dense() -> set[str]:
-    return {run.run_id for runs in stages().values() for run in runs if run.measurements == DENSE}
 
 
 def _only(results: Results, run_ids: set[str]) -> Results:

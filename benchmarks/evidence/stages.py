@@ -72,6 +72,11 @@ def missing(done: Collection[str]) -> dict[str, list[Run]]:
     return left
 
 
+def dense() -> set[str]:
+    """Return the ids of the runs that are measured more often than all others."""
+    return {run.run_id for runs in stages().values() for run in runs if run.measurements == DENSE}
+
+
 def counts(stage: str, done: Collection[str]) -> bool:
     """Return whether a stage has seeds enough of all its arms.
 

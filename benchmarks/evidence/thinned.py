@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from benchmarks.evidence.stages import DENSE, stages
+from benchmarks.evidence.stages import DENSE, dense
 from benchmarks.report.answers import with_tasks
 from benchmarks.report.movements import shaped
 from benchmarks.results import Results
@@ -34,8 +34,7 @@ def thin(norms: np.ndarray, number: int) -> np.ndarray:
 
 def without_dense(results: Results) -> Results:
     """Return the runs that are measured as all are: arm, task and seeds of a dense one are those of another, too."""
-    dense = {run.run_id for runs in stages().values() for run in runs if run.measurements == DENSE}
-    return replace(results, runs=results.runs[~results.runs["run_id"].isin(dense)])
+    return replace(results, runs=results.runs[~results.runs["run_id"].isin(dense())])
 
 
 def by_number(results: Results) -> pd.DataFrame:
