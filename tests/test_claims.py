@@ -185,6 +185,20 @@ def test_in_which_runs_the_policys_norm_bounces():
     assert (sum(simba), len(simba), sum(plain)) == (sum(sac), len(sac), 0)
 
 
+def test_how_many_measurements_the_rule_needs():
+    details = (RESULTS / "evidence_details.md").read_text()
+    rows = {
+        number: re.search(rf"^\| {number} \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", details, re.MULTILINE).groups()
+        for number in (100, 500)
+    }
+    (shaped, seen, plain, false), (_, more_seen, _, more_false) = rows[100], rows[500]
+    words = (
+        r"Of (\d+) such norms, .*? it sees (\d+) on 100 measurements and (\d+) on 500; "
+        r"but on 500 it also decays in (\d+) of (\d+) without weight decay, on 100 in (\d+),"
+    )
+    assert said("docs/limits.md", words) == (shaped, seen, more_seen, more_false, plain, false)
+
+
 def test_the_readmes_numbers_are_those_of_the_pages():
     pages = "".join((RESULTS / name).read_text() for name in ("evidence.md", "evidence_details.md", "control.md"))
     pages = " ".join(pages.replace("\\", "").split())
