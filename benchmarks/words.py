@@ -69,9 +69,7 @@ def furthest(value: Interval) -> str:
 
 
 def judged_as(judged: Verdict) -> str:
-    """Return the verdict in a word, and of a difference to which side; of runs that scored the same, that they did."""
-    if not any(judged.mean):
-        return "the same"
+    """Return the verdict in a word, and of a difference to which side."""
     if judged.verdict != "different":
         return judged.verdict
     return "different: " + ("better" if judged.mean.estimate > 0 else "worse")
