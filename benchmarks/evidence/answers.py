@@ -128,16 +128,16 @@ def cells(runs: pd.DataFrame) -> dict[str, Cell]:
         best = of_task.groupby("arm")["score"].mean().max()
         strength = float(of_task["strength"].iloc[0])
         found[str(task)] = Cell(strength, bool(best >= FAILED_BELOW), bounced["seed"].nunique(), comparisons)
-    return dict(sorted(found.items(), key=lambda of: (*tasks_of([of[0]]), of[1].strength)))
+    return dict(sorted(found.items(), key=lambda of: (task_of(of[0]), of[1].strength)))
 
 
-def tasks_of(cells: Iterable[str]) -> set[str]:
-    """Return the tasks of these cells, whose names end with the strength of weight decay.
+def task_of(cell: str) -> str:
+    """Return the task of a cell, whose name ends with the strength of weight decay.
 
-    >>> sorted(tasks_of(["PPO CartPole-v1, adamw 3", "PPO CartPole-v1, adamw 10", "DQN CartPole-v1"]))
-    ['DQN CartPole-v1', 'PPO CartPole-v1']
+    >>> task_of("PPO CartPole-v1, adamw 3"), task_of("DQN CartPole-v1")
+    ('PPO CartPole-v1', 'DQN CartPole-v1')
     """
-    return {cell.partition(",")[0] for cell in cells}
+    return cell.partition(",")[0]
 
 
 def over_tasks(differences: Mapping[str, Interval]) -> Interval | None:
@@ -145,8 +145,9 @@ def over_tasks(differences: Mapping[str, Interval]) -> Interval | None:
 
     :param differences: by cell; the strengths of one task are averaged first, as they are no tasks of their own
     """
-    by_task = {task: [of.estimate for cell, of in differences.items() if tasks_of([cell]) == {task}]
-               for task in tasks_of(differences)}  # fmt: skip
+    by_task: dict[str, list[float]] = {}
+    for cell, of in differences.items():
+        by_task.setdefault(task_of(cell), []).append(of.estimate)
     estimates = np.array([np.mean(of_task) for of_task in by_task.values()])
     if len(estimates) < FEWEST_TASKS:
         return None
