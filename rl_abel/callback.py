@@ -168,7 +168,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             # By now every other callback has had its training start, and nothing has been dumped.
             self._row_due = False
             with self._harmless("the row under HParams of TensorBoard"):
-                dashboard.write_row(self.logger, self._hparams)
+                dashboard.write_row(self.logger, lambda: dashboard.hparams(self.model, self))
 
     def _end(self) -> None:
         self._record()
@@ -273,14 +273,6 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         # The factor of the latest update, whose rate SB3 logs: not that of the next, which a rollout's end may set.
         self._recorder.record_status(self._status)
         self._recorder.record_norms(self._measuring.norms, self._measuring.terms)
-
-    def _hparams(self) -> dict[str, str | float]:
-        return {
-            **dashboard.hparams(self.model, self.rule),
-            "watch": self.watch,
-            "decay_factor": self.decay_factor,
-            "weight_decay": advice.weight_decay(self.model),
-        }
 
     # Remember
 

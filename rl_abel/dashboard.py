@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
 
-from rl_abel.rule import RULES, Rule
+from rl_abel.advice import weight_decay
+from rl_abel.rule import RULES
 from rl_abel.schedule import unscaled
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from rl_abel.options import AbelOptions
 
 # A chart a part: of one run all lines of a chart have one colour, and the largest part flattens the others.
 PARTS = ("total", "policy", "value", "shared", "log_std")
@@ -63,13 +66,16 @@ def _steps(tag: str) -> list[Any]:
     return ["Margin", [tag, tag, tag]]
 
 
-def hparams(model: BaseAlgorithm, rule: Rule) -> dict[str, str | float]:
-    """Return what a row under HParams tells of a training, whatever else the callback adds."""
+def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]:
+    """Return what a row under HParams tells of a training."""
     return {
-        "rule": next((name for name, kind in RULES.items() if type(rule) is kind), type(rule).__name__),
+        "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
         "base_rate": float(unscaled(model.lr_schedule)(1.0)),
         "algorithm": type(model).__name__,
         "environment": _environment(model) or "unknown",
+        "watch": chosen.watch,
+        "decay_factor": chosen.decay_factor,
+        "weight_decay": weight_decay(model),
     }
 
 
