@@ -51,8 +51,8 @@ def stages() -> dict[str, list[Run]]:
             for run in _runs(agent, *task, ("constant",), strength, measurements=DENSE, evaluations=1)
         ],
         "strengths, SAC": _strengths("SAC", *short),
-        "rates, LunarLander": _rates(*lander),
         "layer norm, SAC": _normalised("SAC-SimBa", *short),
+        "rates, LunarLander": _rates(*lander),
         "strengths, CrossQ": _strengths("CrossQ", *short),
         "rates, Hopper": _rates("Hopper-v5", 300_000),
     }
