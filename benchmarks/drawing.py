@@ -49,11 +49,13 @@ def beside(count: int, gap: float) -> Iterator[float]:
     yield from (gap * ((count - 1) / 2 - number) for number in range(count))
 
 
-def lying(axes: Axes, value: Interval, height: float, color: str, label: str, **line: Any) -> None:
+def lying(
+    axes: Axes, value: Interval, height: float, color: str, label: str, face: str | None = None, **line: Any
+) -> None:
     """Draw an estimate at a height, and its interval as far as the axes reach, in the style of ``line``."""
     ends = np.clip(value[1:], *axes.get_xlim()) if not np.isfinite(value).all() else value[1:]
     axes.plot(ends, [height] * 2, color=color, **{"lw": 1.6, **line})
-    axes.plot(value.estimate, height, "o", color=color, ms=4, label=label)
+    axes.plot(value.estimate, height, "o", color=color, mfc=face or color, ms=4, label=label)
 
 
 def standing(axes: Axes, positions: Sequence[float], values: Sequence[Interval], color: str, label: str) -> None:
@@ -65,11 +67,16 @@ def standing(axes: Axes, positions: Sequence[float], values: Sequence[Interval],
 
 
 class Mark(NamedTuple):
-    """A difference in a forest plot, with its interval."""
+    """A difference in a forest plot, with its interval: a disk, or a ring."""
 
     value: Interval
     color: str
     label: str
+    ring: bool = False
+
+
+SECTION_GAP = 0.5
+"""Above a heading of a forest plot, in rows."""
 
 
 def forest(
@@ -80,22 +87,25 @@ def forest(
     :param sections: heading -> rows, a label and its marks each
     :param widest: difference at which lines are cut off
     """
-    rows: list[tuple[str, Sequence[Mark]]] = []
+    rows: list[tuple[float, str, Sequence[Mark]]] = []
+    headings: list[tuple[float, str]] = []
+    below = 0.0
     for heading, of_section in sections.items():
-        rows += [(heading, ()), *of_section]
-    rows.reverse()
-    ends = [abs(end) for _, marks in rows for mark in marks for end in mark.value if np.isfinite(end)]
+        headings.append((below + SECTION_GAP * bool(headings), heading))
+        rows += [(headings[-1][0] + number, *row) for number, row in enumerate(of_section, start=1)]
+        below = headings[-1][0] + len(of_section) + 1
+    ends = [abs(end) for *_, marks in rows for mark in marks for end in mark.value if np.isfinite(end)]
     limit = min(max([0.15, *ends]) * 1.05, widest)
-    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * len(rows)))
-    axes.set(xlim=(-limit, limit), ylim=(-0.7, len(rows) - 0.3), xlabel=xlabel)
+    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * below))
+    axes.set(xlim=(-limit, limit), ylim=(below - 0.3, -0.7), xlabel=xlabel)
     for width, color in BANDS:
         axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
     axes.axvline(0, color="#888888", lw=0.8)
-    for y, (_, marks) in enumerate(rows):
+    for y, _, marks in rows:
         for mark, apart in zip(marks, beside(len(marks), 0.26)):
-            lying(axes, mark.value, y + apart, mark.color, mark.label)
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    for tick, (_, marks) in zip(axes.get_yticklabels(), rows):
-        tick.set_fontweight("normal" if marks else "bold")
+            lying(axes, mark.value, y - apart, mark.color, mark.label, "white" if mark.ring else None)
+    axes.set_yticks([y for y, *_ in rows], [label for _, label, _ in rows])
     axes.tick_params(axis="y", length=0)
+    for y, heading in headings:
+        axes.text(-limit, y, f" {heading}", fontweight="bold", va="center")
     return figure, axes

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    parser = argparse.ArgumentParser(prog="rl-abel", description="The learning rate, decided by the weight norm.")
+    parser = argparse.ArgumentParser(prog="rl-abel", description="Weight norms and learning rates of finished runs.")
     parser.add_argument("--version", action="version", version=f"rl-abel {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="does the weight norm of finished runs bounce?")

@@ -34,8 +34,10 @@ class Decay(NamedTuple):
 class AbelScheduler(LRScheduler):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end.
 
-    :class:`AbelCallback` for any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1, with a
-    rule that stands noise): call :meth:`step` where a scheduler's is called, after ``optimizer.step()``.
+    For any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1, with a rule that stands noise):
+    call :meth:`step` where a scheduler's is called, after ``optimizer.step()``. Unlike
+    :class:`AbelCallback` it decays after bounces unless told not to, as it is for supervised loops too;
+    in RL that has not been shown to help, so take ``max_decays=0`` there.
 
     A decay multiplies the rates of all groups, whatever they are. While ``optimizer.step()`` runs
     ``group["lr"]`` is multiplied by :attr:`factor`, and before and after it is the plain rate. So any
@@ -60,6 +62,7 @@ class AbelScheduler(LRScheduler):
         beside that of the total of all that the optimizer owns; other rules decide by the total
     :param measure_every: calls of :meth:`step` between measurements. "trend" is calibrated on about 100 a
         training, and needs 21 to see a bounce
+    :param max_decays: most decays by a bounce; None for any number, as in the paper
     :raises ValueError: for an argument out of its range
     :raises TypeError: if ``optimizer`` is not one of torch
     """
@@ -73,6 +76,7 @@ class AbelScheduler(LRScheduler):
         final_decay_at: float | None = 0.85,
         parts: Mapping[str, Iterable[torch.Tensor]] | None = None,
         measure_every: int = 1,
+        max_decays: int | None = None,
     ) -> None:
         # As ReduceLROnPlateau is: one of torch's in name, so that libraries take it, with nothing of the base's.
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -83,6 +87,7 @@ class AbelScheduler(LRScheduler):
         self.total_steps = None if total_steps is None else check_integer("total_steps", total_steps, at_least=1)
         self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
         self.measure_every = check_integer("measure_every", measure_every, at_least=1)
+        self.max_decays = None if max_decays is None else check_integer("max_decays", max_decays, at_least=0)
         self._parts = _check_parts({} if parts is None else parts)
         self._warn_of_few()
         self.last_epoch = 0
@@ -207,7 +212,7 @@ class AbelScheduler(LRScheduler):
         # As in AbelCallback: the lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
         if not (isinstance(self.rule, TrendRule) and self._is_final):
             self._states, bounced = observe_each(self.rule, self._states, self._watched(norms))
-            if bounced:
+            if bounced and self._may_decay:
                 self._decays.append(Decay(self.last_epoch, "bounce", self.decay_factor))
 
     def _watched(self, norms: Mapping[str, float]) -> dict[str, float]:
@@ -221,6 +226,10 @@ class AbelScheduler(LRScheduler):
             if step <= last or not isinstance(self.rule, TrendRule):
                 states, _ = observe_each(self.rule, states, self._watched(dict(zip(self._sizes, row))))
         return states
+
+    @property
+    def _may_decay(self) -> bool:
+        return self.max_decays is None or sum(decay.cause == "bounce" for decay in self._decays) < self.max_decays
 
     @property
     def _is_final(self) -> bool:
@@ -249,7 +258,7 @@ class AbelScheduler(LRScheduler):
         self._total, self._rates.stepped = total, False
 
     def _warn_of_few(self) -> None:
-        needed = getattr(self.rule, "min_measurements", 0)
+        needed = getattr(self.rule, "min_measurements", 0) if self.max_decays != 0 else 0
         if self.total_steps is not None and (fit := self.total_steps // self.measure_every) < needed:
             warn(
                 f"total_steps={self.total_steps} and measure_every={self.measure_every} make {fit} measurements, and "

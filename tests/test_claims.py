@@ -169,7 +169,8 @@ def test_the_kl_adaptive_rate_over_base_rates():
 def test_in_which_runs_the_policys_norm_bounces():
     """Counted again: the rule on the saved traces of the constant rate."""
     counted = {}
-    for stage in ("strong-sac", "layer-norm-ppo", "strengths-ppo", "coefficient-0.01"):
+    stages = "strong-sac", "strengths-sac", "strong-cartpole", "layer-norm-ppo", "strengths-ppo", "coefficient-0.01"
+    for stage in stages:
         runs, traces = (
             pd.read_parquet(RESULTS / "evidence" / stage / f"{name}.parquet") for name in ("runs", "traces")
         )
@@ -177,12 +178,18 @@ def test_in_which_runs_the_policys_norm_bounces():
             norms = traces.loc[traces.run_id == run.run_id, "policy"].dropna().tolist()
             counted.setdefault((stage, run.env_id, run.strength), []).append(bool(find_decays(norms)))
     sac, simba = counted["strong-sac", "Pendulum-v1", 10], counted["layer-norm-ppo", "CartPole-v1", 10]
-    ppo = counted["strengths-ppo", "Pendulum-v1", 3]
+    milder, ppo = counted["strengths-sac", "Pendulum-v1", 3], counted["strengths-ppo", "Pendulum-v1", 3]
+    cartpole = counted["strengths-ppo", "CartPole-v1", 3], counted["strong-cartpole", "CartPole-v1", 10]
     plain = [one for (stage, *_), found in counted.items() if stage == "coefficient-0.01" for one in found]
-    words = r"(\d) of (\d) runs of SAC on Pendulum .*?\(ηλN 10\), in (\d) of (\d) of PPO on Pendulum .*? none of (\d+)"
+    words = (
+        r"(\d) of (\d) runs of SAC on Pendulum .*?\(ηλN 10\), in (\d) of (\d) of PPO on Pendulum .*? "
+        r"none of (\d) of PPO on CartPole .*? none of (\d+)"
+    )
     told = tuple(map(int, said("README.md", words)))
-    assert told == (sum(sac), len(sac), sum(ppo), len(ppo), len(plain))
+    assert told == (sum(sac), len(sac), sum(ppo), len(ppo), len(cartpole[0]), len(plain))
     assert (sum(simba), len(simba), sum(plain)) == (sum(sac), len(sac), 0)
+    assert (sum(milder), len(milder)) == (sum(sac), len(sac))
+    assert [(sum(of), len(of)) for of in cartpole] == [(0, len(cartpole[0]))] * 2
 
 
 def test_how_many_measurements_the_rule_needs():

@@ -399,7 +399,10 @@ def test_the_forest_has_both_bands_and_every_interval_in_view(drawn):
     assert sorted(patch.get_width() for patch in axes.patches) == pytest.approx([0.1, 0.2])
     assert axes.get_xlim()[0] < -0.6
     assert axes.get_xlim()[1] == -axes.get_xlim()[0]
-    assert [text.get_fontweight() for text in axes.get_yticklabels()] == ["normal", "normal", "bold"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["A", "B"]
+    (heading,) = axes.texts
+    assert (heading.get_text().strip(), heading.get_fontweight()) == ("tasks", "bold")
+    assert heading.get_position()[1] < min(axes.get_yticks()), "above its rows, as the axis points down"
 
 
 def test_a_task_is_two_rows_with_the_rate_on_a_logarithmic_axis(pair, drawn):

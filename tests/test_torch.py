@@ -328,6 +328,14 @@ def test_the_final_decay(total_steps, final_decay_at, step):
     assert abel.decays == ([] if step is None else [(step, "final", 0.3)])
 
 
+@pytest.mark.parametrize(("max_decays", "causes"), [(None, "bounce bounce final"), (1, "bounce final"), (0, "final")])
+def test_bounces_decay_as_often_as_allowed(max_decays, causes):
+    """A norm that bounces twice before the end."""
+    twice = [*(100.0 - i for i in range(20)), *(80.0 + i for i in range(20)), *[100.0] * 15]
+    abel = show(twice * 2, total_steps=110, final_decay_at=0.99, max_decays=max_decays)
+    assert [cause for _, cause, _ in abel.decays] == causes.split()
+
+
 @pytest.mark.parametrize(("rule", "late"), [("trend", False), ("paper", True)])
 def test_after_the_final_decay_trend_decides_no_more(rule, late):
     norms = [100.0 - i for i in range(40)] + [60.0 + i for i in range(45)]
@@ -405,6 +413,7 @@ def test_too_few_measurements_are_said(total_steps, every, fit):
     else:
         with pytest.warns(UserWarning, match=f"make {fit} measurements, and the rule needs 21"):
             make()
+        AbelScheduler(optimizer_of(), total_steps=total_steps, measure_every=every, max_decays=0)
 
 
 # Save and resume
@@ -543,6 +552,7 @@ def test_a_second_one_takes_the_place_of_the_first():
         ({"total_steps": 0}, "total_steps must be an integer of at least 1, got 0"),
         ({"total_steps": 1e6}, "total_steps must be an integer of at least 1, got 1000000.0"),
         ({"final_decay_at": 85}, r"final_decay_at must be in \(0, 1\), got 85"),
+        ({"max_decays": -1}, "max_decays must be an integer of at least 0, got -1"),
         ({"measure_every": 0}, "measure_every must be an integer of at least 1, got 0"),
         ({"parts": [1]}, r"parts must map names to parameters, got \[1\]"),
         ({"parts": {"total": [torch.ones(1)]}}, "names in parts must be .* got 'total'"),

@@ -22,6 +22,7 @@ KL, KL_FINAL = "kl-adaptive", "kl-adaptive+final"
 ABEL, COOLDOWN = "abel", "cooldown"
 
 RATE_PAIRS = (
+    (KL_FINAL, UNDISTURBED),
     (KL, UNDISTURBED),
     (KL, BASELINE),
     (KL_FINAL, CANDIDATE),
@@ -72,12 +73,14 @@ class Cell(NamedTuple):
     """One task at one strength of weight decay.
 
     :param num_bounced: seeds of "abel" that decayed after a bounce
+    :param at_ceiling: pairs of which both leave no room
     :param found: outcome -> (arm, other) -> comparison
     """
 
     strength: float
     learned: bool
     num_bounced: int
+    at_ceiling: set[tuple[str, str]]
     found: dict[str, dict[tuple[str, str], Comparison]]
 
 
@@ -125,9 +128,11 @@ def cells(runs: pd.DataFrame) -> dict[str, Cell]:
                 if of_pair and of_pair.overall.num_pairs >= FEWEST_SEEDS:
                     comparisons.setdefault(measure, {})[pair] = of_pair
         bounced = of_task[(of_task["arm"] == ABEL) & of_task["decays"].str.contains('"bounce"')]
-        best = of_task.groupby("arm")["score"].mean().max()
+        means = of_task.groupby("arm")["score"].mean()
+        high = {pair for pair in CELL_PAIRS if set(pair) <= set(means.index) and means[list(pair)].min() > CEILING}
+        learned = bool(means.max() >= FAILED_BELOW)
         strength = float(of_task["strength"].iloc[0])
-        found[str(task)] = Cell(strength, bool(best >= FAILED_BELOW), bounced["seed"].nunique(), comparisons)
+        found[str(task)] = Cell(strength, learned, bounced["seed"].nunique(), high, comparisons)
     return dict(sorted(found.items(), key=lambda of: (task_of(of[0]), of[1].strength)))
 
 

@@ -44,19 +44,22 @@ def profiles(found: Mapping[str, Profiled]) -> bytes:
 
 
 @plt.rc_context(STYLE)
-def forest(sections: Mapping[str, Sequence[tuple[str, Interval]]]) -> bytes:
+def forest(sections: Mapping[str, Sequence[tuple[str, Interval, bool]]]) -> bytes:
     """Draw differences with their intervals against bands of ±0.05 and ±0.10, a section a comparison.
 
-    :param sections: what is compared -> rows, a label and a difference each
+    :param sections: what is compared -> rows: a label, a difference, and whether both are at the ceiling
     """
     marked = {
-        heading: [(label, [_mark(value)]) for label, value in of_section] for heading, of_section in sections.items()
+        heading: [(label, [_mark(value, at_ceiling)]) for label, value, at_ceiling in of_section]
+        for heading, of_section in sections.items()
     }
     figure, axes = drawing.forest(marked, "← worse     difference of the score     better →", WIDEST)
     legend(figure, [axes])
     return png(figure)
 
 
-def _mark(value: Interval) -> Mark:
+def _mark(value: Interval, at_ceiling: bool) -> Mark:
+    if at_ceiling:
+        return Mark(value, "#8a8a8a", "both at the best score", ring=True)
     sure = value.low > 0 or value.high < 0
     return Mark(value, "#111111" if sure else "#8a8a8a", "sure of its sign" if sure else "may be 0")

@@ -68,17 +68,19 @@ def context(results: Results) -> dict[str, Any]:
         "thinned": by_number,
         "more_measurements": thinned.more_pays(by_number) if counts("measurements", ids) else None,
         "savings": {arm: answers.savings(runs, arm) for arm in ACTING if arm != "abel-part"},
-        "regularized": {task: cell for task, cell in trained.items() if cell.strength},
-        "normalised": {task: cell for task, cell in trained.items() if "SimBa" in task},
+        "regularized": regularized(trained),
+        "plain": plain(trained),
         "over_rates_of": over_rates_of,
         "stages": progressed,
         "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
+        "too_few": [name for name in stages() if not counts(name, ids)],
         "sections": sections(learned, cells),
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
         "num_tasks": lambda cells: len({answers.task_of(cell) for cell in cells}),
         "means_of": lambda of, pair: {task: one.mean for task, one in answers.of_pair(of, pair).items()},
         "judged": judged,
+        "ceiling": answers.CEILING,
         "arms": PROFILED,
         "rates": RATES,
         "rate_pairs": RATE_PAIRS,
@@ -107,6 +109,16 @@ def short(task: str) -> str:
     return env.rpartition("-v")[0] + (f", ηλN {float(strength):.2g}" if regularized else "")
 
 
+def plain(cells: dict[str, Cell]) -> dict[str, Cell]:
+    """Return the cells without weight decay of agents that have no KL divergence to be led by."""
+    return {task: cell for task, cell in cells.items() if not cell.strength and not task.startswith("PPO")}
+
+
+def regularized(cells: dict[str, Cell]) -> dict[str, Cell]:
+    """Return the cells with weight decay."""
+    return {task: cell for task, cell in cells.items() if cell.strength}
+
+
 def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
     """Return how often a norm bounced at a constant rate, a row for each cell and part that was measured."""
     at_presets = results.runs["rate_multiplier"] == 1
@@ -120,27 +132,30 @@ def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
     ]
 
 
-def sections(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, list[tuple[str, Interval]]]:
-    """Return the rows of the figure of differences, by what is compared."""
+def sections(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, list[tuple[str, Interval, bool]]]:
+    """Return the rows of the figure of differences, by what is compared: task, difference, whether at the ceiling."""
     trained = {task: cell for task, cell in cells.items() if cell.learned}
     at_rates = (
-        ("over base rates: KL-adaptive − constant", (KL, UNDISTURBED), "mean"),
-        ("over base rates: KL-adaptive, with the final decay − without", (KL_FINAL, KL), "mean"),
-        ("best rate of each: constant + final − linear", (CANDIDATE, BASELINE), "best"),
-        ("best rate of each: cooldown − constant + final", (COOLDOWN, CANDIDATE), "best"),
+        ("PPO over base rates: AutoLearningRate − constant rate", (KL_FINAL, UNDISTURBED), "mean"),
+        ("PPO over base rates: AutoLearningRate with its final decay − without", (KL_FINAL, KL), "mean"),
+        ("PPO, best rate of each: one decay near the end − linear decay", (CANDIDATE, BASELINE), "best"),
+        ("PPO, best rate of each: one decay near the end − none", (CANDIDATE, UNDISTURBED), "best"),
+        ("PPO, best rate of each: linear to 0 near the end − one decay there", (COOLDOWN, CANDIDATE), "best"),
     )
     rows = {
         heading: [
-            (short(task), getattr(of.differences["score"][pair], which))
+            (short(task), getattr(of.differences["score"][pair], which), False)
             for task, of in learned.items()
             if which != "best" or pair not in of.at_ceiling
         ]
         for heading, pair, which in at_rates
     }
-    regularized = {task: cell for task, cell in trained.items() if cell.strength}
     for heading, pair, of in (
-        ("weight decay: constant + final − constant", (CANDIDATE, UNDISTURBED), regularized),
+        ("no weight decay, not PPO: one decay near the end − none", (CANDIDATE, UNDISTURBED), plain(trained)),
+        ("weight decay: one decay near the end − none", (CANDIDATE, UNDISTURBED), regularized(trained)),
         ("norms that bounce: decays after bounces − without", (ABEL, CANDIDATE), answers.with_bounces(cells)),
     ):
-        rows[heading] = [(short(task), found.mean) for task, found in answers.of_pair(of, pair).items()]
+        rows[heading] = [
+            (short(task), found.mean, pair in of[task].at_ceiling) for task, found in answers.of_pair(of, pair).items()
+        ]
     return {heading: of for heading, of in rows.items() if of}

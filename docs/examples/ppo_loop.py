@@ -72,6 +72,7 @@ def main(arguments=None):
         total_steps=num_iterations,
         parts={"actor": agent.actor.parameters(), "critic": agent.critic.parameters()},
         measure_every=max(1, num_iterations // 100),
+        max_decays=0,  # the final decay alone
     )
 
     obs = torch.zeros((args.num_steps, args.num_envs, *envs.single_observation_space.shape))
