@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from stable_baselines3 import PPO
 
-from rl_abel import find_decays
+from benchmarks.schedules import make_arm
+from rl_abel import AutoLearningRate, find_decays
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results"
@@ -164,6 +167,19 @@ def test_the_kl_adaptive_rate_over_base_rates():
             rates = scores["constant"].columns
             assert (rates.min(), rates.max()) == (0.03, 10), "from a thirtieth to ten times"
     assert told == tuple(counted)
+
+
+def test_auto_learning_rate_is_the_arm_that_its_figures_are_of():
+    """The study's arm has callbacks of its own: the same weights come out, after a final decay too."""
+    arm = make_arm("kl-adaptive+final", 3e-5, measure_every=64)
+    weights, factors = [], []
+    for rate, callback in ((3e-5, AutoLearningRate()), (arm.learning_rate, [arm.abel, *arm.others])):
+        model = PPO("MlpPolicy", "CartPole-v1", rate, n_steps=64, seed=0, device="cpu")
+        model.learn(1280, callback=callback)
+        weights.append(torch.nn.utils.parameters_to_vector(model.policy.parameters()))
+        factors.append(model.policy.optimizer.param_groups[0]["lr"] / 3e-5)
+    assert torch.equal(*weights)
+    assert factors[0] == factors[1] != 1
 
 
 def test_in_which_runs_the_policys_norm_bounces():
