@@ -60,9 +60,9 @@ def _tasks(agent: str, env_id: str, timesteps: int, part: str, role: str, *stren
 STAGES: tuple[list[Task], ...] = (
     _tasks("PPO", "CartPole-v1", 100_000, "policy", EXPLORATORY, 10.0, 0.0),
     _tasks("DQN", "CartPole-v1", 50_000, "value", HELD_OUT, 10.0, 0.0),
+    _tasks("PPO", "LunarLander-v3", 250_000, "policy", HELD_OUT, 10.0, 0.0),
     _tasks("PPO", "CartPole-v1", 100_000, "policy", EXPLORATORY, 3.0)
     + _tasks("PPO", "Pendulum-v1", 150_000, "policy", EXPLORATORY, 0.0),
-    _tasks("PPO", "LunarLander-v3", 250_000, "policy", HELD_OUT, 10.0, 0.0),
     _tasks("SAC", "Pendulum-v1", 10_000, "policy", EXPLORATORY, 10.0, 0.0),
 )
 """In the order in which they are run."""
