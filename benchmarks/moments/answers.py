@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.moments.phases import EVENTS, RULE
 from benchmarks.moments.plan import HELD_OUT, SEEDS, STAGES, Task
 from benchmarks.moments.predictors import PREDICTORS, Correlation, correlation, measured
-from benchmarks.statistics.estimates import Interval, mean_interval
+from benchmarks.statistics.estimates import FAILED_BELOW, Interval, mean_interval
 
 BOUNCES = ("minimum", "bounce by rule", "bounce by shape")
 """Events of H1."""
@@ -50,6 +50,7 @@ class Answer:
     """What is known of a task at one strength.
 
     :param gains: score of the branch minus that of the trunk, (seeds x places)
+    :param reached_score: what the trunks score on average when the last of their branches ends
     :param after: event -> whether a moment is after it, (seeds x places)
     :param reached: event -> how many runs reach it, be it after their last moment
     :param dips: runs that reach equilibrium within a window of their highest norm: they turn, and need not be level
@@ -59,11 +60,17 @@ class Answer:
 
     task: Task
     gains: pd.DataFrame
+    reached_score: float
     after: dict[str, pd.DataFrame]
     reached: dict[str, int]
     dips: int
     differences: dict[str, Difference]
     predictors: dict[str, Correlation]
+
+    @property
+    def learned(self) -> bool:
+        """Whether the trunks come half of the way to the reference."""
+        return self.reached_score >= FAILED_BELOW
 
     @property
     def seeds(self) -> int:
@@ -142,7 +149,8 @@ def _answer(
         reached[name] = int(steps.notna().sum())
     differences = {name: _difference(gains, after[name], twin) for name in EVENTS}
     dips = sum(_is_dip(trace[task.part].tolist()) for trace in by_seed.values())
-    return Answer(task, gains, after, reached, dips, differences, _predictors(task, moments, by_seed, gains))
+    score = float(moments.loc[moments["place"] == moments["place"].max(), "trunk"].mean())
+    return Answer(task, gains, score, after, reached, dips, differences, _predictors(task, moments, by_seed, gains))
 
 
 def _is_dip(norms: list[float]) -> bool:
