@@ -272,7 +272,7 @@ def test_the_pages_say_what_was_found(tmp_path):
     rows = [*of_rates(), *of_strong(-0.1, 6)]
     page = write_page(results(rows), tmp_path)
     text = " ".join(page.read_text().split())
-    assert "its score is 0.95 on PPO CartPole" in text
+    assert "it scores 0.95 on PPO CartPole" in text
     assert "no decay after a bounce, as by default" in text
     assert re.search(r"too few to count: (?!rates, CartPole)", text)
     details = (tmp_path / "evidence_details.md").read_text()
