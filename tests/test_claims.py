@@ -90,10 +90,10 @@ def test_what_bounces_by_shape(runs, norms):
 
 
 def test_what_is_learned_under_the_stronger_decay(runs):
-    strong = runs[(runs.agent == "PPO") & (runs.regularization == "adamw") & (runs.strength == 10) & (runs.seed < 10)]
-    best = strong.groupby(["env_id", "arm"]).score.mean().groupby("env_id").max()
-    words = r"on Acrobot, which it hardly learns \(([\d.]+) at best\), half on CartPole, where it comes to ([\d.]+)\."
-    assert said("README.md", words) == (f"{best['Acrobot-v1']:.2f}", f"{best['CartPole-v1']:.2f}")
+    strong = runs[(runs.agent == "PPO") & (runs.regularization == "adamw") & (runs.strength == 10)]
+    scores = strong[strong.arm == "constant"].groupby("env_id").score.mean()
+    words = r"on Acrobot, which they hardly learn \(([\d.]+)\), half on CartPole \(([\d.]+)\)\."
+    assert said("README.md", words) == (f"{scores['Acrobot-v1']:.2f}", f"{scores['CartPole-v1']:.2f}")
 
 
 @pytest.mark.parametrize("strength", [1, 10])
@@ -208,14 +208,15 @@ def test_in_which_runs_the_policys_norm_bounces():
     sac, simba = counted["strong-sac", "Pendulum-v1", 10], counted["layer-norm-ppo", "CartPole-v1", 10]
     sac_simba = counted["layer-norm-sac", "Pendulum-v1", 10]
     milder, ppo = counted["strengths-sac", "Pendulum-v1", 3], counted["strengths-ppo", "Pendulum-v1", 3]
+    weak = counted["strengths-ppo", "CartPole-v1", 1]
     cartpole = counted["strengths-ppo", "CartPole-v1", 3], counted["strong-cartpole", "CartPole-v1", 10]
     plain = [one for (stage, *_), found in counted.items() if stage == "coefficient-0.01" for one in found]
     words = (
         r"(\d) of (\d) runs of SAC on Pendulum .*?\(ηλN 10\), in (\d) of (\d) of PPO on Pendulum .*? "
-        r"none of (\d) of PPO on CartPole .*? none of (\d+)"
+        r"(\d) of (\d) of PPO on CartPole with its plain network at ηλN 1, and none of (\d) .*? none of (\d+)"
     )
     told = tuple(map(int, said("README.md", words)))
-    assert told == (sum(sac), len(sac), sum(ppo), len(ppo), len(cartpole[0]), len(plain))
+    assert told == (sum(sac), len(sac), sum(ppo), len(ppo), sum(weak), len(weak), len(cartpole[0]), len(plain))
     assert (sum(simba), len(simba), sum(plain)) == (sum(sac), len(sac), 0)
     assert (sum(milder), len(milder)) == (sum(sac_simba), len(sac_simba)) == (sum(sac), len(sac))
     assert [(sum(of), len(of)) for of in cartpole] == [(0, len(cartpole[0]))] * 2
@@ -224,10 +225,10 @@ def test_in_which_runs_the_policys_norm_bounces():
 def test_how_many_measurements_the_rule_needs():
     details = (RESULTS / "evidence_details.md").read_text()
     rows = {
-        number: re.search(rf"^\| {number} \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", details, re.MULTILINE).groups()
-        for number in (100, 500)
+        number: re.search(rf"^\| {measured}" + 6 * r" \| (\d+)" + r" \|$", details, re.MULTILINE).groups()
+        for number, measured in ((100, "98"), (500, "391 to 439"))
     }
-    (shaped, seen, plain, false), (_, more_seen, _, more_false) = rows[100], rows[500]
+    (shaped, seen, _, _, plain, false), (_, more_seen, _, _, _, more_false) = rows[100], rows[500]
     words = (
         r"Of (\d+) such norms, .*? it sees (\d+) on 100 measurements and (\d+) on 500; "
         r"but on 500 it also decays in (\d+) of (\d+) without weight decay, on 100 in (\d+),"

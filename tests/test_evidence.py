@@ -213,7 +213,20 @@ def test_recall_and_false_decays_by_number_of_measurements():
     ]
     runs = pd.DataFrame([row(with_decay, 1.0), row(without, 1.0)])
     found = thinned.recall_and_false(thinned.by_number(Results(runs, pd.DataFrame(), pd.concat(traces))))
-    assert found.loc[500].tolist() == found.loc[100].tolist() == [1, 1, 1, 0]
+    for number in (500, 100):
+        assert found.loc[number].tolist() == [1, 1, 0, 0, 1, 0, number, number]
+
+
+def test_the_tasks_that_cannot_be_measured_as_densely_are_named():
+    first = [run for run in stages()["measurements"] if run.seed == 0 and not run.strength]
+    sparse = next(run for run in first if run.agent == "DQN")
+    enough = next(run for run in first if run.env_id == "Pendulum-v1")
+    traces = [
+        pd.DataFrame({"run_id": run.run_id, "timesteps": np.arange(number), "total": 1.0})
+        for run, number in ((sparse, 192), (enough, 782))
+    ]
+    runs = pd.DataFrame([row(sparse, 1.0), row(enough, 1.0)])
+    assert thinned.too_sparse(Results(runs, pd.DataFrame(), pd.concat(traces))) == {"DQN CartPole-v1": 192}
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,11 @@ def test_a_difference_by_eye():
     assert (of.both, of.pairs) == (3, 2)
     assert of.after.estimate == pytest.approx(1.25)
     assert of.difference == pytest.approx((0.75, 0.75, 0.75))
+    assert of.twin == pytest.approx((0.125, 0.125, 0.125))
     assert of.beyond_time == pytest.approx((0.625, 0.625, 0.625))
     assert found[PPO].reached == {"minimum": 3, "bounce by rule": 0, "bounce by shape": 0, EQUILIBRIUM: 3}
     assert found[PPO_WITHOUT].reached == dict.fromkeys(found[PPO].reached, 0)
-    assert found[PPO].differences["bounce by rule"] == (0, None, None, 0, None)
+    assert found[PPO].differences["bounce by rule"] == (0, None, None, 0, None, None)
     assert found[PPO].by_place()[0.9].estimate == pytest.approx(1.25)
 
 

@@ -95,7 +95,15 @@ def test_what_cannot_be_compared(scores, said):
 
 @pytest.mark.parametrize(
     ("low", "high", "word"),
-    [(-0.04, 0.03, "equivalent"), (0.01, 0.2, "better"), (-0.2, -0.01, "worse"), (-0.06, 0.01, "undecided")],
+    [
+        (-0.04, 0.03, "equivalent"),
+        (0.01, 0.2, "better"),
+        (-0.2, -0.01, "worse"),
+        (-0.11, 0.01, "undecided"),
+        (-0.06, 0.01, "undecided, within 0.10"),
+        (0.01, 0.09, "better, within 0.10"),
+        (-0.09, -0.01, "worse, within 0.10"),
+    ],
 )
 def test_judged(low, high, word):
     assert judged(Interval((low + high) / 2, low, high)) == word

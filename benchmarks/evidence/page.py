@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,14 @@ def context(results: Results) -> dict[str, Any]:
 
     ``num_runs``; ``profiles``, ``cells`` and ``decisions``, see
     :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
-    often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements, and
-    ``more_measurements``, whether more than now become the default;
+    often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements,
+    ``too_sparse``, the most that a run of other tasks has, and ``more_measurements``, whether more than now become the
+    default;
     ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences;
     ``savings``, what a batch that grows takes of the work.
     """
-    ids, dense, progressed = set(results.runs["run_id"]), thinned.by_number(results), progress(results.runs)
+    ids, progressed = set(results.runs["run_id"]), progress(results.runs)
+    dense, sparse = thinned.by_number(results), thinned.too_sparse(results)
     results = thinned.without_dense(results)
     runs = answers.scored(results)
     profiles, cells = answers.profiled(runs), answers.cells(runs)
@@ -66,6 +69,7 @@ def context(results: Results) -> dict[str, Any]:
         "decisions": answers.decisions(profiles, cells),
         "bounced": bounced(results, cells),
         "thinned": by_number,
+        "too_sparse": sparse,
         "more_measurements": thinned.more_pays(by_number) if counts("measurements", ids) else None,
         "savings": {arm: answers.savings(runs, arm) for arm in ACTING if arm != "abel-part"},
         "regularized": regularized(trained),
@@ -78,9 +82,11 @@ def context(results: Results) -> dict[str, Any]:
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
         "num_tasks": lambda cells: len({answers.task_of(cell) for cell in cells}),
+        "num_envs": num_envs,
         "means_of": lambda of, pair: {task: one.mean for task, one in answers.of_pair(of, pair).items()},
         "judged": judged,
         "ceiling": answers.CEILING,
+        "fewest_bounced": answers.FEWEST_BOUNCED,
         "arms": PROFILED,
         "rates": RATES,
         "rate_pairs": RATE_PAIRS,
@@ -107,6 +113,15 @@ def short(task: str) -> str:
     """
     env, regularized, strength = task.partition(", adamw ")
     return env.rpartition("-v")[0] + (f", ηλN {float(strength):.2g}" if regularized else "")
+
+
+def num_envs(cells: Iterable[str]) -> int:
+    """Return in how many environments cells are: tasks of several agents may share one.
+
+    >>> num_envs(["PPO CartPole-v1, adamw 3", "DQN CartPole-v1", "SAC Pendulum-v1"])
+    2
+    """
+    return len({answers.task_of(cell).rpartition(" ")[2] for cell in cells})
 
 
 def plain(cells: dict[str, Cell]) -> dict[str, Cell]:

@@ -40,8 +40,9 @@ def without_dense(results: Results) -> Results:
 def by_number(results: Results) -> pd.DataFrame:
     """Return what the rule finds by the number of measurements.
 
-    :return: a row for each run, part and number: ``task``, ``strength``, ``part``, ``number``, ``shape``, whether the
-        norm bounces by shape, seen with all of them; ``rule``, whether the rule decays
+    :return: a row for each run, part and number: ``task``, ``strength``, ``part``, ``number``, ``measured``, how many
+        these are in truth, ``shape``, whether the norm bounces by shape, seen with all of them; ``rule``, whether the
+        rule decays
     """
     runs = with_tasks(results.runs)
     traces = dict(iter(results.traces.groupby("run_id", sort=False)))
@@ -56,21 +57,35 @@ def by_number(results: Results) -> pd.DataFrame:
                 continue
             shape = shaped(norms)
             of_run = {"task": run["task"], "strength": run["strength"], "part": part, "shape": shape}
-            rows += [of_run | {"number": n, "rule": bool(find_decays(thin(norms, n)))} for n in NUMBERS]
-    return pd.DataFrame(rows, columns=["task", "strength", "part", "shape", "number", "rule"])
+            for number in NUMBERS:
+                left = thin(norms, number)
+                rows.append(of_run | {"number": number, "measured": len(left), "rule": bool(find_decays(left))})
+    return pd.DataFrame(rows, columns=["task", "strength", "part", "shape", "number", "measured", "rule"])
+
+
+def too_sparse(results: Results) -> dict[str, int]:
+    """Return the tasks of the stage whose runs are not dense, with the most measurements that one has."""
+    runs = with_tasks(results.runs[results.runs["run_id"].isin(dense())])
+    lengths = results.traces.groupby("run_id").size()
+    most = runs.assign(length=runs["run_id"].map(lengths).fillna(0)).groupby("task")["length"].max()
+    return {str(task): int(number) for task, number in most.items() if number < FEWEST}
 
 
 def recall_and_false(found: pd.DataFrame) -> pd.DataFrame:
     """Return, by number of measurements, how many of those that bounce by shape the rule sees, and false decays.
 
-    :return: indexed by number: ``shaped``, ``seen`` of them; ``plain``, those without weight decay, and ``false``,
-        those of them in which the rule decays
+    :return: indexed by number: with weight decay ``shaped``, and ``seen``, those of them in which the rule decays;
+        ``unshaped`` and ``other`` likewise; ``plain``, those without weight decay, and ``false``; ``fewest`` and
+        ``most`` measurements
     """
     rows = {}
     for number, of in found.groupby("number"):
-        shaped_, plain = of[of["shape"] & (of["strength"] > 0)], of[of["strength"] == 0]
-        rows[number] = (len(shaped_), shaped_["rule"].sum(), len(plain), plain["rule"].sum())
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["shaped", "seen", "plain", "false"])
+        decayed = of["strength"] > 0
+        groups = of[decayed & of["shape"]], of[decayed & ~of["shape"]], of[~decayed]
+        counts = [count for group in groups for count in (len(group), group["rule"].sum())]
+        rows[number] = (*counts, of["measured"].min(), of["measured"].max())
+    names = ["shaped", "seen", "unshaped", "other", "plain", "false", "fewest", "most"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=names)
 
 
 def more_pays(counts: pd.DataFrame | None) -> bool | None:

@@ -36,6 +36,7 @@ class Difference(NamedTuple):
 
     :param both: how many runs these are
     :param pairs: how many of them have a run of their seed without weight decay, which is subtracted beyond time
+    :param twin: the difference in that run, at the same moments
     """
 
     both: int
@@ -43,6 +44,7 @@ class Difference(NamedTuple):
     difference: Interval | None
     pairs: int
     beyond_time: Interval | None
+    twin: Interval | None
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,12 @@ def _first(index: int | None, trace: pd.DataFrame) -> float:
 
 def _difference(gains: pd.DataFrame, after: pd.DataFrame, twin: pd.DataFrame | None) -> Difference:
     late, early = _by_run(gains, after)
-    pairs: pd.Series = pd.Series(dtype=float)
+    difference, of_twin = late - early, pd.Series(dtype=float)
     if twin is not None and twin is not gains:
         shared = gains.index.intersection(twin.index)
-        pairs = pd.Series.sub(*_by_run((gains - twin).loc[shared], after.loc[shared]))
-    return Difference(len(late), _mean(late), _mean(late - early), len(pairs), _mean(pairs))
+        of_twin = pd.Series.sub(*_by_run(twin.loc[shared], after.loc[shared]))
+    paired = (difference - of_twin).dropna()
+    return Difference(len(late), _mean(late), _mean(difference), len(paired), _mean(paired), _mean(of_twin))
 
 
 def _by_run(gains: pd.DataFrame, after: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -203,7 +206,7 @@ def conditions(answers: Answers) -> list[Condition]:
     found = []
     for task in (task for task in TASKS if task.role == HELD_OUT and task.strength):
         there = whole(answers, task)
-        of = answers[task].differences[EQUILIBRIUM] if there else Difference(0, None, None, 0, None)
+        of = answers[task].differences[EQUILIBRIUM] if there else Difference(0, None, None, 0, None, None)
         beyond_time = of.beyond_time is not None and of.beyond_time.estimate > 0
         found += [
             Condition("higher", task, verdict(of.difference) == HIGHER if there else None),

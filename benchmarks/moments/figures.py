@@ -60,7 +60,9 @@ def gains(answers: Answers) -> Figure:
         top.set_title(f"{name}: {strength}{seeds}", fontsize=9)
         tops.append(top)
     low, high = tops[0].get_ylim()
-    tops[0].set_ylim(max(low, -MOST), min(high, MOST))
+    # No mean is cut off, only intervals are.
+    means = [gain.estimate for answer in answers.values() for gain in answer.by_place().values()]
+    tops[0].set_ylim(min(max(low, -MOST), min(means) - 0.1), max(min(high, MOST), max(means) + 0.1))
     legend(figure, tops)
     return figure
 
@@ -72,7 +74,7 @@ def _gain(axes: Axes, answer: Answer) -> None:
     for place, gain in by_place.items():
         judged = verdict(gain)
         mark, color = VERDICTS[judged]
-        ends = np.clip(gain[1:], -MOST, MOST)
+        ends = np.clip(gain[1:], min(-MOST, gain.estimate), max(MOST, gain.estimate))
         axes.plot([100 * place] * 2, ends, "-", color=color, lw=1.6)
         axes.plot(100 * place, gain.estimate, mark, color=color, ms=6, ls="none", label=LABELS[judged])
     axes.tick_params(labelbottom=False)

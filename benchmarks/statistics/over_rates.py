@@ -24,6 +24,9 @@ from benchmarks.statistics.estimates import (
     widened,
 )
 
+WIDE_MARGIN = 2 * MARGIN
+"""The second margin that is asked for."""
+
 TIE = 0.01
 """Rates whose mean scores are closer than this are a tie, which the one nearest to the preset's wins."""
 
@@ -124,8 +127,17 @@ def _best(means: Array, rates: Array) -> npt.NDArray[np.intp]:
     return np.argmin(np.where(tied, np.abs(np.log(rates)), np.inf), axis=-1)
 
 
-def judged(difference: Interval, margin: float = MARGIN) -> str:
-    """Return "equivalent" if all of the interval is within the margin, "better" or "worse" if it excludes 0."""
-    if difference.low > -margin and difference.high < margin:
+def judged(difference: Interval) -> str:
+    """Return what a difference amounts to, by its interval.
+
+    :return: "equivalent" if all of it is within 0.05; "better" or "worse" if it excludes 0, else "undecided",
+        and after it "within 0.10" if it is
+
+    >>> judged(Interval(0.02, 0.01, 0.04)), judged(Interval(0.05, 0.01, 0.09)), judged(Interval(0.05, -0.1, 0.3))
+    ('equivalent', 'better, within 0.10', 'undecided')
+    """
+    reach = max(-difference.low, difference.high)
+    if reach < MARGIN:
         return "equivalent"
-    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "undecided"
+    verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else "undecided"
+    return f"{verdict}, within {WIDE_MARGIN:.2f}" if reach < WIDE_MARGIN else verdict
