@@ -25,7 +25,9 @@ def units(runs: Iterable[Run]) -> list[Unit]:
     together: dict[Run, list[Run]] = {}
     for run in runs:
         begins = "kl-adaptive" if run.arm in KL else "constant"
-        alike = run if run.arm in ALONE else replace(run, arm=begins, decay_factor=0, final_decay_at=0)
+        # Where measurements come in the middle of an update, the log of one would hold those of all.
+        dense = run.measurements != Run.measurements
+        alike = run if run.arm in ALONE or dense else replace(run, arm=begins, decay_factor=0, final_decay_at=0)
         together.setdefault(alike, []).append(run)
     return [tuple(group) for group in together.values()]
 

@@ -82,6 +82,7 @@ def total(runs: Iterable[Run], workers: int, branches: bool = True) -> float:
 
     :param branches: whether the beginnings that runs have in common are trained once
     """
-    if not branches:
-        return sum(map(cost_of, runs)) / workers
-    return sum((1 - saved([unit])) * sum(map(cost_of, unit)) for unit in units(runs)) / workers
+    grouped = units(runs) if branches else [(run,) for run in runs]
+    seconds = [(1 - saved([unit])) * sum(map(cost_of, unit)) for unit in grouped]
+    # A unit is for one worker.
+    return max([sum(seconds) / workers, *seconds])

@@ -79,13 +79,10 @@ SECTION_GAP = 0.5
 """Above a heading of a forest plot, in rows."""
 
 
-def forest(
-    sections: Mapping[str, Sequence[tuple[str, Sequence[Mark]]]], xlabel: str, widest: float = np.inf
-) -> tuple[Figure, Axes]:
+def forest(sections: Mapping[str, Sequence[tuple[str, Sequence[Mark]]]], xlabel: str) -> tuple[Figure, Axes]:
     """Draw differences with their intervals, a row below another, against bands of ±0.05 and ±0.10.
 
     :param sections: heading -> rows, a label and its marks each
-    :param widest: difference at which lines are cut off
     """
     rows: list[tuple[float, str, Sequence[Mark]]] = []
     headings: list[tuple[float, str]] = []
@@ -94,10 +91,10 @@ def forest(
         headings.append((below + SECTION_GAP * bool(headings), heading))
         rows += [(headings[-1][0] + number, *row) for number, row in enumerate(of_section, start=1)]
         below = headings[-1][0] + len(of_section) + 1
-    ends = [abs(end) for *_, marks in rows for mark in marks for end in mark.value if np.isfinite(end)]
-    limit = min(max([0.15, *ends]) * 1.05, widest)
+    ends = [end for *_, marks in rows for mark in marks for end in mark.value if np.isfinite(end)]
+    left, right = 1.05 * min([-0.15, *ends]), 1.05 * max([0.15, *ends])
     figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * below))
-    axes.set(xlim=(-limit, limit), ylim=(below - 0.3, -0.7), xlabel=xlabel)
+    axes.set(xlim=(left, right), ylim=(below - 0.3, -0.7), xlabel=xlabel)
     for width, color in BANDS:
         axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
     axes.axvline(0, color="#888888", lw=0.8)
@@ -107,5 +104,5 @@ def forest(
     axes.set_yticks([y for y, *_ in rows], [label for _, label, _ in rows])
     axes.tick_params(axis="y", length=0)
     for y, heading in headings:
-        axes.text(-limit, y, f" {heading}", fontweight="bold", va="center")
+        axes.text(left, y, f" {heading}", fontweight="bold", va="center", in_layout=False)
     return figure, axes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
+import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,14 @@ import dask
 from distributed import Client, LocalCluster, as_completed
 
 from benchmarks.branches import Unit, units
-from benchmarks.folders import publish, read_record, status_of
+from benchmarks.folders import aside, publish, read_record, status_of, unfinished
 from benchmarks.plan import Run
 from benchmarks.starter import train_apart
+
+try:
+    import fcntl
+except ImportError:
+    sys.exit("training needs Linux or macOS, as it copies processes (os.fork); on Windows use WSL")
 
 LOCK = ".lock"
 ATTEMPTS = 3
@@ -89,6 +95,12 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
+def missing(runs: Sequence[Run], out: Path, retry_failed: bool = False) -> list[Run]:
+    """Return the runs that are not in ``out`` yet, in their order."""
+    skip = ("complete",) if retry_failed else ("complete", "failed")
+    return [run for run in runs if status_of(out / run.run_id) not in skip]
+
+
 def execute(
     runs: Sequence[Run],
     out: Path,
@@ -113,21 +125,19 @@ def execute(
     out = out.resolve()
     with only_one(out):
         # Only we are at work here, so what is aside is left from a launch that was killed.
-        for left in out.glob(".*.*"):
-            if left.is_dir():
-                shutil.rmtree(left)
-        skip = ("complete",) if retry_failed else ("complete", "failed")
-        statuses = {run.run_id: status_of(out / run.run_id) for run in runs}
-        missing = [run for run in runs if statuses[run.run_id] not in skip]
-        progress = Progress(total=len(runs), already=len(runs) - len(missing))
-        progress.failed += [run_id for run_id, status in statuses.items() if status == "failed" and not retry_failed]
+        for cut_off in unfinished(out):
+            shutil.rmtree(cut_off)
+        left = missing(runs, out, retry_failed)
+        progress = Progress(total=len(runs), already=len(runs) - len(left))
+        if not retry_failed:
+            progress.failed += [run.run_id for run in runs if status_of(out / run.run_id) == "failed"]
         progress.already -= len(progress.failed)
-        if not missing:
+        if not left:
             return progress
-        for run in missing:
+        for run in left:
             # What is found there afterwards is of now.
             shutil.rmtree(out / run.run_id, ignore_errors=True)
-        grouped = units(missing) if branches else [(run,) for run in missing]
+        grouped = units(left) if branches else [(run,) for run in left]
         with connect(min(workers, len(grouped)), scheduler) as client:
             on_start(client, progress)
             _drain(client, grouped, out, progress, on_done)
@@ -141,10 +151,12 @@ def _drain(
     progress: Progress,
     on_done: Callable[[Progress, dict[str, Any]], None],
 ) -> None:
+    # A scheduler takes two tasks of one name for the same, and another launch may use it too.
+    launch = uuid.uuid4().hex[:8]
     futures = {
         # The first of the list is the first to be run: as a cluster takes them by priority.
         client.submit(
-            _train, unit, str(out), key=unit[0].run_id, pure=False, priority=-number, retries=ATTEMPTS - 1
+            _train, unit, str(out), key=f"{unit[0].run_id}-{launch}", priority=-number, retries=ATTEMPTS - 1
         ): unit
         for number, unit in enumerate(grouped)
     }
@@ -173,9 +185,7 @@ def _record_loss(run: Run, out: Path, error: BaseException | None) -> dict[str, 
     """Write a run.json for a run whose every worker was killed, or that could not be sent to one."""
     from benchmarks.train import describe, failure
 
-    aside = out / f".{run.run_id}.lost"
-    aside.mkdir(exist_ok=True)
     lost = failure(f"{type(error).__name__}: {error}")
     record = {**describe(run), **lost, "branched_from": None, "wall_time_s": 0.0}
-    publish(record, aside, out / run.run_id)
+    publish(record, aside(run.run_id, out), out / run.run_id)
     return record

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 RUN_JSON = "run.json"
+
+
+ASIDE = re.compile(r"\.(.+_[0-9a-f]{8})\.[0-9a-f]{8}")
+"""Name of the folder of a run that is not finished: a dot, its id, and letters of its own."""
+
+
+def aside(run_id: str, out: Path) -> Path:
+    """Make a folder for a run that is not finished."""
+    folder = out / f".{run_id}.{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def unfinished(out: Path) -> dict[Path, str]:
+    """Return the folders of runs that are not finished, and of which run each is; no other folder is among them."""
+    found = {path: ASIDE.fullmatch(path.name) for path in out.glob(".*") if path.is_dir()}
+    return {path: match[1] for path, match in found.items() if match}
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -48,18 +48,22 @@ def launch(
     """
     where = f"the cluster at {scheduler}" if scheduler else f"{workers} workers"
     steps = sum(run.timesteps for run in runs)
-    estimate = (
-        "" if scheduler else f"; all of them would take about {cost.in_words(cost.total(runs, workers, branches))}"
+    left = engine.missing(runs, out, retry_failed)
+    which = "all of them" if len(left) == len(runs) else f"the {len(left)} that are missing"
+    estimate = f"; {which} would take about {cost.in_words(cost.total(left, workers, branches))}"
+    console.print(
+        f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate if left and not scheduler else ''}",
+        soft_wrap=True,
     )
-    console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate}", soft_wrap=True)
-    if branches and (saving := saved(grouped := units(runs))):
+    grouped = units(left)
+    if branches and (saving := saved(grouped)):
         console.print(
-            f"{len(runs)} runs in {len(grouped)} units: arms that begin alike are trained once, "
+            f"{len(left)} runs in {len(grouped)} units: arms that begin alike are trained once, "
             f"which saves up to {saving:.0%} of the timesteps",
             soft_wrap=True,
         )
-        if not scheduler and len(grouped) < min(workers, len(runs)):
-            console.print(f"a unit is for one worker: --no-branches keeps {min(workers, len(runs))} of them busy")
+    if branches and not scheduler and len(grouped) < min(workers, len(left)):
+        console.print(f"a unit is for one worker: --no-branches keeps {min(workers, len(left))} of them busy")
     shared = Shared()
     bar = Progress(
         TextColumn("{task.description}"),
@@ -103,7 +107,12 @@ def launch(
 
 
 def launch_stages(
-    stages: Iterable[tuple[str, Sequence[Run]]], out: Path, console: Console, workers: int, minutes: float | None
+    stages: Iterable[tuple[str, Sequence[Run]]],
+    out: Path,
+    console: Console,
+    workers: int,
+    minutes: float | None,
+    retry_failed: bool = False,
 ) -> int:
     """Launch one stage after the other; return the exit status, as of :func:`launch`.
 
@@ -116,7 +125,7 @@ def launch_stages(
     failed = 0
     for name, missing in stages:
         if missing:
-            status = launch(name, missing, out, console, workers)
+            status = launch(name, missing, out, console, workers, retry_failed=retry_failed)
             if status == INTERRUPTED:
                 return status
             failed |= status

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks import folders
+
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "run_id": str,
     "status": str,
@@ -100,7 +102,8 @@ def read_results(out: Path) -> Results:
         rows.append(row)
         if of_run is not None and trace is not None:
             evaluations[row["run_id"]], traces[row["run_id"]] = of_run, trace
-    unfinished = sum(1 for path in out.glob(".*.*") if path.is_dir())
+    # What a killed process left of a run that was then begun again is not under way.
+    unfinished = len(set(folders.unfinished(out).values()) - {row["run_id"] for row in rows})
     if not rows:
         also = f"; {len(broken)} folders could not be read, the first: {next(iter(broken.items()))}" if broken else ""
         more = f"; {unfinished} under way" if unfinished else ""
@@ -118,9 +121,9 @@ def read_results(out: Path) -> Results:
 
 
 def write_parquet(results: Results, folder: Path) -> None:
-    """Write runs, evaluations and traces, a file each."""
+    """Write runs, evaluations and traces, a file each; that of the runs last, as it says what is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in reversed(FILES):
         write_table(getattr(results, name), folder / f"{name}.parquet")
 
 
@@ -143,7 +146,9 @@ def read_parquet(source: Path) -> Results:
         if not path.is_file():
             raise ValueError(f"{source} has no {name}.parquet")
         found.append(pd.read_parquet(io.BytesIO(path.read_bytes())))
-    return Results(*found)
+    runs, *others = found
+    # Of a save that was cut off there are rows more, of runs that will be saved again.
+    return Results(runs, *(table[table["run_id"].isin(runs["run_id"])].reset_index(drop=True) for table in others))
 
 
 def decays_of(row: Mapping[str, Any]) -> list[tuple[int, str, float]]:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import traceback
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import find_preset, make_agent, regularized_optimizer
 from benchmarks.evaluation import Evaluation, log_return
-from benchmarks.folders import publish, read_record
+from benchmarks.folders import aside, publish, read_record
 from benchmarks.plan import Run
 from benchmarks.schedules import Arm
 from benchmarks.together import Branch, Group, flush
@@ -57,7 +56,7 @@ def train_unit(runs: Sequence[Run], out: Path) -> list[str]:
     """
     torch.set_num_threads(1)
     start = time.monotonic()
-    group = Group([Branch(run, aside(run, out)) for run in runs])
+    group = Group([Branch(run, aside(run.run_id, out)) for run in runs])
     try:
         try:
             results = _train(group)
@@ -70,17 +69,12 @@ def train_unit(runs: Sequence[Run], out: Path) -> list[str]:
             publish(record, branch.folder, out / branch.run.run_id)
     finally:
         if group.forked:
-            # Above us is the training of another run.
+            # Above us is the training of another run, which would not say why.
+            if sys.exc_info()[0] is not None:
+                sys.excepthook(*sys.exc_info())
             flush(sys.stderr)
             os._exit(int(sys.exc_info()[0] is not None or bool(group.killed)))
     return group.killed
-
-
-def aside(run: Run, out: Path) -> Path:
-    """Make a folder for a run that is not finished."""
-    folder = out / f".{run.run_id}.{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    return folder
 
 
 def failure(error: str | None) -> dict[str, Any]:

@@ -154,16 +154,19 @@ def test_the_first_study_has_as_many_runs_as_is_said():
 
 def test_the_kl_adaptive_rate_over_base_rates():
     """The means are counted here; their intervals are those of the study's own page."""
-    number = r"(\d\.\d\d) \[[^]]+\]"
-    words = rf"it scores {number} on CartPole and {number} on Pendulum, a constant rate {number} and {number}\."
+    number = r"(−?\d\.\d\d) \[[^]]+\]"
+    words = (
+        rf"it scores {number} on CartPole, {number} on LunarLander and {number} on Pendulum, "
+        rf"a constant rate {number}, {number} and {number}\."
+    )
     told = said("README.md", words)
     counted = []
     for arm in ("kl-adaptive+final", "constant"):
-        for stage in ("rates-cartpole", "rates-pendulum"):
+        for stage in ("rates-cartpole", "rates-lunarlander", "rates-pendulum"):
             table = pd.read_parquet(RESULTS / "evidence" / stage / "runs.parquet")
             table["score"] = (table.final_return - table.random_return) / (table.reference_return - table.random_return)
             scores = table.pivot_table(index="seed", columns=["arm", "rate_multiplier"], values="score").dropna()
-            counted.append(f"{scores[arm].mean(axis=None):.2f}")
+            counted.append(f"{scores[arm].mean(axis=None):.2f}".replace("-", "−"))
             rates = scores["constant"].columns
             assert (rates.min(), rates.max()) == (0.03, 10), "from a thirtieth to ten times"
     assert told == tuple(counted)

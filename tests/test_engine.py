@@ -36,7 +36,7 @@ def test_only_what_is_missing_is_done(tmp_path):
     first = engine.execute(runs(2), tmp_path)
     assert (first.complete, first.already, first.failed) == (2, 0, [])
     times = {run_id: os.stat(tmp_path / run_id / "run.json").st_mtime_ns for run_id in results(tmp_path)}
-    left = tmp_path / ".PPO_left.12345678"
+    left = tmp_path / ".PPO_0123abcd.12345678"
     left.mkdir()
     again = engine.execute(runs(3), tmp_path)
     assert (again.complete, again.already) == (1, 2)

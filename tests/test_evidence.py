@@ -262,8 +262,8 @@ def test_finished_runs_are_saved_by_stage_once(tmp_path, monkeypatch):
     archive = tmp_path / "archive"
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").touch()
-    assert saved.save(tmp_path, archive) == len(rows)
-    assert saved.save(tmp_path, archive) == 0
+    assert saved.save(tmp_path, archive) == (len(rows), [])
+    assert saved.save(tmp_path, archive) == (0, [])
     assert sorted(path.name for path in archive.iterdir()) == ["rates-cartpole", "strong-cartpole"]
     again = saved.known(archive=archive)
     assert set(again.runs["run_id"]) == {of["run_id"] for of in rows}
@@ -344,7 +344,7 @@ def test_list_prints_every_stage(capsys):
 def test_run_trains_what_is_missing_until_it_is_interrupted(monkeypatch, tmp_path):
     launched = []
 
-    def note(stage, runs, out, console, workers):
+    def note(stage, runs, out, console, workers, retry_failed):
         launched.append((stage, len(runs)))
         return launch.INTERRUPTED if len(launched) == 2 else 0
 

@@ -18,14 +18,14 @@ from benchmarks.evidence.saved import ARCHIVE, OUT, known, save
 from benchmarks.evidence.stages import missing, queue, stages
 
 
-def run(out: Path, workers: int, minutes: float | None, console: Console) -> int:
+def run(out: Path, workers: int, minutes: float | None, retry_failed: bool, console: Console) -> int:
     """Train what is missing, stage by stage; return the exit status."""
     from benchmarks.launch import launch_stages
 
     saved = known()
     # What is only in ``out`` is found there by the launch itself.
     left = queue(set() if saved is None else set(saved.runs["run_id"]))
-    return launch_stages(left, out, console, workers, minutes)
+    return launch_stages(left, out, console, workers, minutes, retry_failed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     running = commands.add_parser("run", help="train what is missing")
     running.add_argument("--workers", type=positive(int), default=2)
     running.add_argument("--minutes", type=positive(float), help="stop after so many; started again, it goes on")
+    running.add_argument("--retry-failed", action="store_true", help="train again what failed")
     saving = commands.add_parser("save", help=f"put what is finished into {ARCHIVE.parent.name}/{ARCHIVE.name}")
+    saving.add_argument("--failed", action="store_true", help="also runs that failed: they score 0 and stay so")
     for command in (running, saving):
         command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
     commands.add_parser("report", help="pages and figures from the saved files")
@@ -43,10 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     console = Console()
     if given.command == "run":
-        return run(given.out, given.workers, given.minutes, console)
+        return run(given.out, given.workers, given.minutes, given.retry_failed, console)
     if given.command == "save":
         try:
-            console.print(f"{save(given.out):,} more runs in {ARCHIVE}")
+            saved_now, failed = save(given.out, failed=given.failed)
+            console.print(f"{saved_now:,} more runs in {ARCHIVE}")
+            for run_id in failed:
+                console.print(f"failed, so left out without --failed: {run_id}", soft_wrap=True)
         except ValueError as error:
             parser.error(str(error))
         return 0

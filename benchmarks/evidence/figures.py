@@ -15,8 +15,8 @@ from benchmarks.evidence.stages import PROFILED, RATES
 from benchmarks.statistics.estimates import Interval
 
 COLORS = ARM_COLORS | RATE_COLORS
-WIDEST = 1.0
-"""Difference at which a line is cut off: from a random policy to the reference."""
+LOWEST = -0.05
+"""Score that is drawn: some rates end far below a random policy."""
 
 
 @plt.rc_context(STYLE)
@@ -31,11 +31,19 @@ def profiles(found: Mapping[str, Profiled]) -> bytes:
     for axes, (task, of_task) in zip(panels.flat, found.items()):
         for number, arm in enumerate(PROFILED):
             profile, apart = of_task.arms[arm], 0.07 * (number - (len(PROFILED) - 1) / 2)
-            standing(axes, list(positions + apart), list(profile.by_rate.values()), COLORS[arm], arm)
-            standing(axes, [len(RATES) + 0.3 + 1.6 * apart], [profile.mean], COLORS[arm], arm)
+            lines = (
+                (positions + apart, list(profile.by_rate.values())),
+                ([len(RATES) + 0.3 + 1.6 * apart], [profile.mean]),
+            )
+            for at, values in lines:
+                standing(axes, list(at), values, COLORS[arm], arm)
+                below = [x for x, value in zip(at, values) if value.estimate < LOWEST]
+                axes.plot(
+                    below, [LOWEST] * len(below), "v", color=COLORS[arm], ms=5, clip_on=False, in_layout=False, zorder=3
+                )
         axes.axvline(len(RATES) - 0.4, color="#cccccc", lw=0.8)
         axes.set_xticks([*positions, len(RATES) + 0.3], [*(f"{rate:g}" for rate in RATES), "mean"])
-        axes.set(title=task, xlabel="base rate, times the preset's", ylim=(-0.05, 1.08))
+        axes.set(title=task, xlabel="base rate, times the preset's", ylim=(LOWEST, 1.08))
     for axes in list(panels.flat)[len(found) :]:
         axes.remove()
     panels[0][0].set_ylabel("score (0 random, 1 reference)")
@@ -53,7 +61,7 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Interval, bool]]]) -> byte
         heading: [(label, [_mark(value, at_ceiling)]) for label, value, at_ceiling in of_section]
         for heading, of_section in sections.items()
     }
-    figure, axes = drawing.forest(marked, "← worse     difference of the score     better →", WIDEST)
+    figure, axes = drawing.forest(marked, "← worse     difference of the score     better →")
     legend(figure, [axes])
     return png(figure)
 

@@ -36,17 +36,21 @@ def known(out: Path | None = None, archive: Path = ARCHIVE) -> Results | None:
     return Results(*(pd.concat([getattr(of, name) for of in found], ignore_index=True) for name in FILES))
 
 
-def save(out: Path, archive: Path = ARCHIVE) -> int:
+def save(out: Path, archive: Path = ARCHIVE, failed: bool = False) -> tuple[int, list[str]]:
     """Add the finished runs in ``out`` to the files of the first stage that has them.
 
-    :return: how many were new
+    :param failed: whether those that failed are added: one that diverged scores 0, and stays so, but what a machine
+        ended should run again
+    :return: how many were new, and the ids of those that failed and were left out
     :raises ValueError: if there is no finished run in ``out``
     """
     if not any(out.glob("*/run.json")):
         raise ValueError(f"no finished run in {out}; `python -m benchmarks.evidence run --out {out}` makes them")
     saved = known(archive=archive)
     new = _new(read_results(out), set() if saved is None else set(saved.runs["run_id"]))
-    left = set(new.runs["run_id"])
+    crashed = set() if failed else set(new.runs.loc[new.runs["status"] != "complete", "run_id"])
+    left = set(new.runs["run_id"]) - crashed
+    planned = len(left)
     for name, runs in stages().items():
         here = left & {run.run_id for run in runs}
         left -= here
@@ -54,7 +58,7 @@ def save(out: Path, archive: Path = ARCHIVE) -> int:
             added, folder = _only(new, here), folder_of(name, archive)
             both = [read_parquet(folder), added] if folder.is_dir() else [added]
             write_parquet(_sorted(Results(*(pd.concat([getattr(of, f) for of in both]) for f in FILES))), folder)
-    return len(new.runs) - len(left)
+    return planned - len(left), sorted(crashed)
 
 
 def _new(results: Results, known_ids: set[str]) -> Results:

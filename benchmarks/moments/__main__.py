@@ -14,16 +14,20 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from benchmarks.arguments import positive
 from benchmarks.cost import in_words
+from benchmarks.engine import AlreadyRunning, only_one
 from benchmarks.moments.plan import Task, Unit, all_units, digits_units
 from benchmarks.moments.saved import CONTROL, RUNS, missing_in, save
+from benchmarks.starter import ONE_THREAD
 
 SAVED = Path(__file__).parents[2] / "docs" / "results"
 
@@ -37,13 +41,17 @@ def run_missing(
 
     :return: how many are still missing; one that failed is among them, and its error is printed
     """
-    start, missing = time.time(), missing_in(folder, name, units)
-    waiting, running = list(missing), dict[Future[Trained], Unit]()
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    start = time.time()
+    waiting, running = missing_in(folder, name, units), dict[Future[Trained], Unit]()
+    with only_one(folder), ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         while waiting or running:
             while waiting and len(running) < workers and time.time() < start + 60 * minutes:
                 unit = waiting.pop(0)
-                running[pool.submit(train, *unit)] = unit
+                try:
+                    running[pool.submit(train, *unit)] = unit
+                except BrokenProcessPool:
+                    print("a worker was killed; the same command begins its trunk again", flush=True)
+                    waiting.clear()
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -73,14 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except ValueError as error:
             parser.error(str(error))
         return
+    # For the workers, which copy themselves and so have no threads.
+    os.environ.update(ONE_THREAD)
+    train: Callable[[Task, int], Trained]
     if given.command == "run":
-        from benchmarks.moments.training import train_trunk
+        from benchmarks.moments.training import train_trunk as train
 
-        missing = run_missing(train_trunk, all_units(), given.saved, RUNS, given.workers, given.minutes)
+        units, name = all_units(), RUNS
     else:
-        from benchmarks.moments.digits import train_trunk
+        from benchmarks.moments.digits import train_trunk as train
 
-        missing = run_missing(train_trunk, digits_units(), given.saved, CONTROL, given.workers, given.minutes)
+        units, name = digits_units(), CONTROL
+    try:
+        missing = run_missing(train, units, given.saved, name, given.workers, given.minutes)
+    except AlreadyRunning as error:
+        parser.error(str(error))
     print(f"{missing} trunks are missing" if missing else "all trunks are there")
 
 

@@ -148,10 +148,12 @@ class Moments(BaseCallback):
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._pipe is not None
-        with os.fdopen(self._pipe, "w") as pipe:
-            json.dump(message, pipe)
-        # Above us is the training of the trunk.
-        os._exit(0)
+        try:
+            with os.fdopen(self._pipe, "w") as pipe:
+                json.dump(message, pipe)
+        finally:
+            # Above us is the training of the trunk, whether there is still someone to tell or not.
+            os._exit(0)
 
     @contextlib.contextmanager
     def ending(self) -> Any:
