@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine
+from benchmarks import cost, engine
 from benchmarks.__main__ import main
 from benchmarks.plan import Run
 
@@ -217,3 +217,42 @@ def test_list_names_every_suite(capsys):
     assert main(["list"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("smoke", "classic", "robust", "offpolicy", "minatar", "mujoco", "paper"))
+
+
+def test_folders_of_others_stay(tmp_path):
+    """As of an environment, or of git: a hidden folder with dots in its name need not be a run that was cut off."""
+    others = [tmp_path / name for name in (".venv-3.11", ".git", ".tox.d", "notes")]
+    cut_off = tmp_path / f".{runs(1)[0].run_id}.0123abcd"
+    for folder in (*others, cut_off):
+        folder.mkdir()
+    engine.execute([], tmp_path)
+    assert all(folder.is_dir() for folder in others)
+    assert not cut_off.exists()
+
+
+def test_without_fork_it_says_so():
+    # dask's lock has another way on Windows, which is not here.
+    hidden = (
+        "import sys; from unittest import mock; sys.modules.update(fcntl=None, locket=mock.MagicMock()); "
+        "import benchmarks.engine"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", hidden],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert said.stderr.startswith("training needs Linux or macOS")
+
+
+@pytest.mark.parametrize(
+    ("workers", "branches", "share"), [(1, False, 1), (2, False, 1 / 2), (8, False, 1 / 4), (8, True, 1)]
+)
+def test_a_unit_takes_its_time_on_however_many_workers(workers, branches, share):
+    four = [
+        Run("PPO", "CartPole-v1", 512, arm, 0, **SMALL) for arm in ("constant", "constant+final", "cooldown", "abel")
+    ]
+    one = cost.total(four, 1, branches)
+    assert cost.total(four, workers, branches) == pytest.approx(share * one)

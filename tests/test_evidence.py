@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import launch
+from benchmarks import results as parquet
 from benchmarks.evidence import __main__ as command
 from benchmarks.evidence import answers, saved, thinned
 from benchmarks.evidence.page import context, progress, sections, write_page
@@ -353,3 +354,37 @@ def test_run_trains_what_is_missing_until_it_is_interrupted(monkeypatch, tmp_pat
     monkeypatch.setattr(command, "known", lambda: results([row(run, 1.0) for run in saved_runs]))
     assert command.main(["run", "--out", str(tmp_path)]) == launch.INTERRUPTED
     assert launched == [("rates, CartPole", 209), ("rates, Pendulum", 216)]
+
+
+def test_a_save_that_is_cut_off_loses_nothing(tmp_path, monkeypatch):
+    first, second = of_rates(seeds=[0]), of_rates(seeds=[0, 1])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+    archive, write = tmp_path / "archive", parquet.write_table
+
+    def full(table, path):
+        if path.name == "runs.parquet":
+            raise OSError("no space left on device")
+        write(table, path)
+
+    for rows in (first, second):
+        monkeypatch.setattr(saved, "read_results", lambda out, rows=rows: results(rows))
+        if rows is second:
+            monkeypatch.setattr(parquet, "write_table", full)
+            with pytest.raises(OSError, match="no space"):
+                saved.save(tmp_path, archive)
+            assert len(saved.known(archive=archive).runs) == len(first)
+            monkeypatch.setattr(parquet, "write_table", write)
+        saved.save(tmp_path, archive)
+    again, expected = saved.known(archive=archive), results(second)
+    assert len(again.runs) == len(second)
+    assert len(again.evaluations) == len(expected.evaluations)
+
+
+def test_a_run_that_failed_is_saved_only_if_it_is_asked_for(tmp_path, monkeypatch):
+    good, bad = of_rates(seeds=[0])[:2]
+    monkeypatch.setattr(saved, "read_results", lambda out: results([good, {**bad, "status": "failed"}]))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+    assert saved.save(tmp_path, tmp_path / "archive") == (1, [bad["run_id"]])
+    assert saved.save(tmp_path, tmp_path / "archive", failed=True) == (1, [])
