@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,24 +15,15 @@ from distributed import Client, LocalCluster, as_completed
 
 from benchmarks.branches import Unit, units
 from benchmarks.folders import aside, publish, read_record, status_of, unfinished
+from benchmarks.lock import only_one
 from benchmarks.plan import Run
 from benchmarks.starter import train_apart
 
-try:
-    import fcntl
-except ImportError:
-    sys.exit("training needs Linux or macOS, as it copies processes (os.fork); on Windows use WSL")
-
-LOCK = ".lock"
 ATTEMPTS = 3
 """Times a run is begun if the workers that run it are killed."""
 
 KEPT_BYTES = 2**30
 """Freed memory that a worker keeps for its next gradient step."""
-
-
-class AlreadyRunning(RuntimeError):
-    """Another launch is at work on the same folder."""
 
 
 @dataclass
@@ -49,21 +39,6 @@ class Progress:
     def done(self) -> int:
         """Runs that need no more work in this launch."""
         return self.already + self.complete + len(self.failed)
-
-
-@contextlib.contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which dies with this process.
-
-    :raises AlreadyRunning: if another process holds it
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"another launch is at work on {out}: wait for it, or choose another --out") from None
-        yield
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cost, engine
+from benchmarks import cost, engine, lock
 from benchmarks.__main__ import main
 from benchmarks.plan import Run
 
@@ -105,12 +105,12 @@ def test_a_worker_keeps_the_memory_of_one_gradient_step_for_the_next():
 
 
 def test_a_second_launch_is_refused_while_the_first_lives(tmp_path, capsys):
-    with engine.only_one(tmp_path):
-        with pytest.raises(engine.AlreadyRunning, match="another launch is at work on"):
+    with lock.only_one(tmp_path):
+        with pytest.raises(lock.AlreadyRunning, match="another launch is at work on"):
             engine.execute(runs(1), tmp_path)
         assert main(["run", "smoke", "--out", str(tmp_path)]) == 2
     assert "another launch is at work" in capsys.readouterr().err
-    with engine.only_one(tmp_path):  # free again
+    with lock.only_one(tmp_path):  # free again
         pass
 
 

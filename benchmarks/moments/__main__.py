@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.arguments import positive
 from benchmarks.cost import in_words
-from benchmarks.engine import AlreadyRunning, only_one
+from benchmarks.lock import AlreadyRunning, only_one
 from benchmarks.moments.plan import Task, Unit, all_units, digits_units
 from benchmarks.moments.saved import CONTROL, RUNS, missing_in, save
 from benchmarks.starter import ONE_THREAD
