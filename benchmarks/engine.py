@@ -17,7 +17,7 @@ from benchmarks.branches import Unit, units
 from benchmarks.folders import aside, publish, read_record, status_of, unfinished
 from benchmarks.lock import only_one
 from benchmarks.plan import Run
-from benchmarks.starter import train_apart
+from benchmarks.starter import call_apart
 
 ATTEMPTS = 3
 """Times a run is begun if the workers that run it are killed."""
@@ -50,7 +50,8 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         return
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
-        "distributed.logging.distributed": "error",
+        # What a worker says while it is ended; what is lost is told by its future.
+        "distributed.logging.distributed": "critical",
         # dask has its workers give freed memory back at once; torch asks for it again at every
         # gradient step, and page by page: SAC and CrossQ take twice the processor time.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
@@ -153,7 +154,7 @@ def _train(unit: Unit, out: str) -> None:
     """On a worker: train what is not finished of a unit."""
     left = [run for run in unit if status_of(Path(out) / run.run_id) != "complete"]
     if left:
-        train_apart(left, Path(out))
+        call_apart(left[0].run_id, "benchmarks.train:train_unit", left, Path(out))
 
 
 def _record_loss(run: Run, out: Path, error: BaseException | None) -> dict[str, Any]:

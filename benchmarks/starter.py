@@ -2,24 +2,23 @@
 
 dask's worker runs its tasks in a thread, and a process with threads cannot be copied safely
 (``os.fork``). ``python -m benchmarks.starter`` is such a process: it reads units from its standard
-input, a line of JSON each, and answers each with how its process ended.
+input, a line each (see :func:`as_line`), and answers each with how its process ended.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import json
 import os
+import pickle
+import pkgutil
 import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-
-from benchmarks.plan import Run
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
@@ -31,9 +30,20 @@ class UnitKilled(RuntimeError):
     """The process that trained a unit ended in another way than by itself."""
 
 
-def train_apart(runs: Sequence[Run], out: Path) -> None:
-    """Train a unit in a process of its own; its folders are in ``out`` afterwards.
+def as_line(function: str, *arguments: Any) -> str:
+    """Return a unit as a line of text.
 
+    :param function: what trains it, as "module:name", so that who sends it need not load torch; what it
+        returns is true if it left something undone
+    """
+    return base64.b64encode(pickle.dumps((function, arguments))).decode() + "\n"
+
+
+def call_apart(name: str, function: str, *arguments: Any) -> None:
+    """Train a unit in a process of its own.
+
+    :param name: of the unit, for the error
+    :param function: with its arguments, as of :func:`as_line`
     :raises UnitKilled: if not all of it was finished, whatever the reason; what was finished stays
     """
     starter = getattr(_of_this_thread, "starter", None)
@@ -42,14 +52,14 @@ def train_apart(runs: Sequence[Run], out: Path) -> None:
     assert starter.stdin is not None
     assert starter.stdout is not None
     try:
-        starter.stdin.write(json.dumps({"runs": [asdict(run) for run in runs], "out": str(out)}) + "\n")
+        starter.stdin.write(as_line(function, *arguments))
         starter.stdin.flush()
         answer = starter.stdout.readline()
     except OSError:
         answer = ""
     if answer.strip() != "0":
         how = f"with status {answer.strip()}" if answer else "with all that started it"
-        raise UnitKilled(f"a process that trained {runs[0].run_id} ended {how} before it was done")
+        raise UnitKilled(f"a process that trained {name} ended {how} before it was done")
 
 
 def start() -> subprocess.Popen[str]:
@@ -86,7 +96,7 @@ def serve() -> None:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for end in (units, answers, ended, wakeup):
                     os.close(end)
-                _be_a_unit(json.loads(line))
+                _be_a_unit(line)
             os.setpgid(pid, pid)
             status = _wait(pid, units, ended)
             os.write(answers, f"{status}\n".encode())
@@ -104,13 +114,11 @@ def _load() -> None:
     commit()
 
 
-def _be_a_unit(unit: dict[str, object]) -> None:
+def _be_a_unit(line: str) -> None:
     status = 1
     try:
-        from benchmarks.train import train_unit
-
-        runs = [Run(**run) for run in unit["runs"]]  # type: ignore[attr-defined]
-        status = int(bool(train_unit(runs, Path(str(unit["out"])))))
+        function, arguments = pickle.loads(base64.b64decode(line))
+        status = int(bool(pkgutil.resolve_name(function)(*arguments)))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

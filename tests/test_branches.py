@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from benchmarks.schedules import make_arm
 from benchmarks.suites import SUITES
 from benchmarks.train import build
 from envs import make_env, make_evaluation_env
+from tests.processes import gone, until
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"evaluations": 4, "evaluation_episodes": 2, "final_episodes": 2}
@@ -149,14 +149,21 @@ UNITS = {
 }
 
 
+TRAIN = "benchmarks.train:train_unit"
+
+
+def train_apart(runs, out):
+    starter.call_apart(runs[0].run_id, TRAIN, runs, out)
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_each_run_is_what_it_is_alone_to_the_last_bit(name, tmp_path):
     base, names = UNITS[name]
     runs = [replace(base, arm=arm, **SMALL) for arm in names]
     assert len(units(runs)) == 1
-    starter.train_apart(runs, tmp_path / "together")
+    train_apart(runs, tmp_path / "together")
     for run in runs:
-        starter.train_apart([run], tmp_path / "alone")
+        train_apart([run], tmp_path / "alone")
         ours, alone = (tmp_path / where / run.run_id for where in ("together", "alone"))
         assert record_of(ours) == record_of(alone), run.arm
         assert record_of(ours)["status"] == "complete"
@@ -234,25 +241,18 @@ def test_a_branch_that_is_killed_is_missing_and_the_others_are_there(tmp_path):
 
 def test_an_arm_that_cannot_be_made_stops_no_other(tmp_path):
     runs = arms("no such arm", "constant", "step", **SMALL)
-    starter.train_apart(runs, tmp_path)
+    train_apart(runs, tmp_path)
     assert statuses(runs, tmp_path) == {"no such arm": "failed", "constant": "complete", "step": "complete"}
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert condition()
 
 
 @pytest.fixture
 def busy(tmp_path):
     """A starter that has been given a unit of long runs, when the first branch is at work."""
     process = starter.start()
-    runs = [vars(run) for run in arms("constant", "step", timesteps=10**6, seed=5, evaluations=10**5)]
+    runs = arms("constant", "step", timesteps=10**6, seed=5, evaluations=10**5)
     # Another place of the last decay: the branch leaves at once, and the first process waits for it.
-    runs.append({**runs[0], "arm": "cooldown", "final_decay_at": 1e-5})
-    process.stdin.write(json.dumps({"runs": runs, "out": str(tmp_path)}) + "\n")
+    runs.append(replace(runs[0], arm="cooldown", final_decay_at=1e-5))
+    process.stdin.write(starter.as_line(TRAIN, runs, tmp_path))
     process.stdin.flush()
     below = psutil.Process(process.pid).children
     until(lambda: len(below(recursive=True)) >= 2)
@@ -261,10 +261,6 @@ def busy(tmp_path):
         process.stdin.close()
     process.stdout.close()
     process.wait(10)
-
-
-def gone(processes):
-    return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
 
 
 def test_a_unit_and_its_branches_end_with_who_wanted_them(busy):
