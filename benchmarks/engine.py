@@ -50,8 +50,7 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
         return
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
-        # What a worker says while it is ended; what is lost is told by its future.
-        "distributed.logging.distributed": "critical",
+        "distributed.logging.distributed": "error",
         # dask has its workers give freed memory back at once; torch asks for it again at every
         # gradient step, and page by page: SAC and CrossQ take twice the processor time.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,

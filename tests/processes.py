@@ -1,4 +1,4 @@
-"""Waiting for processes."""
+"""Processes: waiting for them, and which of them train."""
 
 import contextlib
 import time
@@ -10,7 +10,17 @@ def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert condition()
+    return condition()
+
+
+def trainings(process):
+    """Return the processes below one that a starter has copied, its branches among them."""
+    found = []
+    for below in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if all("benchmarks.starter" in one.cmdline() for one in (below, below.parent())):
+                found.append(below)
+    return found
 
 
 def gone(processes):

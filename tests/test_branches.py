@@ -26,7 +26,7 @@ from benchmarks.schedules import make_arm
 from benchmarks.suites import SUITES
 from benchmarks.train import build
 from envs import make_env, make_evaluation_env
-from tests.processes import gone, until
+from tests.processes import gone, trainings, until
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"evaluations": 4, "evaluation_episodes": 2, "final_episodes": 2}
@@ -254,9 +254,9 @@ def busy(tmp_path):
     runs.append(replace(runs[0], arm="cooldown", final_decay_at=1e-5))
     process.stdin.write(starter.as_line(TRAIN, runs, tmp_path))
     process.stdin.flush()
-    below = psutil.Process(process.pid).children
-    until(lambda: len(below(recursive=True)) >= 2)
-    yield process, below(recursive=True)
+    above = psutil.Process(process.pid)
+    assert until(lambda: len(trainings(above)) >= 2)
+    yield process, above.children(recursive=True)
     if not process.stdin.closed:
         process.stdin.close()
     process.stdout.close()
@@ -267,7 +267,7 @@ def test_a_unit_and_its_branches_end_with_who_wanted_them(busy):
     process, below = busy
     process.stdin.close()
     assert process.wait(10) == 0
-    until(lambda: gone(below))
+    assert until(lambda: gone(below))
 
 
 def test_a_unit_that_is_killed_takes_its_branches_along_and_is_reported(busy):
@@ -275,7 +275,7 @@ def test_a_unit_that_is_killed_takes_its_branches_along_and_is_reported(busy):
     unit = next(p for p in below if p.ppid() == process.pid)
     unit.kill()
     assert process.stdout.readline() == "-9\n"
-    until(lambda: gone(below))
+    assert until(lambda: gone(below))
     assert process.poll() is None, "it is there for the next"
 
 
@@ -287,12 +287,10 @@ def test_a_unit_that_is_killed_each_time_is_a_failure_of_all_its_runs(tmp_path):
 
     def kill():
         while not over.wait(0.05):
-            for process in psutil.Process().children(recursive=True):
+            for process in trainings(psutil.Process()):
                 with contextlib.suppress(psutil.Error):
-                    parent = process.parent()
-                    if "benchmarks.starter" in process.cmdline() and "benchmarks.starter" in parent.cmdline():
-                        process.kill()
-                        killed.add(process.pid)
+                    process.kill()
+                    killed.add(process.pid)
 
     killer = threading.Thread(target=kill)
     killer.start()

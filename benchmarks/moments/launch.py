@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import tempfile
 import time
@@ -31,8 +32,12 @@ def run_missing(units: Sequence[Unit], folder: Path, name: str, workers: int, mi
     :raises AlreadyRunning: if another launch is at work on the folder
     """
     start = time.time()
-    with only_one(folder), tempfile.TemporaryDirectory() as trained, connect(workers, None) as client:
-        work = _Work(client, Path(trained), TRAIN[name], missing_in(folder, name, units))
+    with only_one(folder), contextlib.ExitStack() as to_close:
+        if not (missing := missing_in(folder, name, units)):
+            return 0
+        trained = Path(to_close.enter_context(tempfile.TemporaryDirectory()))
+        client = to_close.enter_context(connect(min(workers, len(missing)), None))
+        work = _Work(client, trained, TRAIN[name], missing)
         ended = as_completed()
         while work.waiting and len(work.running) < workers and time.time() < start + 60 * minutes:
             ended.add(work.begin_one())

@@ -201,7 +201,7 @@ def train_trunk(task: Task, seed: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def train_into(file: Path, train: str, task: Task, seed: int) -> None:
-    """Have a trunk trained in a process of its own, and leave in a file what came of it, or the error.
+    """Train a trunk, and leave in a file what came of it, or the error.
 
     :param file: of a pickled dict, that of :func:`train_trunk` or ``error``
     :param train: such a function, as "module:name"
