@@ -8,14 +8,13 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks import cost
-from benchmarks.arguments import positive
+from benchmarks.arguments import folder, positive
 from benchmarks.suites import SUITES, find_suite
 
 console = Console()
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing.add_argument("--workers", type=positive(int), default=os.cpu_count() or 1)
     run = commands.add_parser("run", help="train what is missing of a suite")
     run.add_argument("suite", help=f"one of {', '.join(SUITES)}, a .toml file, or the run.json of a run to repeat")
-    run.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    run.add_argument("--out", type=folder, required=True, help="folder of the runs")
     run.add_argument("--workers", type=positive(int), default=os.cpu_count() or 1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a dask scheduler, in place of this machine")
     run.add_argument("--retry-failed", action="store_true", help="try failed runs again")
@@ -38,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--no-branches", action="store_true", help="train each run alone, not together those that begin alike"
     )
     report = commands.add_parser("report", help="tables, figures and a page of what has been run")
-    report.add_argument("out", type=Path, help="folder of the runs")
+    report.add_argument("out", type=folder, help="folder of the runs")
     show = commands.add_parser("show", help="one run: configuration, result, the command that repeats it")
     show.add_argument("run_id")
-    show.add_argument("--out", type=Path, required=True)
+    show.add_argument("--out", type=folder, required=True)
     given = parser.parse_args(arguments)
     action = {"list": _list, "run": _run, "report": _report, "show": _show}[given.command]
     try:

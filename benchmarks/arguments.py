@@ -1,9 +1,10 @@
-"""Numbers given on a command line."""
+"""Numbers and folders given on a command line."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
@@ -20,3 +21,11 @@ def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
 
     number.__name__ = kind.__name__  # argparse names the type in "invalid int value"
     return number
+
+
+def folder(text: str) -> Path:
+    """Type for argparse: a folder, there or to be made; what is no folder is a usage error."""
+    path = Path(text)
+    if not all(part.is_dir() for part in (path, *path.parents) if part.exists()):
+        raise argparse.ArgumentTypeError(f"not a folder: {text}")
+    return path

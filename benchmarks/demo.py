@@ -14,6 +14,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
+from benchmarks.arguments import folder, positive
 from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
 from rl_abel import AbelCallback, Decay
 
@@ -134,9 +135,9 @@ def picture(path: Path, trained: Trained) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, say what happened, and where the logs and the picture are."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--timesteps", type=int, default=TIMESTEPS)
+    parser.add_argument("--timesteps", type=positive(int), default=TIMESTEPS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the logs and the picture")
+    parser.add_argument("--out", type=folder, default=Path("runs"), help="folder of the logs and the picture")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console(highlight=False, soft_wrap=True)

@@ -51,6 +51,8 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.logging.distributed": "error",
+        # A terminal sends Ctrl-C to all of them, but it is for the launch, which ends its workers.
+        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         # dask has its workers give freed memory back at once; torch asks for it again at every
         # gradient step, and page by page: SAC and CrossQ take twice the processor time.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,

@@ -30,5 +30,5 @@ def only_one(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(f"another launch is at work on {out}: wait for it, or choose another --out") from None
+            raise AlreadyRunning(f"another launch is at work on {out}: wait for it, or choose another folder") from None
         yield

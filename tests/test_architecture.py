@@ -28,7 +28,7 @@ BENCHMARKS = {
     "colors": set(),
     "words": {"statistics"},
     "drawing": {"statistics", "colors"},
-    "demo": {"colors"},
+    "demo": {"arguments", "colors"},
     "suites": {"plan"},
     "branches": {"plan"},
     "folders": set(),
@@ -46,7 +46,7 @@ BENCHMARKS = {
     "evidence": {"statistics", "report", "words", "drawing", "colors", "plan", "results", "arguments", "launch"},
     "moments": {"arguments", "colors", "control", "cost", "drawing", "engine", "evaluation", "launch", "lock", "plan"}
     | {"results", "schedules", "starter", "statistics", "train", "words"},
-    "measure": {"statistics", "report", "words", "control", "plan", "results", "suites"},
+    "measure": {"arguments", "statistics", "report", "words", "control", "plan", "results", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
 LIGHT = (

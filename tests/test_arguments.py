@@ -1,9 +1,11 @@
 import pytest
 
 import benchmarks.__main__ as benchmarks
+from benchmarks import demo
 from benchmarks.control import __main__ as control
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.measure import __main__ as measure
+from benchmarks.measure import synthetic
 from benchmarks.moments import __main__ as moments
 
 
@@ -32,6 +34,30 @@ def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys,
     assert exit_.value.code == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (benchmarks, ["run", "smoke", "--out"]),
+        (benchmarks, ["report"]),
+        (benchmarks, ["show", "any", "--out"]),
+        (evidence, ["run", "--out"]),
+        (evidence, ["save", "--out"]),
+        (control, ["run", "--saved"]),
+        (moments, ["control", "--saved"]),
+        (demo, ["--out"]),
+        (synthetic, ["3", "--out"]),
+    ],
+)
+@pytest.mark.parametrize("below", ["", "/runs"])
+def test_a_file_is_no_folder(command, arguments, below, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as exit_:
+        command.main([*arguments, f"{tmp_path}/file{below}"])
+    assert exit_.value.code == 2
+    assert f"not a folder: {tmp_path}/file{below}" in capsys.readouterr().err
+    assert (tmp_path / "file").is_file()
 
 
 def test_measure_without_a_name_lists_the_names(capsys):

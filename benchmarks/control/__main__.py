@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import folder, positive
 from benchmarks.control.plan import Run, main_runs, tune, tuning_runs
 from benchmarks.cost import in_words
 from benchmarks.results import write_table
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", choices=("run", "report", "batch"))
     parser.add_argument("--workers", type=positive(int), default=2, help="processes, a thread each (default 2)")
     parser.add_argument("--minutes", type=positive(float), default=float("inf"), help="stop after so many")
-    parser.add_argument("--saved", type=Path, default=SAVED, help="folder of the tables (default docs/results)")
+    parser.add_argument("--saved", type=folder, default=SAVED, help="folder of the tables (default docs/results)")
     given = parser.parse_args(arguments)
     if given.command == "run":
         missing = run_missing(given.saved, given.workers, given.minutes)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import folder, positive
 from benchmarks.evidence.saved import ARCHIVE, OUT, known, save
 from benchmarks.evidence.stages import missing, queue, stages
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saving = commands.add_parser("save", help=f"put what is finished into {ARCHIVE.parent.name}/{ARCHIVE.name}")
     saving.add_argument("--failed", action="store_true", help="also runs that failed: they score 0 and stay so")
     for command in (running, saving):
-        command.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
+        command.add_argument("--out", type=folder, default=OUT, help=f"folder of the runs (default {OUT})")
     commands.add_parser("report", help="pages and figures from the saved files")
     commands.add_parser("list", help="stages, their runs, and how many are saved")
     given = parser.parse_args(arguments)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import folder, positive
 from benchmarks.plan import SCHEDULES
 
 TASKS = tuple((agent, f"Task{number}-v1") for agent in ("PPO", "SAC") for number in range(5))
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("count", type=int)
-    parser.add_argument("--out", type=Path, required=True, help="an empty folder")
+    parser.add_argument("count", type=positive(int))
+    parser.add_argument("--out", type=folder, required=True, help="an empty folder")
     given = parser.parse_args(arguments)
     make_runs(given.out, given.count)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import folder, positive
 from benchmarks.moments.plan import all_units, digits_units
 from benchmarks.moments.saved import CONTROL, RUNS
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", choices=("run", "control", "report"))
     parser.add_argument("--workers", type=positive(int), default=2, help="processes, a thread each (default 2)")
     parser.add_argument("--minutes", type=positive(float), default=float("inf"), help="begin no trunk after so many")
-    parser.add_argument("--saved", type=Path, default=SAVED, help="folder of the tables (default docs/results)")
+    parser.add_argument("--saved", type=folder, default=SAVED, help="folder of the tables (default docs/results)")
     given = parser.parse_args(arguments)
     if given.command == "report":
         from benchmarks.moments.page import write_page
