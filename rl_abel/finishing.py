@@ -18,7 +18,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from rl_abel.by_part import RateByPart
-from rl_abel.checks import check_between, check_integer, check_verbose
+from rl_abel.checks import check_between, check_integer, check_verbose, known_arguments
 from rl_abel.copies import AnyEnv, Model, beside, copy_env, copy_model, take_statistics, vectorized
 from rl_abel.dashboard import tensorboards
 from rl_abel.jax_models import is_jax
@@ -34,6 +34,7 @@ SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_s
 """Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions."""
 
 
+@known_arguments
 def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv | None = None) -> Model:
     """Return a copy of the model, trained on at a decayed learning rate; the original goes on as if never asked.
 
@@ -108,6 +109,7 @@ class FinishedEval(BaseCallback):
     :raises TypeError: for a model of SBX, when a training begins
     """
 
+    @known_arguments
     def __init__(
         self,
         eval_env: AnyEnv,
@@ -157,7 +159,7 @@ class FinishedEval(BaseCallback):
 
     def _on_step(self) -> bool:
         if not self._in_rollouts:
-            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
+            raise misplaced(self, self.parent)
         return True
 
     def _on_training_end(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rl_abel.checks import check_above, check_number
+from rl_abel.checks import check_above, check_number, known_arguments
 from rl_abel.jax_models import is_jax
 from rl_abel.memory import section
 from rl_abel.mover import Mover
+from rl_abel.placement import as_given
 from rl_abel.training import clock
 
 if TYPE_CHECKING:
@@ -18,13 +19,16 @@ ALGORITHMS = ("PPO", "MaskablePPO", "RecurrentPPO")
 
 KL = "train/approx_kl"
 
+LOWEST = 1e-5
+"""Smallest rate that the KL divergence leads to, as in rsl_rl."""
+
 
 def kl_adapted(
     learning_rate: float,
     kl: float,
     target_kl: float = 0.01,
     step: float = 1.5,
-    min_learning_rate: float = 1e-5,
+    min_learning_rate: float = LOWEST,
     max_learning_rate: float = 1e-2,
 ) -> float:
     """Return the rate after an update whose policy has moved by a KL divergence of ``kl``.
@@ -58,7 +62,9 @@ class KLAdaptiveCallback(Mover):
 
     :param target_kl: KL divergence of an update that is left as it is
     :param step: above 1; the rate is divided by it above twice the target, multiplied below half of it
-    :param min_learning_rate: smallest rate, before the factors of other callbacks
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it, decays of :class:`AbelCallback`
+        included; never raises the user's own. None for 1e-5 as the smallest that the KL divergence leads to, and
+        none for the decays
     :param max_learning_rate: largest rate, before the factors of other callbacks
     :param verbose: 1 prints at the end where it has led, 2 each change
     :raises ValueError: for an argument out of its range; when a training begins, for an algorithm without a KL
@@ -66,18 +72,22 @@ class KLAdaptiveCallback(Mover):
 
     NAME = "kl"
 
+    @known_arguments
     def __init__(
         self,
         target_kl: float = 0.01,
         step: float = 1.5,
-        min_learning_rate: float = 1e-5,
+        min_learning_rate: float | None = None,
         max_learning_rate: float = 1e-2,
+        *,
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
         self.target_kl = check_above("target_kl", target_kl, 0)
         self.step = check_above("step", step, 1)
-        self.min_learning_rate = check_number("min_learning_rate", min_learning_rate, at_least=0)
+        # The KL divergence has a bound of its own, which is none of the decays.
+        self._floor = 0.0 if min_learning_rate is None else check_number("min_learning_rate", min_learning_rate, 0)
+        self.min_learning_rate = LOWEST if min_learning_rate is None else self._floor
         self.max_learning_rate = check_above("max_learning_rate", max_learning_rate, self.min_learning_rate)
         self._memory: dict[str, Any] = {"factor": 1.0}
         self._rates: list[float] = []
@@ -91,13 +101,13 @@ class KLAdaptiveCallback(Mover):
         super()._init_callback()
         if not has_kl(self.model):
             raise ValueError(
-                f"KLAdaptiveCallback needs an algorithm that logs an approximate KL divergence, one of "
+                f"{type(self).__name__} needs an algorithm that logs an approximate KL divergence, one of "
                 f"{list(ALGORITHMS)}, got {type(self.model).__name__}"
             )
         if is_jax(self.model) and getattr(self.model, "target_kl", None) is not None:
             raise ValueError(
                 "PPO of SBX with a target_kl adapts its learning rate to the KL divergence by itself: leave out "
-                "target_kl, or KLAdaptiveCallback"
+                f"target_kl, or take AbelCallback in place of {type(as_given(self)).__name__}"
             )
 
     def _begin(self) -> None:
@@ -109,6 +119,7 @@ class KLAdaptiveCallback(Mover):
         self._memory.setdefault("factor", 1.0)
         self._memory.update(timesteps=now.timesteps, n_updates=now.updates)
         self._factor.low, self._factor.high = self.min_learning_rate, self.max_learning_rate
+        self._factor.floor = self._floor
         self._apply()
         self._record()
         self._rates = []

@@ -8,7 +8,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel.checks import check_verbose
 from rl_abel.notices import Harmless, warn
-from rl_abel.placement import misplaced, refuse_to_be_a_child, require_alone
+from rl_abel.placement import as_given, misplaced, refuse_to_be_a_child, require_alone
 from rl_abel.rate import AppliedRate
 from rl_abel.schedule import Factor
 
@@ -72,7 +72,7 @@ class Mover(BaseCallback):
         require_alone(self.KIND, root)
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
-            self._rate.require_movable(type(self).__name__)
+            self._rate.require_movable(type(as_given(self)).__name__)
         self._factor: Factor = self._rate.join(self.NAME)
         self._begin()
         # To what trains without rollouts, too.
@@ -85,7 +85,7 @@ class Mover(BaseCallback):
 
     def _on_step(self) -> bool:
         if not self._started and not self._in_rollouts:
-            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
+            raise misplaced(self, as_given(self).parent)
         self._look_back()
         return True
 

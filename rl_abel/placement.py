@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, EveryNTimesteps
+
+from rl_abel.checks import written
+
+
+def as_given(callback: BaseCallback) -> BaseCallback:
+    """Return what the user has written: a list of a class of its own (``AutoLearningRate``) for what is in it."""
+    return callback.parent if isinstance(callback.parent, CallbackList) else callback
 
 
 def refuse_to_be_a_child(callback: BaseCallback, root: object) -> None:
@@ -13,19 +20,28 @@ def refuse_to_be_a_child(callback: BaseCallback, root: object) -> None:
     :param root: what ``learn()`` was given; anything else tells nothing
     :raises ValueError: if the callback is in such a place; the message says what to do instead
     """
-    above = callback.parent if isinstance(callback.parent, EventCallback) else None
+    given = as_given(callback)
+    above = given.parent if isinstance(given.parent, EventCallback) else None
     if above is None and isinstance(root, BaseCallback):
-        above = next((event for event in _events(root) if any(below is callback for below in _below(event))), None)
+        above = next((event for event in _events(root) if any(below is given for below in _below(event))), None)
     if above is not None:
-        raise misplaced(callback, type(above).__name__)
+        raise misplaced(given, above)
 
 
-def misplaced(callback: BaseCallback, where: str) -> ValueError:
-    """Return the error that says where to put the callback instead."""
-    name = type(callback).__name__
+def misplaced(callback: BaseCallback, above: BaseCallback | None) -> ValueError:
+    """Return the error that says where to put the callback instead.
+
+    :param above: which it is in, None where that is not known
+    """
+    given = as_given(callback)
+    where = "another callback" if above is None else type(above).__name__
+    beside = f", {'your_other_callback' if above is None else where + '(...)'}"
+    if isinstance(above, EveryNTimesteps) and above.callback is given:
+        # Which is nothing without it.
+        beside = ""
     return ValueError(
-        f"{name} cannot work inside {where}, which passes on steps but no rollouts. "
-        f"Put it beside: model.learn(..., callback=[{name}(), your_other_callback])"
+        f"{type(given).__name__} cannot work inside {where}, which passes on steps but no rollouts. "
+        f"Put it beside: model.learn(..., callback=[{written(given)}{beside}])"
     )
 
 
@@ -34,13 +50,16 @@ def require_alone(kind: type[BaseCallback], root: object) -> None:
 
     :raises ValueError: if there is more than one
     """
-    if isinstance(root, BaseCallback) and len(_of_kind(kind, root)) > 1:
-        raise ValueError(f"one {kind.__name__} a model: two would overwrite each other's learning rate")
+    found = _of_kind(kind, root) if isinstance(root, BaseCallback) else []
+    if len(found) > 1:
+        names = " and ".join(type(as_given(callback)).__name__ for callback in found)
+        raise ValueError(f"one {kind.__name__} a model, got {names}: two would overwrite each other's learning rate")
 
 
-def _of_kind(kind: type[BaseCallback], root: BaseCallback) -> set[int]:
+def _of_kind(kind: type[BaseCallback], root: BaseCallback) -> list[BaseCallback]:
     # By identity: a callback that is a dataclass has no hash.
-    return {id(callback) for callback in (root, *_below(root)) if isinstance(callback, kind)}
+    found = {id(callback): callback for callback in (root, *_below(root)) if isinstance(callback, kind)}
+    return list(found.values())
 
 
 def _events(root: BaseCallback) -> Iterator[EventCallback]:

@@ -26,7 +26,7 @@ class Factor:
     :param by_part: for those of a part, in place of ``value``
     :param low: smallest rate that comes out
     :param high: largest rate that comes out
-    :param floor: smallest rate that comes out of a larger one; never raises the one that goes in
+    :param floor: smallest rate that is applied in the end; never raises the user's own
     :param final: whether no rate may rise any more, as the last decay of a training is in force
     """
 
@@ -44,8 +44,7 @@ class Factor:
             moved = self.low
         if moved > self.high:
             moved = self.high
-        least = self.floor if self.floor < rate else rate
-        return least if moved < least else moved
+        return moved
 
 
 class Scaled:
@@ -101,10 +100,14 @@ class Scaled:
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for one part or for parameters of none."""
-        for factor in self.factors.values():
-            learning_rate = factor(learning_rate, part)
+        moved = own = learning_rate
+        for name, factor in self.factors.items():
+            moved = factor(moved, part)
+            # What a floor may not raise: the user's rate, and what it is multiplied by for a part.
+            own = factor(own, part) if name == "part" else max(own, moved)
+        least = min(own, max(factor.floor for factor in self.factors.values())) if self.factors else 0.0
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
-        return max(learning_rate, 0.0)
+        return max(moved, least, 0.0)
 
     @property
     def in_force(self) -> bool:

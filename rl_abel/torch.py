@@ -13,7 +13,7 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel.checks import check_between, check_integer
+from rl_abel.checks import check_between, check_integer, known_arguments
 from rl_abel.norms import squared_norms
 from rl_abel.notices import warn
 from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
@@ -67,6 +67,7 @@ class AbelScheduler(LRScheduler):
     :raises TypeError: if ``optimizer`` is not one of torch
     """
 
+    @known_arguments
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import inspect
 import math
 import re
 import warnings
@@ -258,11 +259,11 @@ class Planted(BaseCallback):
 @pytest.mark.parametrize(
     ("arguments", "causes"),
     [
-        ({"rule": "trend"}, ["final"]),
+        ({}, ["final"]),
         ({"watch": "value"}, ["final"]),
         # The growth ends by itself, for all that the rule can know.
-        ({"rule": "trend", "final_decay_at": None}, ["bounce"]),
-        ({"rule": "trend", "final_decay_at": 0.95}, ["bounce", "final"]),
+        ({"final_decay_at": None}, ["bounce"]),
+        ({"final_decay_at": 0.95}, ["bounce", "final"]),
         ({"rule": DecayAt(30, 90)}, ["bounce", "final", "bounce"]),  # one's own rule decides alone
     ],
 )
@@ -273,28 +274,34 @@ def test_growth_that_the_final_decay_ends_is_no_bounce(arguments, causes):
     assert abel.n_bounces == causes.count("bounce")
 
 
+CHOSEN = [name for name in inspect.signature(AbelCallback).parameters if name != "verbose"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "most"),
+    "arguments",
     [
-        ({}, 0),
-        ({"decay_factor": 0.5}, 0),
-        ({"decay": "batch_size"}, 0),  # the final decay has a batch to act on as well
-        ({"scope": "model"}, 0),
-        ({"rule": "trend"}, None),
-        ({"watch": "any"}, None),
-        ({"scope": "part"}, None),
-        ({"max_decays": None}, None),
-        ({"max_decays": 2}, 2),
-        ({"rule": "paper", "watch": "policy", "max_decays": 0}, 0),
+        {},
+        {"decay_factor": 0.5},
+        {"acts_on": "batch_size"},
+        {"scope": "model"},
+        {"rule": "paper"},
+        {"watch": "any"},
+        {"watch": "policy"},
+        {"rule": "paper", "watch": "policy"},
     ],
 )
-def test_a_bounce_decays_where_one_is_asked_for(arguments, most):
-    assert AbelCallback(**arguments).max_decays == most
-    assert AutoLearningRate(**arguments).abel.max_decays == most
+@pytest.mark.parametrize("most", [{}, {"max_decays": None}, {"max_decays": 2}, {"max_decays": 0}])
+def test_what_is_asked_for_changes_what_it_names_alone(arguments, most):
+    plain, abel = AbelCallback(), AbelCallback(**arguments, **most)
+    assert abel.max_decays == most.get("max_decays", None)
+    assert AutoLearningRate(**arguments, **most).abel.max_decays == most.get("max_decays", 0)
+    named = {"rule", "watch"} if "rule" in arguments else set(arguments)
+    changed = {name for name in CHOSEN if getattr(abel, name) != getattr(plain, name)}
+    assert changed <= named | set(most)
 
 
 def test_a_bounce_that_decays_nothing_is_counted_and_said(capsys):
-    model, abel = make_model("PPO"), AbelCallback(final_decay_at=0.99, verbose=1)
+    model, abel = make_model("PPO"), AbelCallback(max_decays=0, final_decay_at=0.99, verbose=1)
     model.learn(2000, callback=[Planted(), abel])
     assert (abel.n_bounces, [decay.cause for decay in abel.decays]) == (1, ["final"])
     assert re.search(
@@ -635,7 +642,7 @@ def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
             "about 14 meas.* one every 100 timesteps",
         ),
         ("PPO", {}, BOUNCES, 1000, None),
-        ("PPO", LONG, {}, 1250, None),
+        ("PPO", LONG, {}, 1250, "about 10 measurements"),
         ("PPO", LONG, {"max_decays": 0}, 1250, None),
         ("PPO", {}, BOUNCES, 100, None),  # a trial that it runs
     ],

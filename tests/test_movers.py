@@ -293,7 +293,7 @@ def test_a_model_with_one_network_decays_as_a_whole():
 
 @pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
 def test_a_linear_final_decay_falls_to_0_at_the_end(name):
-    model, abel = make_model(name), AbelCallback(max_decays=0, final_decay_at=0.5, final_decay="linear")
+    model, abel = make_model(name), AbelCallback(max_decays=0, final_decay_at=0.5, final_decay_shape="linear")
     seen = rates_of(model, name)
     model.learn(400, callback=abel)
     rollout = model.n_steps if name == "PPO" else model.train_freq.frequency
@@ -597,10 +597,10 @@ def test_auto_takes_what_is_recommended(name, capsys):
 
 
 def test_auto_hands_its_options_through():
-    auto = AutoLearningRate(target_kl=0.02, final_decay="linear", min_learning_rate=1e-6, max_decays=2)
+    auto = AutoLearningRate(target_kl=0.02, final_decay_shape="linear", min_learning_rate=1e-6, max_decays=2)
     PPO("MlpPolicy", "CartPole-v1", n_steps=64, device="cpu").learn(128, callback=auto)
     assert (auto.kl.target_kl, auto.kl.min_learning_rate) == (0.02, 1e-6)
-    assert (auto.abel.final_decay, auto.abel.min_learning_rate, auto.abel.max_decays) == ("linear", 0.0, 2)
+    assert (auto.abel.final_decay_shape, auto.abel.min_learning_rate, auto.abel.max_decays) == ("linear", 1e-6, 2)
     with pytest.raises(ValueError, match=r"target_kl=0.02: SAC has no KL divergence"):
         make_model("SAC").learn(60, callback=auto)
 
@@ -608,20 +608,23 @@ def test_auto_hands_its_options_through():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: AutoLearningRate(target=1), TypeError, r"no option 'target'; it has \['decay'"),
+        (lambda: AutoLearningRate(target=1), TypeError, r"no argument 'target'; did you mean 'target_kl'\?"),
+        (lambda: AutoLearningRate(xyz=1), TypeError, r"no argument 'xyz'; it has \['decay_factor', 'final_decay_at',"),
         (lambda: AutoLearningRate(target_kl=-1), ValueError, "target_kl must be a finite number above 0, got -1"),
         (lambda: KLAdaptiveCallback(step=1), ValueError, "step must be a finite number above 1, got 1"),
         (lambda: KLAdaptiveCallback(max_learning_rate=1e-6), ValueError, "max_learning_rate must be .* above 1e-05"),
         (lambda: RateByPart(value=-1), ValueError, "value must be a finite number of at least 0, got -1"),
-        (lambda: RateByPart(critic=2), ValueError, r"parts must be among \['policy', 'value', .*got 'critic'"),
+        (lambda: RateByPart(critic=2), TypeError, "RateByPart has no argument 'critic'; did you mean 'value'"),
         (lambda: AbelCallback(scope="layer"), ValueError, r"scope must be one of \['model', 'part'\], got 'layer'"),
-        (lambda: AbelCallback(final_decay="cosine"), ValueError, r"final_decay must be one of .*, got 'cosine'"),
+        (lambda: AbelCallback(final_decay_shape="cosine"), ValueError, r"shape must be one of .*, got 'cosine'"),
         (
             lambda: AbelCallback(scope="part", watch="total"),
             ValueError,
             "scope='part' cannot be had with watch='total'",
         ),
-        (lambda: AbelCallback(decay="steps"), ValueError, r"decay must be one of \['learning_rate'"),
+        (lambda: AbelCallback(scope="part", max_decays=0), ValueError, "scope='part' .* give max_decays=None"),
+        (lambda: AutoLearningRate(scope="part"), ValueError, "scope='part' .* give max_decays=None"),
+        (lambda: AbelCallback(acts_on="steps"), ValueError, r"acts_on must be one of \['learning_rate'"),
     ],
 )
 def test_bad_input_is_named_where_the_user_calls(make, error, message):
