@@ -65,12 +65,14 @@ def lying(axes: Axes, value: Interval, height: float, color: str, label: str, **
     axes.plot(value.estimate, height, "o", color=color, ms=4, label=label)
 
 
-def standing(axes: Axes, positions: Sequence[float], values: Sequence[Interval], color: str, label: str) -> None:
+def standing(
+    axes: Axes, positions: Sequence[float], values: Sequence[Interval], color: str, label: str, fmt: str = "o-"
+) -> None:
     """Draw estimates along a line, each with its interval; that of a single run is none."""
     estimates, *ends = np.array(values, dtype=float).reshape(-1, 3).T
     errors = np.abs(np.array(ends) - estimates)
     errors[~np.isfinite(errors)] = np.nan
-    axes.errorbar(positions, estimates, errors, fmt="o-", ms=4, lw=1, elinewidth=1, color=color, label=label)
+    axes.errorbar(positions, estimates, errors, fmt=fmt, ms=4, lw=1, elinewidth=1, color=color, label=label)
 
 
 class Mark(NamedTuple):

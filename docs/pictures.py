@@ -75,7 +75,7 @@ def picture_report(path: Path) -> None:
             replace(results, runs=runs[shown]), Path(folder), title="Benchmark: PPO on CartPole and Pendulum"
         )
         with open_browser(Path(folder)) as page:
-            page.resize(1120, 1010, scale=1)
+            page.resize(1120, 780, scale=1)
             page.go(report.page.as_uri())
             page.wait_for(*report.answers)
             page.evaluate("document.body.style.overflow = 'hidden'")
