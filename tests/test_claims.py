@@ -225,7 +225,7 @@ def test_what_decays_after_a_bounce_cost_with_layer_normalisation():
     assert said("README.md", r"cost (0\.\d\d) of the score in one of (\w+) settings") == (cost, "five")
     assert said("docs/bounces.md", r"one of the (\w+), .*? ηλN 10, they cost (0\.\d\d) of") == ("five", cost)
     assert said("docs/limits.md", r"in one of (\w+) settings, .*? they cost (0\.\d\d) of") == ("five", cost)
-    assert "of 5 settings" in (RESULTS / "evidence.md").read_text(), "those of four tasks that bounce often enough"
+    assert "Of 5 settings" in (RESULTS / "evidence.md").read_text(), "those of four tasks that bounce often enough"
 
 
 def test_in_which_runs_the_norm_bounces():
