@@ -113,8 +113,8 @@ def known_arguments(function: Callable[P, R]) -> Callable[P, R]:
                 raise TypeError(f"{who} has no argument {name!r}{hint}")
         returned = function(*args, **kwargs)
         if made is not None and type(made).__init__ is checked:
-            _, *given = signature.bind(*args, **kwargs).arguments.items()
-            made._given = {name: _short(value) for name, value in given}
+            given = {**dict(zip(signature.parameters, args)), **kwargs}
+            made._given = {name: _short(value) for name, value in given.items() if name != "self"}
         return returned
 
     return checked
