@@ -13,7 +13,15 @@ from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.save_util import load_from_zip_file
 
 import rl_abel
-from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, find_decays, finish
+from rl_abel import (
+    AbelCallback,
+    AutoLearningRate,
+    FinishedEval,
+    KLAdaptiveCallback,
+    RateByPart,
+    find_decays,
+    finish,
+)
 from rl_abel.kl import kl_adapted
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, Do, make_model, torch_optimizers
 
@@ -616,6 +624,8 @@ def test_auto_hands_its_options_through():
     ("make", "error", "message"),
     [
         (lambda: AutoLearningRate(target=1), TypeError, r"no argument 'target'; did you mean 'target_kl'\?"),
+        (lambda: RateByPart(0.1, 3), TypeError, r"RateByPart: too many positional arguments; it has \['policy',"),
+        (lambda: FinishedEval(None), TypeError, "FinishedEval: missing a required argument: 'every'"),
         (lambda: AutoLearningRate(xyz=1), TypeError, r"no argument 'xyz'; it has \['decay_factor', 'final_decay_at',"),
         (lambda: AutoLearningRate(target_kl=-1), ValueError, "target_kl must be a finite number above 0, got -1"),
         (lambda: KLAdaptiveCallback(step=1), ValueError, "step must be a finite number above 1, got 1"),
