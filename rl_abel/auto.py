@@ -10,11 +10,11 @@ from rl_abel.callback import AbelCallback
 from rl_abel.checks import known_arguments
 from rl_abel.kl import KLAdaptiveCallback, has_kl
 from rl_abel.memory import Decay
-from rl_abel.placement import refuse_to_be_a_child
+from rl_abel.placement import Portable, refuse_to_be_a_child
 from rl_abel.rule import Rule
 
 
-class AutoLearningRate(CallbackList):
+class AutoLearningRate(Portable, CallbackList):
     """Decide the learning rate of any algorithm by measurement.
 
     Where updates have a KL divergence (PPO, MaskablePPO, RecurrentPPO) the rate adapts to it, and decays

@@ -67,15 +67,15 @@ class AbelCallback(AbelOptions, AbelReadings):
     NAME = "abel"
     PASSING: ClassVar[tuple[str, ...]] = (
         *Mover.PASSING,
-        *("_gauge", "_during", "_recorder", "_measuring", "_deciding", "_action"),
+        *("_during", "_recorder", "_measuring", "_deciding", "_action"),
     )
 
     def _prepare(self) -> None:
-        self._memory = Memory.empty()
+        self._memory, self._gauge = Memory.empty(), Gauge(self.diagnose)
+        self._parts: list[str] = []
         self._make_tools()
 
     def _make_tools(self) -> None:
-        self._gauge = Gauge(self.diagnose)
         self._during = DuringUpdate(self._measure_within)
         self._action: Action = OnRate()
 

@@ -105,16 +105,20 @@ def known_arguments(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         made: Any = args[0] if function.__name__ == "__init__" else None
-        for name in kwargs:
-            if name not in signature.parameters:
-                known = [known for known in signature.parameters if known != "self"]
-                who = function.__name__ if made is None else type(made).__name__
-                hint = meant(name, known) or f"; it has {known}"
-                raise TypeError(f"{who} has no argument {name!r}{hint}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            who = function.__name__ if made is None else type(made).__name__
+            known = [name for name in signature.parameters if name != "self"]
+            for name in kwargs:
+                if name not in known:
+                    hint = meant(name, known) or f"; it has {known}"
+                    raise TypeError(f"{who} has no argument {name!r}{hint}") from None
+            raise TypeError(f"{who}: {error}; it has {known}") from None
         returned = function(*args, **kwargs)
         if made is not None and type(made).__init__ is checked:
-            _, *given = signature.bind(*args, **kwargs).arguments.items()
-            made._given = {name: _short(value) for name, value in given}
+            given = {**dict(zip(signature.parameters, args)), **kwargs}
+            made._given = {name: _short(value) for name, value in given.items() if name != "self"}
         return returned
 
     return checked

@@ -25,7 +25,7 @@ from rl_abel.jax_models import is_jax
 from rl_abel.memory import ATTRIBUTE, NETWORKS, REST, Memory, kept_by_others
 from rl_abel.norms import parts_of
 from rl_abel.notices import Harmless, warn
-from rl_abel.placement import misplaced, refuse_to_be_a_child
+from rl_abel.placement import Portable, misplaced, refuse_to_be_a_child
 from rl_abel.rate import AppliedRate
 from rl_abel.schedule import unscaled
 from rl_abel.training import clock
@@ -90,7 +90,7 @@ def _refuse_jax(model: BaseAlgorithm) -> None:
         raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
 
 
-class FinishedEval(BaseCallback):
+class FinishedEval(Portable, BaseCallback):
     """Log ``abel/finished_reward``: what the agent would be worth if one stopped now.
 
     Every so often finishes a copy of the model (:func:`finish`) and evaluates it; the training goes on to

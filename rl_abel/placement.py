@@ -1,12 +1,34 @@
-"""Where the callback can stand: on the top level of ``learn(callback=...)``, and alone of its kind."""
+"""Where a callback of ours can be: on the top level of ``learn(callback=...)``, alone of its kind, in a copy."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, EveryNTimesteps
 
 from rl_abel.checks import written
+
+
+class Portable:
+    """A callback that can be pickled and copied at any time: a copy keeps what was decided, not what is under way.
+
+    A model and its environment cannot always be copied: a copy is given its own by the next ``learn()``.
+    """
+
+    PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent")
+    """Attributes of one ``learn()``, which a copy goes without."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.PASSING}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, locals={}, globals={}, parent=None)
+
+    def __copy__(self) -> Self:
+        # A shallow one would write into what the original holds.
+        return copy.deepcopy(self)
 
 
 def as_given(callback: BaseCallback) -> BaseCallback:

@@ -24,7 +24,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import RMSprop
 
-from rl_abel import AbelCallback, AutoLearningRate, Decay, TrendRule, find_decays, weight_norms
+from rl_abel import (
+    AbelCallback,
+    AutoLearningRate,
+    Decay,
+    KLAdaptiveCallback,
+    RateByPart,
+    TrendRule,
+    find_decays,
+    weight_norms,
+)
 from rl_abel.memory import Memory
 from rl_abel.rule import observe_each
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model, torch_optimizers
@@ -437,28 +446,60 @@ def test_two_of_them_on_one_model_are_an_error():
         make_model("PPO").learn(100, callback=CallbackList([AbelCallback(), CallbackList([AbelCallback()])]))
 
 
+NAMES = {made.__name__: made for made in (AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart)}
+
+
+def after(inner, env):
+    return EvalCallback(env, callback_after_eval=inner, eval_freq=20, n_eval_episodes=1)
+
+
+def on_best(inner, env):
+    return EvalCallback(env, callback_on_new_best=inner, eval_freq=20, n_eval_episodes=1)
+
+
 @pytest.mark.parametrize(
-    "nest",
+    ("nest", "beside"),
     [
-        lambda env: EvalCallback(env, callback_on_new_best=AbelCallback(), eval_freq=20, n_eval_episodes=1),
-        lambda env: EvalCallback(env, callback_after_eval=AbelCallback(), eval_freq=20, n_eval_episodes=1),
-        lambda env: EvalCallback(env, callback_after_eval=CallbackList([AbelCallback()]), eval_freq=20),
-        lambda env: EvalCallback(
-            env, callback_on_new_best=CallbackList([AbelCallback()]), eval_freq=20, n_eval_episodes=1
-        ),
-        lambda env: EveryNTimesteps(20, AbelCallback()),
-        lambda env: EveryNTimesteps(20, CallbackList([CallbackList([AbelCallback()])])),
-        lambda env: EvalCallback(
-            env, callback_after_eval=CallbackList([CallbackList([AbelCallback()])]), eval_freq=20, n_eval_episodes=1
-        ),
+        (after, ", EvalCallback(...)"),
+        (on_best, ", EvalCallback(...)"),
+        (lambda inner, env: after(CallbackList([inner]), env), ", EvalCallback(...)"),
+        (lambda inner, env: after(CallbackList([CallbackList([inner])]), env), ", EvalCallback(...)"),
+        (lambda inner, env: on_best(CallbackList([inner]), env), ", EvalCallback(...)"),
+        (lambda inner, env: EveryNTimesteps(20, inner), ""),
+        (lambda inner, env: EveryNTimesteps(20, CallbackList([CallbackList([inner])])), ", EveryNTimesteps(...)"),
     ],
 )
-def test_as_a_child_it_says_what_to_do(nest):
-    model = make_model("A2C")
-    with pytest.raises(
-        ValueError, match=r"inside (EvalCallback|EveryNTimesteps|another callback).*Put it beside: model.learn"
-    ):
-        model.learn(STEPS, callback=nest(make_model("A2C").get_env()))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AbelCallback()",
+        "AbelCallback(rule='paper', watch='value', decay_factor=0.5)",
+        "AutoLearningRate(target_kl=0.02, final_decay_shape='linear', verbose=1)",
+        "KLAdaptiveCallback(target_kl=0.02, step=2.0)",
+        "RateByPart(value=3)",
+    ],
+)
+def test_as_a_child_it_says_what_to_do_with_what_the_user_wrote(code, nest, beside):
+    model = make_model("PPO")
+    env = model.get_env()
+    with pytest.raises(ValueError, match="cannot work inside") as error:
+        model.learn(STEPS, callback=nest(eval(code, NAMES), env))
+    name = code.partition("(")[0]
+    assert str(error.value).startswith(f"{name} cannot work inside ")
+    assert str(error.value).endswith(f": model.learn(..., callback=[{code}{beside}])")
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "said"),
+    [
+        (lambda: [AutoLearningRate(), AutoLearningRate()], "got AutoLearningRate and AutoLearningRate"),
+        (lambda: [AutoLearningRate(), AbelCallback()], "one AbelCallback a model, got AbelCallback and AutoLearn"),
+        (lambda: [KLAdaptiveCallback(), AutoLearningRate()], "got KLAdaptiveCallback and AutoLearningRate"),
+    ],
+)
+def test_of_two_it_says_what_the_user_wrote(callbacks, said):
+    with pytest.raises(ValueError, match=said):
+        make_model("PPO").learn(40, callback=callbacks())
 
 
 # Scalars
