@@ -43,9 +43,9 @@ def train(folder: Path) -> None:
 
 def photograph(page: Page, address: str, path: Path) -> None:
     """Open the dashboard, let the axes hold all points, and save what is seen."""
-    page.resize(1480, 990, scale=1)
+    page.resize(1180, 760, scale=1)
     page.go(f"{address}/#custom_scalars&_smoothingWeight=0")
-    page.wait_for("ABEL", "|w|² of the policy, over its start", "factor", "Matches (1)")
+    page.wait_for("ABEL", "learning rate", "factor", "Matches (2)")
     outliers = "element.matches('paper-checkbox') && element.textContent.includes('Ignore outliers')"
     page.evaluate(f"{ELEMENTS}.filter(element => {outliers}).forEach(element => element.click())")
     # Axes move for a while.
