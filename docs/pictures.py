@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import demo
+from benchmarks.drawing import small
 from benchmarks.report.page import write
 from benchmarks.results import FIRST_STUDY, read_parquet
 from rl_abel.cli import main as inspect_runs
@@ -109,7 +110,9 @@ PICTURES: dict[str, Callable[[Path], None]] = {
 def main(names: Sequence[str]) -> None:
     """Take the named pictures, or all."""
     for name in names or PICTURES:
-        PICTURES[name]((FOLDER / f"{name}.png").resolve())
+        path = (FOLDER / f"{name}.png").resolve()
+        PICTURES[name](path)
+        path.write_bytes(small(path.read_bytes()))
 
 
 if __name__ == "__main__":
