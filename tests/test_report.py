@@ -207,6 +207,20 @@ def test_the_verdict_in_words(final, verdict, pair):
     assert all(verdict in sentence for sentence in sentences)
 
 
+def test_the_page_begins_with_answers_without_numbers_in_brackets(pair):
+    report = write_report(pair)
+    assert list(report.short.values()) == [
+        ["Without regularization: no, in none of 10 runs."],
+        ["Without regularization: against linear decay undecided; against the best other schedule undecided."],
+    ]
+    page = report.page.read_text()
+    closed = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    before = closed[: closed.index('id="figures"')]
+    assert all(said in before for answers in report.short.values() for said in answers)
+    assert not re.search(r"\[[−\d]", before)
+    assert "[" in page
+
+
 def test_equal_arms_are_equivalent_with_enough_seeds(tmp_path):
     make_runs(tmp_path, 90 * 9)
     for path in tmp_path.glob("*/run.json"):

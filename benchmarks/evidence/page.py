@@ -166,7 +166,11 @@ def questions(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str,
     for heading, pair, of in (
         ("no weight decay:\none decay near the end − constant rate", decay, plain(trained)),
         ("weight decay (AdamW):\none decay near the end − constant rate", decay, regularized(trained)),
-        ("the weight norm bounces:\nwith decays after bounces − without", (ABEL, CANDIDATE), answers.with_bounces(cells)),
+        (
+            "the weight norm bounces:\nwith decays after bounces − without",
+            (ABEL, CANDIDATE),
+            answers.with_bounces(cells),
+        ),
     ):
         found = answers.of_pair(of, pair).items()
         rows[heading] = {task: one.mean for task, one in found if pair not in of[task].at_ceiling}
