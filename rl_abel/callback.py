@@ -18,7 +18,7 @@ from rl_abel.readings import AbelReadings
 from rl_abel.recorder import Recorder
 from rl_abel.rule import Rule
 from rl_abel.spacing import rollout_timesteps, within_update
-from rl_abel.training import clock, recall
+from rl_abel.training import DOUBTFUL, look, recall
 
 
 class AbelCallback(AbelOptions, AbelReadings, Mover):
@@ -151,7 +151,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
 
     def _after_update(self) -> None:
-        self._memory.data["seen"] = list(clock(self.model))
+        self._memory.data["seen"] = look(self.model, self.NAME)
         self._during.disarm()
         self._action.end_update()
         if self._status_due or self._recorder.emptied:
@@ -278,7 +278,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
 
     def _recall(self) -> None:
         """Take up the memory of the model, and what the rule knows."""
-        self._memory, fresh, finer, begins, unreadable = recall(self.model, self.measure_every)
+        self._memory, fresh, finer, begins, unreadable, doubtful = recall(self.model, self.measure_every)
         memory = self._memory
         if fresh:
             self._gauge = Gauge(self.diagnose)
@@ -287,6 +287,8 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         self._recorder = Recorder(self.model, memory, self.diagnose, quiet)
         if unreadable:
             self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
+        if doubtful and (memory.decays or memory.data["trace"]):
+            self._rate.warn_once("doubtful", DOUBTFUL)
         if self.final_decay_at is None or memory.budget.progress(self.model.num_timesteps) < self.final_decay_at:
             memory.lift_final_decay()
         self._deciding = Deciding(self.rule, self.watch, memory, self._alone)
