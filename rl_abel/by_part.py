@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl_abel.checks import check_number
+from rl_abel.checks import check_number, known_arguments
 from rl_abel.mover import Mover
 
 PARTS = ("policy", "value", "shared", "log_std")
@@ -23,24 +23,23 @@ class RateByPart(Mover):
     :param shared: multiplier for what is in both networks
     :param log_std: multiplier for the standard deviation of the policy, where it is a parameter of its own
     :param verbose: 1 prints the rates at the start
-    :raises ValueError: for a multiplier below 0, a part that is not known, or, when a training begins, one that the
-        model does not have
+    :raises TypeError: for a part that is not known
+    :raises ValueError: for a multiplier below 0, or, when a training begins, a part that the model does not have
     """
 
     NAME = "part"
 
+    @known_arguments
     def __init__(
         self,
+        *,
         policy: float = 1.0,
         value: float = 1.0,
         shared: float = 1.0,
         log_std: float = 1.0,
         verbose: int = 0,
-        **unknown: float,
     ) -> None:
         super().__init__(verbose)
-        if unknown:
-            raise ValueError(f"parts must be among {list(PARTS)}, got {next(iter(unknown))!r}")
         multipliers = dict(zip(PARTS, (policy, value, shared, log_std)))
         self.multipliers = {part: check_number(part, factor, at_least=0) for part, factor in multipliers.items()}
 

@@ -18,14 +18,14 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from rl_abel.by_part import RateByPart
-from rl_abel.checks import check_between, check_integer, check_verbose
+from rl_abel.checks import check_between, check_integer, check_verbose, known_arguments
 from rl_abel.copies import AnyEnv, Model, beside, copy_env, copy_model, take_statistics, vectorized
 from rl_abel.dashboard import tensorboards
 from rl_abel.jax_models import is_jax
 from rl_abel.memory import ATTRIBUTE, NETWORKS, REST, Memory, kept_by_others
 from rl_abel.norms import parts_of
 from rl_abel.notices import Harmless, warn
-from rl_abel.placement import misplaced, refuse_to_be_a_child
+from rl_abel.placement import Portable, misplaced, refuse_to_be_a_child
 from rl_abel.rate import AppliedRate
 from rl_abel.schedule import unscaled
 from rl_abel.training import clock
@@ -34,6 +34,7 @@ SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_s
 """Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions."""
 
 
+@known_arguments
 def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv | None = None) -> Model:
     """Return a copy of the model, trained on at a decayed learning rate; the original goes on as if never asked.
 
@@ -89,7 +90,7 @@ def _refuse_jax(model: BaseAlgorithm) -> None:
         raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
 
 
-class FinishedEval(BaseCallback):
+class FinishedEval(Portable, BaseCallback):
     """Log ``abel/finished_reward``: what the agent would be worth if one stopped now.
 
     Every so often finishes a copy of the model (:func:`finish`) and evaluates it; the training goes on to
@@ -108,6 +109,7 @@ class FinishedEval(BaseCallback):
     :raises TypeError: for a model of SBX, when a training begins
     """
 
+    @known_arguments
     def __init__(
         self,
         eval_env: AnyEnv,
@@ -157,7 +159,7 @@ class FinishedEval(BaseCallback):
 
     def _on_step(self) -> bool:
         if not self._in_rollouts:
-            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
+            raise misplaced(self, self.parent)
         return True
 
     def _on_training_end(self) -> None:

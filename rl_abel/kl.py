@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from rl_abel.checks import check_above, check_number
+from rl_abel.checks import check_above, check_number, known_arguments
 from rl_abel.jax_models import is_jax
 from rl_abel.memory import section
 from rl_abel.mover import Mover
+from rl_abel.placement import as_given
 from rl_abel.schedule import described, unscaled
 from rl_abel.spacing import rollout_timesteps
 from rl_abel.training import DOUBTFUL, goes_on, look
@@ -24,8 +25,8 @@ ALGORITHMS = ("PPO", "MaskablePPO", "RecurrentPPO")
 
 KL = "train/approx_kl"
 
-SMALLEST = 1e-5
-"""The rate that the KL divergence leads to at least."""
+LOWEST = 1e-5
+"""Smallest rate that the KL divergence leads to, as in rsl_rl."""
 
 MANY = 10
 """Updates in a row after which is said that they led nowhere."""
@@ -39,7 +40,7 @@ def kl_adapted(
     kl: float,
     target_kl: float = 0.01,
     step: float = 1.5,
-    min_learning_rate: float = 1e-5,
+    min_learning_rate: float = LOWEST,
     max_learning_rate: float = 1e-2,
 ) -> float:
     """Return the rate after an update whose policy has moved by a KL divergence of ``kl``.
@@ -77,9 +78,10 @@ class KLAdaptiveCallback(Mover):
 
     :param target_kl: KL divergence of an update that is left as it is
     :param step: above 1; the rate is divided by it above twice the target, multiplied below half of it
-    :param min_learning_rate: smallest rate that is applied, decays of :class:`AbelCallback` included; never raises
-        the user's own. None for 1e-5 as the smallest that the KL divergence leads to, and none for the decays
-    :param max_learning_rate: largest rate
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it, decays of :class:`AbelCallback`
+        included; never raises the user's own. None for 1e-5 as the smallest that the KL divergence leads to, and
+        none for the decays
+    :param max_learning_rate: largest rate, before the multipliers of RateByPart
     :param verbose: 1 prints at the end where it has led, 2 each change
     :raises ValueError: for an argument out of its range; when a training begins, for an algorithm without a KL
     """
@@ -87,19 +89,22 @@ class KLAdaptiveCallback(Mover):
     NAME = "kl"
     PASSING: ClassVar[tuple[str, ...]] = (*Mover.PASSING, "_handle")
 
+    @known_arguments
     def __init__(
         self,
         target_kl: float = 0.01,
         step: float = 1.5,
         min_learning_rate: float | None = None,
         max_learning_rate: float = 1e-2,
+        *,
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
         self.target_kl = check_above("target_kl", target_kl, 0)
         self.step = check_above("step", step, 1)
-        self._floor = check_number("min_learning_rate", min_learning_rate or 0.0, at_least=0)
-        self.min_learning_rate = SMALLEST if min_learning_rate is None else self._floor
+        # The KL divergence has a bound of its own, which is none of the decays.
+        self._floor = 0.0 if min_learning_rate is None else check_number("min_learning_rate", min_learning_rate, 0)
+        self.min_learning_rate = LOWEST if min_learning_rate is None else self._floor
         self.max_learning_rate = check_above("max_learning_rate", max_learning_rate, self.min_learning_rate)
         self._memory: dict[str, Any] = {}
         self._handle: Any = None
@@ -114,13 +119,13 @@ class KLAdaptiveCallback(Mover):
         super()._init_callback()
         if not has_kl(self.model):
             raise ValueError(
-                f"KLAdaptiveCallback needs an algorithm that logs an approximate KL divergence, one of "
+                f"{type(self).__name__} needs an algorithm that logs an approximate KL divergence, one of "
                 f"{list(ALGORITHMS)}, got {type(self.model).__name__}"
             )
         if is_jax(self.model) and getattr(self.model, "target_kl", None) is not None:
             raise ValueError(
                 "PPO of SBX with a target_kl adapts its learning rate to the KL divergence by itself: leave out "
-                "target_kl, or KLAdaptiveCallback"
+                f"target_kl, or take AbelCallback in place of {type(as_given(self)).__name__}"
             )
 
     def _begin(self) -> None:
@@ -156,7 +161,7 @@ class KLAdaptiveCallback(Mover):
                 self._warn(
                     "schedule",
                     f"the KL divergence leads the learning rate from {memory['rate']:g} on: what the model's schedule "
-                    f"says, {asked:g} now, counts no more. Leave out KLAdaptiveCallback to follow it",
+                    f"says, {asked:g} now, counts no more. Leave out {type(as_given(self)).__name__} to follow it",
                 )
             memory["asked"] = asked
             if self._leads and memory["rate"] is None and asked > 0:
@@ -186,8 +191,9 @@ class KLAdaptiveCallback(Mover):
         counted = self._handle is not None
         cut = epochs < getattr(self.model, "n_epochs", 0) or (counted and self._steps < self._of)
         if cut and target_kl is not None:
-            # What has ended it, unless no step had been made yet.
-            kl = math.nan if counted and self._steps == 0 else max(kl, 1.5 * target_kl)
+            # What has ended it, in a share of the update; before the first step it was none of the rate's.
+            share = self._steps / self._of if counted else epochs / self.model.n_epochs
+            kl = max(kl, 1.5 * target_kl) / share if share else math.nan
         elif self._steps_of_update() == 1:
             # SB3 measures before each step.
             kl = math.nan
@@ -240,7 +246,7 @@ class KLAdaptiveCallback(Mover):
                 "unmoved",
                 f"the KL divergence of updates was {then:.2g} at a learning rate of {first:.2g}, and is {now:.2g} at "
                 f"{last:.2g}: something else makes it (dropout, batch normalisation, a policy that is frozen). So it "
-                "leads no more, and the rate is the model's own again. Leave out KLAdaptiveCallback",
+                "leads no more, and the rate is the model's own again. Take AbelCallback in place of {type(as_given(self)).__name__}",
             )
             return
         if self._at_bound == MANY:

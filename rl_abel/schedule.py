@@ -29,7 +29,7 @@ class Factor:
     :param by_part: for those of a part, in place of ``value``
     :param rate: takes the place of the rate that goes in, None for that one
     :param high: largest rate that comes out
-    :param floor: smallest rate that comes out of a larger one, here and of the movers after, those of "part" apart
+    :param floor: smallest rate that is applied in the end; never raises the user's own
     :param final: whether no rate may rise any more, as the last decay of a training is in force
     """
 
@@ -40,15 +40,14 @@ class Factor:
     floor: float = 0.0
     final: bool = False
 
-    def __call__(self, rate: float, part: str | None = None, floor: float = 0.0) -> float:
+    def __call__(self, rate: float, part: str | None = None) -> float:
         """Return the rate of a part after this mover, None for parameters of no part."""
         if self.rate is not None:
             rate = self.rate
         moved = rate * (self.value if part is None else self.by_part.get(part, self.value))
         if moved > self.high:
             moved = self.high
-        least = floor if floor < rate else rate
-        return least if moved < least else moved
+        return moved
 
 
 class Scaled:
@@ -104,13 +103,14 @@ class Scaled:
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for one part or for parameters of none."""
-        floor = 0.0
+        moved = own = learning_rate
         for name, factor in self.factors.items():
-            # Who gives a part a rate of its own means it, and 0 freezes it.
-            floor = 0.0 if name == "part" else max(floor, factor.floor)
-            learning_rate = factor(learning_rate, part, floor)
+            moved = factor(moved, part)
+            # What a floor may not raise: the user's rate, and what it is multiplied by for a part.
+            own = factor(own, part) if name == "part" else max(own, moved)
+        least = min(own, max(factor.floor for factor in self.factors.values())) if self.factors else 0.0
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
-        return max(learning_rate, 0.0)
+        return max(moved, least, 0.0)
 
     @property
     def in_force(self) -> bool:

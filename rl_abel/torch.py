@@ -13,7 +13,7 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel.checks import check_between, check_integer
+from rl_abel.checks import check_between, check_integer, known_arguments
 from rl_abel.norms import squared_norms
 from rl_abel.notices import warn
 from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
@@ -35,9 +35,8 @@ class AbelScheduler(LRScheduler):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end.
 
     For any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1, with a rule that stands noise):
-    call :meth:`step` where a scheduler's is called, after ``optimizer.step()``. Unlike
-    :class:`AbelCallback` it decays after bounces unless told not to, as it is for supervised loops too;
-    in RL that has not been shown to help, so take ``max_decays=0`` there.
+    call :meth:`step` where a scheduler's is called, after ``optimizer.step()``. In RL decays after a bounce
+    have not been shown to help: ``max_decays=0`` makes the final one alone.
 
     A decay multiplies the rates of all groups, whatever they are. While ``optimizer.step()`` runs
     ``group["lr"]`` is multiplied by :attr:`factor`, and before and after it is the plain rate. So any
@@ -62,11 +61,12 @@ class AbelScheduler(LRScheduler):
         beside that of the total of all that the optimizer owns; other rules decide by the total
     :param measure_every: calls of :meth:`step` between measurements. "trend" is calibrated on about 100 a
         training, and needs 21 to see a bounce
-    :param max_decays: most decays by a bounce; None for any number, as in the paper
+    :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone
     :raises ValueError: for an argument out of its range
     :raises TypeError: if ``optimizer`` is not one of torch
     """
 
+    @known_arguments
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,

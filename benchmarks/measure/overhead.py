@@ -25,7 +25,7 @@ from rich.console import Console
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback, RateByPart, weight_norms
+from rl_abel import AbelCallback, RateByPart, TrendRule, weight_norms
 
 TRAININGS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "PPO": (PPO, "CartPole-v1", 50_000, {}),
@@ -40,7 +40,7 @@ CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
     # Decisions would change the training; measuring, recording and scheduling all remain.
     "abel": lambda: AbelCallback(max_decays=0, final_decay_at=None),
     "diagnose": lambda: AbelCallback(max_decays=0, final_decay_at=None, diagnose=True),
-    "scope-part": lambda: AbelCallback(max_decays=0, final_decay_at=None, scope="part"),
+    "scope-part": lambda: AbelCallback(TrendRule(z=1e9), final_decay_at=None, scope="part"),
     "rate-by-part": RateByPart,
 }
 TARGETS = {"abel": "1.005"}
