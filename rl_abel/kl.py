@@ -73,8 +73,9 @@ class KLAdaptiveCallback(Mover):
     reset or another ``learning_rate`` of the user's. Beside :class:`AbelCallback` it may fall and not rise while the
     final decay is in force.
 
-    An update that ``target_kl`` has ended early can lower the rate, not raise it. Where the KL divergence stays what it
-    is at any rate, as with dropout in the policy, the rate is the user's again.
+    Of two targets, this one and the model's own ``target_kl``, the smaller counts, and an update that SB3 ends by it
+    can lower the rate, not raise it. Where the KL divergence stays what it is at any rate, as with dropout in the
+    policy, the rate is the user's again.
 
     :param target_kl: KL divergence of an update that is left as it is
     :param step: above 1; the rate is divided by it above twice the target, multiplied below half of it
@@ -88,6 +89,7 @@ class KLAdaptiveCallback(Mover):
 
     NAME = "kl"
     PASSING: ClassVar[tuple[str, ...]] = (*Mover.PASSING, "_handle")
+    _handle: Any = None
 
     @known_arguments
     def __init__(
@@ -107,7 +109,6 @@ class KLAdaptiveCallback(Mover):
         self.min_learning_rate = LOWEST if min_learning_rate is None else self._floor
         self.max_learning_rate = check_above("max_learning_rate", max_learning_rate, self.min_learning_rate)
         self._memory: dict[str, Any] = {}
-        self._handle: Any = None
 
     @property
     def factor(self) -> float:
@@ -165,9 +166,9 @@ class KLAdaptiveCallback(Mover):
                 )
             memory["asked"] = asked
             if self._leads and memory["rate"] is None and asked > 0:
-                memory["rate"] = min(asked, self.max_learning_rate)
-                if asked > self.max_learning_rate:
-                    self._warn("max", f"the learning rate begins at max_learning_rate={memory['rate']:g}, not {asked:g}")
+                memory["rate"] = first = min(asked, self.max_learning_rate)
+                if asked > first:
+                    self._warn("max", f"the learning rate begins at {first:g}, the max_learning_rate, not at {asked:g}")
             if memory["rate"]:
                 self._decide(memory["rate"], *self._measure(epochs))
         self._count_steps(False)
@@ -188,11 +189,11 @@ class KLAdaptiveCallback(Mover):
                 "no kl", f"{type(self.model).__name__} has logged no {KL} in an update, so the rate stays as it is"
             )
         kl = math.nan if logged is None else float(logged)
-        counted = self._handle is not None
-        cut = epochs < getattr(self.model, "n_epochs", 0) or (counted and self._steps < self._of)
+        counted, n_epochs = self._handle is not None, getattr(self.model, "n_epochs", 0)
+        cut = epochs < n_epochs or (counted and self._steps < self._of)
         if cut and target_kl is not None:
             # What has ended it, in a share of the update; before the first step it was none of the rate's.
-            share = self._steps / self._of if counted else epochs / self.model.n_epochs
+            share = self._steps / self._of if counted else epochs / n_epochs
             kl = max(kl, 1.5 * target_kl) / share if share else math.nan
         elif self._steps_of_update() == 1:
             # SB3 measures before each step.
@@ -221,11 +222,13 @@ class KLAdaptiveCallback(Mover):
     # Decide
 
     def _decide(self, rate: float, kl: float, cut: bool) -> None:
-        adapted = kl_adapted(rate, kl, self.target_kl, self.step, self.min_learning_rate, self.max_learning_rate)
-        too_far, too_little = kl > 2 * self.target_kl, kl < self.target_kl / 2
+        # More than the model's own lets an update move would be aimed at for ever.
+        target_kl = min(self.target_kl, getattr(self.model, "target_kl", None) or math.inf)
+        adapted = kl_adapted(rate, kl, target_kl, self.step, self.min_learning_rate, self.max_learning_rate)
+        too_far, too_little = kl > 2 * target_kl, kl < target_kl / 2
         wanted = too_far or (too_little and not cut and not self._rate.is_final)
         adapted = adapted if wanted else rate
-        if wanted and self._streak and (self._streak[-1][1] > self.target_kl) == too_far:
+        if wanted and self._streak and (self._streak[-1][1] > target_kl) == too_far:
             self._streak.append((rate, kl))
         else:
             self._streak = [(rate, kl)] if wanted else []
@@ -246,7 +249,7 @@ class KLAdaptiveCallback(Mover):
                 "unmoved",
                 f"the KL divergence of updates was {then:.2g} at a learning rate of {first:.2g}, and is {now:.2g} at "
                 f"{last:.2g}: something else makes it (dropout, batch normalisation, a policy that is frozen). So it "
-                "leads no more, and the rate is the model's own again. Take AbelCallback in place of {type(as_given(self)).__name__}",
+                "leads no more, and the rate is the model's own again. Take AbelCallback alone",
             )
             return
         if self._at_bound == MANY:
@@ -267,7 +270,7 @@ class KLAdaptiveCallback(Mover):
             return False
         rates, kls = zip(*self._streak)
         response = median(kls[-3:]) / median(kls[:3])
-        return max(rates) >= APART * min(rates) and (response > 0.5 if too_far else response < 2)
+        return max(rates) >= APART * min(rates) and bool(response > 0.5 if too_far else response < 2)
 
     def _end(self) -> None:
         if self._rates:

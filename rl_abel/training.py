@@ -36,8 +36,8 @@ class Recalled(NamedTuple):
 
 
 DOUBTFUL = (
-    "this model was saved, loaded and trained on without the callback, and it cannot be told whether with a reset: what "
-    "was decided before stays. Begin anew with learn(reset_num_timesteps=True)"
+    "this model was saved, loaded and trained on without the callback, and it cannot be told whether with a reset. "
+    "What was decided before stays; learn(reset_num_timesteps=True) begins anew"
 )
 
 

@@ -4,9 +4,8 @@ import io
 import warnings
 
 import pytest
-from stable_baselines3.common.monitor import Monitor
 
-from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback
+from rl_abel import AbelCallback
 from tests.algorithms import ALGORITHMS, DecayAt, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
@@ -104,7 +103,7 @@ def test_a_training_goes_on_until_a_reset(name, steps, goes_on):
 def test_it_does_so_over_save_and_load(name, steps, goes_on):
     """Told by the episodes that SB3 keeps; where these do not tell, decays stay, and that is said once."""
     again = AbelCallback(rule=DecayAt(), watch="total", final_decay_at=None, measure_every=1)
-    trace, said = between(name, steps, again)
+    _, said = between(name, steps, again)
     if name == "ARS":
         goes_on = True
         assert len(said) == 1
