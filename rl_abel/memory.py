@@ -170,10 +170,9 @@ class Memory:
 
     def set_final(self, factor: float) -> None:
         """Let the final decay, which is in force, come to another factor."""
-        self.data["decays"] = [
-            _row(Decay(decay.timestep, decay.cause, factor if decay.cause == "final" else decay.factor, decay.part))
-            for decay in self.decays
-        ]
+        for row in self.data["decays"]:
+            if row[1] == "final":
+                row[2] = factor
 
     def add_bounce(self, timestep: int) -> None:
         """Note that the rule has seen one."""

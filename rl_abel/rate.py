@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -269,7 +270,13 @@ class AppliedRate:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
 
     def _products(self) -> object:
-        return [(name, factor.value, *factor.by_part.values()) for name, factor in self._factors.items()]
+        """What is promised, to be compared: of a cooldown, which is another at every update, how often it has halved."""
+        return [
+            (name, math.frexp(factor.value)[1], *(value != factor.value for value in factor.by_part.values()))
+            if factor.final
+            else (name, factor.value, *factor.by_part.values())
+            for name, factor in self._factors.items()
+        ]
 
     @property
     def _moves(self) -> bool:
