@@ -162,7 +162,12 @@ class Memory:
     @property
     def is_final(self) -> bool:
         """Whether the final decay is in force."""
-        return any(decay.cause == "final" for decay in self.decays)
+        return self.final_timestep is not None
+
+    @property
+    def final_timestep(self) -> int | None:
+        """From which on the final decay is in force, None if it is not."""
+        return next((decay.timestep for decay in self.decays if decay.cause == "final"), None)
 
     def add_decay(self, decay: Decay) -> None:
         """Put one more decay in force."""

@@ -136,6 +136,11 @@ class AppliedRate:
         """Whether the last decay of the training is in force, so that no rate may rise."""
         return any(factor.final for factor in self._factors.values())
 
+    @property
+    def is_led(self) -> bool:
+        """Whether the KL divergence leads the rate, so that it is not the user's."""
+        return "kl" in self._factors
+
     def hold(self) -> None:
         """Multiply whatever schedule the model has now."""
         if self._model.lr_schedule is self._scaled:
@@ -270,7 +275,7 @@ class AppliedRate:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
 
     def _products(self) -> object:
-        """What is promised, to be compared: of a cooldown, which is another at every update, how often it has halved."""
+        """What is promised, to be compared: of a cooldown, another at every update, how often it has halved."""
         return [
             (name, math.frexp(factor.value)[1], *(value != factor.value for value in factor.by_part.values()))
             if factor.final

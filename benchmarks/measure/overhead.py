@@ -1,8 +1,9 @@
 """What the callback costs, as ratios measured in one process: ``python -m benchmarks.measure overhead``.
 
-A training with the callback and the same one without (for "cooldown": with a decay that is one step) take turns
-of a few environment steps, on one core, each with its own state of the random generators: two whole trainings one after the other
-differ by some 5 % of their own accord, ten times what is to be measured.
+A training with the callback and the same one without take turns of a few environment steps, on one
+core, each with its own state of the random generators: two whole trainings one after the other
+differ by some 5 % of their own accord, ten times what is to be measured. ``--callback cooldown`` is a
+decay that is another at every update over one that is a step.
 """
 
 from __future__ import annotations
