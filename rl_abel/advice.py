@@ -149,34 +149,33 @@ def few_measurements(model: BaseAlgorithm, memory: Memory, rule: Rule) -> Notice
     return None if expected is None else too_few_measurements(model, expected, rule, every, weight_decay(model))
 
 
-def at_end(model: BaseAlgorithm, memory: Memory, given: AbelOptions, learned: bool) -> Notice | None:
-    """Return what to say where a training has ended with too little to decide on, or before its final decay."""
+def at_end(model: BaseAlgorithm, memory: Memory, given: AbelOptions, learned: bool) -> Iterator[Notice]:
+    """Yield what to say where a training has ended with too little to decide on, or without its final decay."""
     made, needed = len(memory.data["trace"]), getattr(given.rule, "min_measurements", 0)
-    end, timestep = memory.budget.end, model.num_timesteps
-    begin = max(memory.budget.begin, getattr(model, "learning_starts", 0))
-    if not learned or (end is not None and end - begin < TRIAL):
-        return None
-    cut = end is not None and timestep < end
-    waiting = end is not None and given.final_decay_at is not None and not memory.is_final
-    if made < needed and (given.max_decays != 0 or (cut and waiting)):
-        stopped = f"; it stopped at timestep {timestep:,} of {end:,}" if cut else ""
-        stopped += ", before its final decay" if cut and waiting else ""
+    budget, timestep, at, rollout = memory.budget, model.num_timesteps, given.final_decay_at, known_rollout(model)
+    if not learned:
+        return
+    begin, end = max(budget.begin, getattr(model, "learning_starts", 0)), budget.end
+    trial, cut = end is not None and end - begin < TRIAL, end is not None and timestep < end
+    waiting = end is not None and at is not None and not memory.is_final
+    stopped = f"stopped at timestep {timestep:,} of {end or 0:,}{', before its final decay' if waiting else ''}"
+    if made < needed and not trial and (given.max_decays != 0 or (cut and waiting)):
         were = "measurement of the weight norm was" if made == 1 else "measurements of the weight norm were"
-        return Notice(
-            f"{made} {were} made in this training, one every "
-            f"{memory.data['measure_every']:,.0f} timesteps{stopped}. The rule needs {needed} before it can see a "
-            "bounce. Give learn() the timesteps that you expect, or set measure_every.",
+        yield Notice(
+            f"{made} {were} made in this training, one every {memory.data['measure_every']:,.0f} timesteps"
+            f"{f'; it {stopped}' if cut else ''}. The rule needs {needed} before it can see a bounce. "
+            "Give learn() the timesteps that you expect, or set measure_every.",
             "few measurements",
         )
-    if waiting and cut:
-        return Notice(f"the training stopped at timestep {timestep:,} of {end:,}, before its final decay")
-    if waiting:
-        return Notice(
-            f"there was no final decay, as no rollout began after {given.final_decay_at:.0%} of the budget: the last "
-            "was too long. Train longer, or set a smaller final_decay_at",
-            "final decay",
+    elif cut and waiting and at is not None:
+        coming = final_decay(budget, rollout or 1, budget.begin, begin, at, given.step)
+        yield from [Notice(f"the training {stopped}")] * (coming.begins is not None)
+    if waiting and not cut and rollout is None:
+        yield Notice(
+            f"there was no final decay, as no rollout began after {at:.0%} of the budget: the last was too long. "
+            "Train longer, or set a smaller final_decay_at",
+            "" if trial else "final decay",
         )
-    return None
 
 
 def is_of(model: BaseAlgorithm, name: str) -> bool:

@@ -157,7 +157,7 @@ class AbelCallback(AbelOptions, AbelReadings):
     def _end(self) -> None:
         self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
-        if notice := advice.at_end(self.model, self._memory, self, self._measuring.learned):
+        for notice in advice.at_end(self.model, self._memory, self, self._measuring.learned):
             self._tell(notice)
 
     def _touched(self) -> bool:
