@@ -133,9 +133,8 @@ class AutoLearningRate(Portable, CallbackList):
 
     def _on_training_start(self) -> None:
         if self.verbose >= 1:
-            name, kl, at = type(self.model).__name__, self._kl.target_kl, self.abel.final_decay_at
+            name, kl = type(self.model).__name__, self._kl.target_kl
             whose = f"adapts to the KL divergence of each update (target {kl:g})" if self.kl else "is your own"
             bounces = ", and decays after a bounce of the weight norm" if self.abel.max_decays != 0 else ""
-            last = "" if at is None else f"; last decay at {at:.0%} of the budget"
-            print(f"abel: the learning rate of {name} {whose}{bounces}{last}")
+            print(f"abel: the learning rate of {name} {whose}{bounces}")
         super()._on_training_start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -134,6 +135,11 @@ class AppliedRate:
     def is_final(self) -> bool:
         """Whether the last decay of the training is in force, so that no rate may rise."""
         return any(factor.final for factor in self._factors.values())
+
+    @property
+    def is_led(self) -> bool:
+        """Whether the KL divergence leads the rate, so that it is not the user's."""
+        return "kl" in self._factors
 
     def hold(self) -> None:
         """Multiply whatever schedule the model has now."""
@@ -269,7 +275,13 @@ class AppliedRate:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
 
     def _products(self) -> object:
-        return [(name, factor.value, factor.rate, *factor.by_part.values()) for name, factor in self._factors.items()]
+        """What is promised, to be compared: of a cooldown, another at every update, how often it has halved."""
+        return [
+            (name, math.frexp(factor.value)[1], *(value != factor.value for value in factor.by_part.values()))
+            if factor.final
+            else (name, factor.value, factor.rate, *factor.by_part.values())
+            for name, factor in self._factors.items()
+        ]
 
     @property
     def _moves(self) -> bool:

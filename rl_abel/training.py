@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -91,7 +92,8 @@ def recall(model: BaseAlgorithm, measure_every: int | None) -> Recalled:
     :param measure_every: the user's; None for the default, which a resumed training keeps as it is
     """
     now, kept = clock(model), getattr(model, ATTRIBUTE, None)
-    end = int(getattr(model, "_total_timesteps", 0)) or None
+    total = getattr(model, "_total_timesteps", 0)
+    end = int(total) or None if math.isfinite(total) else None
     memory = Memory.read(kept) if now.timesteps else None
     unreadable = memory is None and kept is not None and now.timesteps > 0 and not kept_by_others_alone(kept)
     on = memory is not None and goes_on(model, "abel", memory.data["seen"])
