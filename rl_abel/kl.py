@@ -28,6 +28,9 @@ KL = "train/approx_kl"
 LOWEST = 1e-5
 """Smallest rate that the KL divergence leads to, as in rsl_rl."""
 
+ROUNDING = 3e-8
+"""A KL divergence of less is rounding: in single precision a policy that hardly moves (rate 1e-6) has 1e-8 to 2e-8."""
+
 MANY = 10
 """Updates in a row after which is said that they led nowhere."""
 
@@ -198,7 +201,7 @@ class KLAdaptiveCallback(Mover):
         elif self._steps_of_update() == 1:
             # SB3 measures before each step.
             kl = math.nan
-        return (kl if 0 < kl < math.inf else math.nan), cut
+        return (kl if ROUNDING < kl < math.inf else math.nan), cut
 
     def _count_steps(self, wanted: bool) -> None:
         """Count the optimizer's steps in the update that comes, or no more."""
@@ -265,8 +268,11 @@ class KLAdaptiveCallback(Mover):
                 self._say(f"timestep {self.model.num_timesteps}: KL {kl:.2g}; learning rate {rate:g} -> {adapted:g}")
 
     def _is_unmoved(self, too_far: bool) -> bool:
-        """Whether many changes of the rate in one direction have left the KL divergence where it was."""
-        if len(self._streak) != MANY:
+        """Whether many changes of the rate in one direction have left the KL divergence where it was.
+
+        One that is small may begin to rise late.
+        """
+        if (len(self._streak) if too_far else self._at_bound) != MANY:
             return False
         rates, kls = zip(*self._streak)
         response = median(kls[-3:]) / median(kls[:3])
