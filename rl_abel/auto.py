@@ -40,14 +40,18 @@ class AutoLearningRate(Portable, CallbackList):
         ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
     :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
         them, each by itself; None for "any" with the rule "trend" and "total" with another
-    :param scope: whose rate decays after a bounce: "model" for everybody's, "part" for that of the network that has
-        bounced (needs ``max_decays``); see :class:`AbelCallback`
+    :param scope: whose rate decays after a bounce. "model": everybody's. "part", which needs ``max_decays``: that of
+        the network that has bounced; what belongs to neither network decays after a bounce of the total. The final
+        decay is everybody's
     :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
-        batch grows by 1/f in its place. "mixed": batch by 1/f and rate by the square root of f
+        batch grows by 1/f in its place, up to a rollout, off-policy to a tenth of the data; what does not fit goes
+        to the rate. "mixed": batch by 1/f and rate by the square root of f, for Adam. Not for A2C, ARS and SBX. A
+        cooldown acts on the rate alone
     :param max_batch_size: largest batch, for a memory that is small
     :param measure_every: timesteps between measurements of the weight norm, made at ends of rollouts; None for about
-        100 a training
-    :param diagnose: record too why the norm moves, see :class:`AbelCallback`
+        100 a training, within an update too (at ends of epochs) where rollouts are few
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>``, ``abel/alignment_<part>``,
+        ``abel/relative_update_<part>`` and ``abel/layer/<name>``. Keeps a copy of the weights
     :raises TypeError: for an argument that there is not, with the right one where it can be guessed
     :raises ValueError: for a value out of its range, when it is made; when a training begins, for an argument about
         the KL divergence where there is none, and whatever the two callbacks refuse
@@ -129,9 +133,8 @@ class AutoLearningRate(Portable, CallbackList):
 
     def _on_training_start(self) -> None:
         if self.verbose >= 1:
-            name, kl, at = type(self.model).__name__, self._kl.target_kl, self.abel.final_decay_at
+            name, kl = type(self.model).__name__, self._kl.target_kl
             whose = f"adapts to the KL divergence of each update (target {kl:g})" if self.kl else "is your own"
             bounces = ", and decays after a bounce of the weight norm" if self.abel.max_decays != 0 else ""
-            last = "" if at is None else f"; last decay at {at:.0%} of the budget"
-            print(f"abel: the learning rate of {name} {whose}{bounces}{last}")
+            print(f"abel: the learning rate of {name} {whose}{bounces}")
         super()._on_training_start()

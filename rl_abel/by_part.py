@@ -48,7 +48,8 @@ class RateByPart(Mover):
         return any(factor != 1 for factor in self.multipliers.values())
 
     def _begin(self) -> None:
-        self._look()
+        if lacks := self._look():
+            raise ValueError(f"{lacks} trains no such part at a rate of its own; it has {self._parts}")
         for part in self._parts if self.verbose else ():
             self._say(f"the learning rate of the {part} is multiplied by {self.multipliers[part]:g}")
         if "TRPO" in (kind.__name__ for kind in type(self.model).__mro__) and self.multipliers["policy"] != 1:
@@ -57,8 +58,8 @@ class RateByPart(Mover):
             )
 
     def _before_update(self) -> None:
-        if self.model.num_timesteps >= self._next_look:
-            self._look()
+        if self.model.num_timesteps >= self._next_look and (lacks := self._look()):
+            self._warn("lacks", f"{lacks} trains no such part now. Its multiplier holds again when it does")
 
     def _after_update(self) -> None:
         self._record()
@@ -68,24 +69,18 @@ class RateByPart(Mover):
         if f"abel/learning_rate_{self._parts[0]}" not in self.logger.name_to_value:
             self._record()
 
-    def _look(self) -> None:
-        """Measure what there is: which parts the optimizers hold now."""
+    def _look(self) -> str:
+        """Find which parts the optimizers hold now; return in words whose multiplier is for none, empty if all are."""
         self._next_look = self.model.num_timesteps + FEW_TIMESTEPS
         parts = self._rate.split()
         # Without an optimizer (ARS) an algorithm asks for the one rate of the one network that it has.
         self._parts = sorted(parts or {"policy"}, key=PARTS.index)
-        if absent := [part for part, factor in self.multipliers.items() if factor != 1 and part not in self._parts]:
-            raise ValueError(
-                f"{absent[0]}={self.multipliers[absent[0]]:g}: {type(self.model).__name__} trains no such part at a "
-                f"rate of its own; it has {self._parts}"
-            )
-        self._apply(bool(parts))
-
-    def _apply(self, optimizers: bool) -> None:
-        if optimizers:
+        if parts:
             self._factor.by_part = self.multipliers
-        else:
+        elif not self._factor.by_part:
             self._factor.value = self.multipliers["policy"]
+        absent = [part for part, factor in self.multipliers.items() if factor != 1 and part not in self._parts]
+        return f"{absent[0]}={self.multipliers[absent[0]]:g}: {type(self.model).__name__}" if absent else ""
 
     def _record(self) -> None:
         """The rates of the latest update, as ``train/learning_rate`` is."""

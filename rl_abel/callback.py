@@ -16,8 +16,8 @@ from rl_abel.norms import parts_of
 from rl_abel.options import AbelOptions
 from rl_abel.readings import AbelReadings
 from rl_abel.recorder import Recorder
-from rl_abel.spacing import rollout_timesteps, within_update
-from rl_abel.training import clock, recall
+from rl_abel.spacing import Notice, rollout_timesteps, within_update
+from rl_abel.training import DOUBTFUL, look, recall
 
 
 class AbelCallback(AbelOptions, AbelReadings):
@@ -113,11 +113,13 @@ class AbelCallback(AbelOptions, AbelReadings):
         self._rollout = rollout_timesteps(self.model)
         # Where the rollout that is under way began.
         self._rollout_began = self.model.num_timesteps
+        # ARS asks for the rate before a rollout: what is decided at its end is for the next.
+        self._asks_first = advice.is_of(self.model, "ARS")
         self._record()
-        self._advise()
 
     def _before_update(self) -> None:
-        began, timestep = self._rollout_began, self.model.num_timesteps
+        timestep = self.model.num_timesteps
+        began = timestep if self._asks_first else self._rollout_began
         if self._measuring.is_due(timestep):
             self._measure(timestep)
         self._decide_at_the_end(began, timestep)
@@ -132,7 +134,7 @@ class AbelCallback(AbelOptions, AbelReadings):
             self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
 
     def _after_update(self) -> None:
-        self._memory.data["seen"] = list(clock(self.model))
+        self._memory.data["seen"] = look(self.model, self.NAME)
         self._during.disarm()
         self._action.end_update()
         if self._status_due or self._recorder.emptied:
@@ -150,14 +152,13 @@ class AbelCallback(AbelOptions, AbelReadings):
             self._row_due = False
             with self._harmless("the row under HParams of TensorBoard"):
                 dashboard.write_row(self.logger, lambda: dashboard.hparams(self.model, self))
+            self._advise()
 
     def _end(self) -> None:
         self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
-        learned = self._measuring.learned
-        limits = self.max_decays, self.final_decay_at
-        if warning := advice.at_end(self.model, self._memory, self.rule, learned, *limits):
-            self._warn("few measurements", warning)
+        for notice in advice.at_end(self.model, self._memory, self, self._measuring.learned):
+            self._tell(notice)
 
     def _touched(self) -> bool:
         # Of an update that was put off nothing has moved, whatever has since the last measurement.
@@ -208,11 +209,10 @@ class AbelCallback(AbelOptions, AbelReadings):
 
     def _decide_at_the_end(self, began: int, timestep: int) -> None:
         """Decay near the end of the budget."""
-        if self.final_decay_at is None or not self._measuring.learned:
+        budget, linear = self._memory.budget, self.step is None
+        if self.final_decay_at is None or not self._measuring.learned or budget.left(began) == 0:
             return
-        linear = self.final_decay_shape == "linear"
-        step = None if linear else self.decay_factor
-        factor = final_factor(self._memory.budget, self._rollout, began, timestep, self.final_decay_at, step)
+        factor = final_factor(budget, self._rollout, began, timestep, self.final_decay_at, self.step)
         if factor is None:
             return
         if not self._memory.is_final:
@@ -259,7 +259,7 @@ class AbelCallback(AbelOptions, AbelReadings):
 
     def _recall(self) -> None:
         """Take up the memory of the model, and what the rule knows."""
-        self._memory, fresh, finer, begins, unreadable = recall(self.model, self.measure_every)
+        self._memory, fresh, finer, begins, unreadable, doubtful = recall(self.model, self.measure_every)
         memory = self._memory
         if fresh:
             self._gauge = Gauge(self.diagnose)
@@ -268,6 +268,8 @@ class AbelCallback(AbelOptions, AbelReadings):
         self._recorder = Recorder(self.model, memory, self.diagnose, quiet)
         if unreadable:
             self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
+        if doubtful and (memory.decays or memory.data["trace"]):
+            self._rate.warn_once("doubtful", DOUBTFUL)
         if self.final_decay_at is None or memory.budget.progress(self.model.num_timesteps) < self.final_decay_at:
             memory.lift_final_decay()
         self._deciding = Deciding(self.rule, self.watch, memory, self._alone)
@@ -284,23 +286,19 @@ class AbelCallback(AbelOptions, AbelReadings):
 
     def _advise(self) -> None:
         with self._harmless("a hint"):
-            bounces_decay = self.max_decays != 0
-            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget, bounces_decay):
-                self._say_once(line)
-            for warning in advice.warnings_at_start(self.model):
-                self._warn(warning, warning)
+            for notice in advice.at_start(self.model, self._memory, self, self._rate.is_led):
+                self._tell(notice)
             if self._action.idle:
                 self._warn("batch", self._action.idle)
-            if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
-                if few.warn:
-                    self._warn("few measurements", few.message)
-                else:
-                    self._say_once(few.message)
 
-    def _say_once(self, line: str) -> None:
-        """Say it once in the life of a model."""
-        if line not in self._memory.data["said"]:
-            self._memory.data["said"].append(line)
+    def _tell(self, notice: Notice) -> None:
+        """Warn once, or say it once in the life of a model."""
+        said, line = self._memory.data["said"], notice.message
+        if notice.warning:
+            self._warn(notice.warning, line)
+        elif line not in said:
+            # Those of a training that goes on in many a learn() differ.
+            said[:] = [*said, line][-20:]
             self._say(line)
 
 

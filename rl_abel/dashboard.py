@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFor
 
 from rl_abel.advice import weight_decay
 from rl_abel.rule import RULES
-from rl_abel.schedule import unscaled
+from rl_abel.schedule import described
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -71,7 +71,8 @@ def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]
     """Return what a row under HParams tells of a training."""
     return {
         "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
-        "base_rate": float(unscaled(model.lr_schedule)(1.0)),
+        # A schedule may count its calls, so it is named and not asked.
+        "base_rate": described(rate) if callable(rate := model.learning_rate) else float(rate),
         "algorithm": type(model).__name__,
         "environment": _environment(model) or "unknown",
         "watch": chosen.watch,

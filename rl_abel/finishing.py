@@ -215,8 +215,8 @@ def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | N
     # Outside of learn() what was decided is on hold, until the model has been trained on without it.
     state, updates = getattr(model, ATTRIBUTE, None), clock(model).updates
     memory, kl = Memory.read(copy.deepcopy(state)), kept_by_others(state).get("kl", {})
-    if kl.get("n_updates") == updates:
-        plain *= kl["factor"]
+    if kl.get("rate") and kl["seen"][1] == updates:
+        plain = kl["rate"]
     if memory is None or memory.data["seen"][1] != updates:
         return dict.fromkeys(parts, plain)
     return {part: plain * memory.factor_of(part if part in NETWORKS else REST) for part in parts}

@@ -70,5 +70,10 @@ class AbelOptions(Mover):
             raise ValueError(f"max_batch_size={max_batch_size!r} needs acts_on='batch_size' or 'mixed'")
         self._prepare()
 
+    @property
+    def step(self) -> float | None:
+        """Factor of the final decay, None for one that falls linearly to 0."""
+        return self.decay_factor if self.final_decay_shape == "step" else None
+
     def _prepare(self) -> None:
         """Make what a training needs."""

@@ -32,7 +32,7 @@ BENCHMARKS = {
     "colors": set(),
     "words": {"statistics"},
     "drawing": {"statistics", "colors"},
-    "demo": {"arguments", "colors"},
+    "demo": {"arguments", "colors", "drawing"},
     "suites": {"plan"},
     "branches": {"plan"},
     "folders": set(),
