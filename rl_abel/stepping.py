@@ -15,17 +15,15 @@ import torch
 
 
 class WhileStepping:
-    """The factor of one optimizer. It holds neither the optimizer nor its owner, so no cycle keeps them alive."""
+    """The factor of one optimizer. It holds neither the optimizer nor its owner."""
 
     def __init__(self) -> None:
         self.factor = 1.0
         """What the rates of all groups are multiplied by during each ``step()``."""
         self.owner: Callable[[], object] = lambda: None
         """Returns whose factor it is, None if that is gone or was never there."""
-        self.stepped = False
-        """Whether the optimizer has stepped since somebody set this to False."""
-        self.overwritten = False
-        """Whether a rate was set within a step, in place of the multiplied one."""
+        # Since the latest complaints: whether it has stepped, and whether another has set a rate within a step.
+        self._stepped = self._overwritten = False
         self._under_way = False
 
     @classmethod
@@ -37,9 +35,29 @@ class WhileStepping:
             rates._wrap(optimizer)
         return rates
 
+    def complaints(self, moved: bool) -> list[str]:
+        """Return in words why the factor has not reached the weights since the last call.
+
+        :param moved: whether the weights have moved since then
+        """
+        found = []
+        if moved and not self._stepped:
+            found.append(
+                "the weights have moved and optimizer.step() was not seen to run, so a decay would not reach them. "
+                "Does another optimizer train them? Was the step taken or compiled before AbelScheduler was made, or "
+                "captured in a CUDA graph before the decay? Then do that anew"
+            )
+        if self._overwritten:
+            found.append(
+                "something sets the learning rate within optimizer.step(), and its rate is not decayed. Set it before "
+                "or after the step"
+            )
+        self._stepped = self._overwritten = False
+        return found
+
     def _wrap(self, optimizer: torch.optim.Optimizer) -> None:
         """Wrap ``optimizer.step``: no hook of torch's is called after a step that has failed."""
-        step = optimizer.step
+        step: Any = optimizer.step
         # What others leave there may be bound to nothing, or to an object of theirs.
         is_bound = getattr(step, "__self__", None) is optimizer
         function = step.__func__ if is_bound else step
@@ -47,7 +65,7 @@ class WhileStepping:
         @wraps(function)
         def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
             arguments = (optimizer, *args) if is_bound else args
-            self.stepped = True
+            self._stepped = True
             # Wrapped twice, where another has put a function between that hands on no attributes.
             if self.factor == 1 or self._under_way:
                 return function(*arguments, **kwargs)
@@ -60,6 +78,7 @@ class WhileStepping:
                 self._put_back(multiplied)
 
         stepping.while_stepping = self  # type: ignore[attr-defined]
+        # Bound, as torch's schedulers expect to find it.
         optimizer.step = MethodType(stepping, optimizer)  # type: ignore[method-assign]
 
     def _multiply(self, optimizer: torch.optim.Optimizer) -> list[_Multiplied]:
@@ -75,7 +94,7 @@ class WhileStepping:
             if rate is applied or (not isinstance(rate, torch.Tensor) and rate == applied):
                 set_rate(group, plain)
             else:
-                self.overwritten = True
+                self._overwritten = True
 
 
 _Multiplied = tuple[dict[str, Any], Any, Any]
