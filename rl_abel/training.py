@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from rl_abel.budget import Clock, began_anew
@@ -44,7 +45,9 @@ def recall(model: BaseAlgorithm, measure_every: int | None) -> Recalled:
     :param measure_every: the user's; None for the default, which a resumed training keeps as it is
     """
     now, kept = clock(model), getattr(model, ATTRIBUTE, None)
-    end = int(getattr(model, "_total_timesteps", 0)) or None
+    total = getattr(model, "_total_timesteps", 0)
+    # SB3 trains without an end where it is told infinity.
+    end = int(total) or None if math.isfinite(total) else None
     memory = Memory.read(kept) if now.timesteps else None
     unreadable = memory is None and kept is not None and now.timesteps > 0 and not kept_by_others_alone(kept)
     if memory is not None and began_anew(Clock(*memory.data["begin"]), Clock(*memory.data["seen"]), now):
