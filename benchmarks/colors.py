@@ -1,10 +1,23 @@
-"""One meaning a colour, and a mark, in all pictures."""
+"""One meaning a colour, a mark and a name, in all pictures."""
 
 ARM_COLORS = {"constant": "#444444", "linear": "#1f77b4", "constant+final": "#d62728", "abel": "#2ca02c"}
 """The arms that the questions are about; where all arms are drawn, the others are grey."""
 
-RATE_COLORS = {"cooldown": "#6f7fd8", "kl-adaptive": "#f0a202", "kl-adaptive+final": "#9a4f00"}
-"""Beside these, in the figures over base rates."""
+RATE_COLORS = {"kl-adaptive+final": "#f0a202"}
+"""Beside these, in the figure over learning rates."""
+
+NAMES = {
+    "constant": "constant rate",
+    "linear": "linear decay",
+    "constant+final": "one decay near the end",
+    "simple": "one decay near the end",
+    "step": "two decays at tuned places",
+    "cosine": "cosine to 0",
+    "abel": "decays after bounces (trend)",
+    "abel-paper": "decays by Algorithm 1",
+    "kl-adaptive+final": "AutoLearningRate",
+}
+"""Arm -> what the pages call it."""
 
 OTHERS = "#c4c4c4"
 

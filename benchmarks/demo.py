@@ -89,18 +89,16 @@ def told(trained: Trained) -> Iterator[str]:
 
 def picture(path: Path, trained: Trained) -> None:
     """Save weight norms over their start, return and learning rate, one below the other, decays marked."""
-    import matplotlib
-
-    matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, (above, middle, below) = plt.subplots(
-        3, 1, figsize=(9, 7), sharex=True, height_ratios=[5, 3, 3], layout="constrained"
-    )
+    from benchmarks.drawing import png
+
+    figure, (above, middle, below) = plt.subplots(3, 1, figsize=(9, 7), sharex=True, height_ratios=[5, 3, 3])
     end = max([*trained.timesteps, *trained.ends])
     for part in trained.norms:
         style = {"color": PART_COLORS.get(part, "#888888"), "lw": 2.4 if part == WATCHED else 1.2}
-        above.plot(trained.timesteps, trained.over_start(part), label=part, **style)
+        label = f"{part} (watched)" if part == WATCHED else part
+        above.plot(trained.timesteps, trained.over_start(part), label=label, **style)
     above.set(ylabel="|w|² over its start", ylim=(0, None))
     color = ARM_COLORS["abel"]
     middle.plot(trained.ends, trained.returns, ".", color=color, alpha=0.4, label="an episode")
@@ -124,12 +122,11 @@ def picture(path: Path, trained: Trained) -> None:
         for axes in (above, middle, below):
             axes.axvline(decay.timestep, color="0.6", lw=1, ls="--" if decay.cause == "bounce" else ":", zorder=0)
     bounced = any(decay.cause == "bounce" for decay in trained.decays)
-    what = f"the norm of the {WATCHED} bounces, and the rate decays" if bounced else "no bounce, one decay near the end"
-    above.set_title(f"SAC on {ENV_ID}: {what}")
+    what = "the weight norm bounces and the rate decays, then once more" if bounced else "no bounce, one decay"
+    above.set_title(f"SAC on {ENV_ID}: {what} near the end")
     above.legend(loc="upper center", ncols=2, fontsize=9)
     middle.legend(loc="lower right", fontsize=9)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    path.write_bytes(png(figure))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

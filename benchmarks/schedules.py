@@ -105,7 +105,7 @@ def _abel(
             final_decay_at=final_decay_at,
             measure_every=measure_every,
             diagnose=True,
-            **{"max_decays": None, **options},
+            **options,
         )
         return Arm(base, abel, (others(decay_factor, final_decay_at),) if others else ())
 
@@ -134,10 +134,10 @@ _MAKERS: dict[str, Callable[..., Arm]] = {
     "abel-paper": _abel("paper", "total"),
     "kl-adaptive": _kl_adaptive,
     "kl-adaptive+final": _abel(others=lambda *_: KLAdaptiveCallback(), **_FINAL_ALONE),
-    "kl-adaptive+cooldown": _abel(others=lambda *_: KLAdaptiveCallback(), final_decay="linear", **_FINAL_ALONE),
+    "kl-adaptive+cooldown": _abel(others=lambda *_: KLAdaptiveCallback(), final_decay_shape="linear", **_FINAL_ALONE),
     "abel-part": _abel(scope="part"),
-    "abel-batch": _abel(decay="batch_size"),
-    "abel-mixed": _abel(decay="mixed"),
+    "abel-batch": _abel(acts_on="batch_size"),
+    "abel-mixed": _abel(acts_on="mixed"),
     "final-pull-held": _abel(others=lambda factor, at: FinalPull(1 / factor, at), **_FINAL_ALONE),
     "final-pull-only": _pull_alone,
 }

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import demo
+from benchmarks.drawing import small
 from benchmarks.report.page import write
 from benchmarks.results import FIRST_STUDY, read_parquet
 from rl_abel.cli import main as inspect_runs
@@ -43,9 +44,9 @@ def train(folder: Path) -> None:
 
 def photograph(page: Page, address: str, path: Path) -> None:
     """Open the dashboard, let the axes hold all points, and save what is seen."""
-    page.resize(1480, 990, scale=1)
+    page.resize(1180, 760, scale=1)
     page.go(f"{address}/#custom_scalars&_smoothingWeight=0")
-    page.wait_for("ABEL", "|w|² of the policy, over its start", "factor", "Matches (1)")
+    page.wait_for("ABEL", "learning rate", "factor", "Matches (2)")
     outliers = "element.matches('paper-checkbox') && element.textContent.includes('Ignore outliers')"
     page.evaluate(f"{ELEMENTS}.filter(element => {outliers}).forEach(element => element.click())")
     # Axes move for a while.
@@ -75,7 +76,7 @@ def picture_report(path: Path) -> None:
             replace(results, runs=runs[shown]), Path(folder), title="Benchmark: PPO on CartPole and Pendulum"
         )
         with open_browser(Path(folder)) as page:
-            page.resize(1120, 1010, scale=1)
+            page.resize(1120, 780, scale=1)
             page.go(report.page.as_uri())
             page.wait_for(*report.answers)
             page.evaluate("document.body.style.overflow = 'hidden'")
@@ -109,7 +110,9 @@ PICTURES: dict[str, Callable[[Path], None]] = {
 def main(names: Sequence[str]) -> None:
     """Take the named pictures, or all."""
     for name in names or PICTURES:
-        PICTURES[name]((FOLDER / f"{name}.png").resolve())
+        path = (FOLDER / f"{name}.png").resolve()
+        PICTURES[name](path)
+        path.write_bytes(small(path.read_bytes()))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rl_abel.rule import PaperRule, Rule, TrendRule, find_decays
 
 if TYPE_CHECKING:
+    from rl_abel import torch as torch
     from rl_abel.auto import AutoLearningRate
     from rl_abel.by_part import RateByPart
     from rl_abel.callback import AbelCallback
@@ -49,10 +50,12 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "torch":
+        return import_module("rl_abel.torch")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, "torch"])

@@ -193,13 +193,13 @@ def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = No
 def check_action(name: str, model: BaseAlgorithm) -> None:
     """Raise a ValueError for an algorithm without a batch that could grow."""
     if name in POWERS and is_jax(model):
-        raise ValueError(f"decay={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
+        raise ValueError(f"acts_on={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
     known_kind = isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm))
     if name not in POWERS or (known_kind and hasattr(model, BATCH)):
         return
     known = next((why for kind in type(model).__mro__ if (why := WITHOUT.get(kind.__name__))), "")
     why = known or "it has no batch_size that stable-baselines3's algorithms read at each update"
-    raise ValueError(f"decay={name!r}: {type(model).__name__} has no batch that could grow: {why}")
+    raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why}")
 
 
 def put_back(model: BaseAlgorithm) -> None:

@@ -50,28 +50,3 @@ class Budget:
     def left(self, timestep: int) -> int | None:
         """Timesteps to come, None where no budget is known."""
         return None if self.end is None else max(0, self.end - timestep)
-
-
-def began_anew(begin: Clock, seen: Clock, now: Clock) -> bool:
-    """Whether a model was reset since it was last seen, by a ``learn()`` of which nobody told us.
-
-    A reset sets timesteps to 0 and leaves updates as they are. Where both have grown since, the
-    updates tell: at the pace of the training they took either all timesteps there are now, or
-    those since the model was last seen.
-
-    >>> began_anew(Clock(0, 0), Clock(400, 40), Clock(600, 60))  # trained on, without us
-    False
-    >>> began_anew(Clock(0, 0), Clock(400, 40), Clock(600, 100))  # reset, and trained for 600
-    True
-
-    :param begin: at the beginning of the training that was watched
-    :param seen: when it was watched last
-    :param now: at the start of a ``learn()`` that does not reset
-    """
-    if now.timesteps < seen.timesteps or now.updates < seen.updates:
-        return True
-    timesteps, updates = seen.timesteps - begin.timesteps, seen.updates - begin.updates
-    if now.updates == seen.updates or timesteps <= 0 or updates <= 0:
-        return False
-    taken = (now.updates - seen.updates) * timesteps / updates
-    return abs(taken - now.timesteps) < abs(taken - (now.timesteps - seen.timesteps))

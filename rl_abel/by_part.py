@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl_abel.checks import check_number
+from rl_abel.checks import check_number, known_arguments
 from rl_abel.mover import Mover
 
 PARTS = ("policy", "value", "shared", "log_std")
@@ -23,24 +23,23 @@ class RateByPart(Mover):
     :param shared: multiplier for what is in both networks
     :param log_std: multiplier for the standard deviation of the policy, where it is a parameter of its own
     :param verbose: 1 prints the rates at the start
-    :raises ValueError: for a multiplier below 0, a part that is not known, or, when a training begins, one that the
-        model does not have
+    :raises TypeError: for a part that is not known
+    :raises ValueError: for a multiplier below 0, or, when a training begins, a part that the model does not have
     """
 
     NAME = "part"
 
+    @known_arguments
     def __init__(
         self,
+        *,
         policy: float = 1.0,
         value: float = 1.0,
         shared: float = 1.0,
         log_std: float = 1.0,
         verbose: int = 0,
-        **unknown: float,
     ) -> None:
         super().__init__(verbose)
-        if unknown:
-            raise ValueError(f"parts must be among {list(PARTS)}, got {next(iter(unknown))!r}")
         multipliers = dict(zip(PARTS, (policy, value, shared, log_std)))
         self.multipliers = {part: check_number(part, factor, at_least=0) for part, factor in multipliers.items()}
 
@@ -49,7 +48,8 @@ class RateByPart(Mover):
         return any(factor != 1 for factor in self.multipliers.values())
 
     def _begin(self) -> None:
-        self._look()
+        if lacks := self._look():
+            raise ValueError(f"{lacks} trains no such part at a rate of its own; it has {self._parts}")
         for part in self._parts if self.verbose else ():
             self._say(f"the learning rate of the {part} is multiplied by {self.multipliers[part]:g}")
         if "TRPO" in (kind.__name__ for kind in type(self.model).__mro__) and self.multipliers["policy"] != 1:
@@ -58,8 +58,8 @@ class RateByPart(Mover):
             )
 
     def _before_update(self) -> None:
-        if self.model.num_timesteps >= self._next_look:
-            self._look()
+        if self.model.num_timesteps >= self._next_look and (lacks := self._look()):
+            self._warn("lacks", f"{lacks} trains no such part now. Its multiplier holds again when it does")
 
     def _after_update(self) -> None:
         self._record()
@@ -69,24 +69,18 @@ class RateByPart(Mover):
         if f"abel/learning_rate_{self._parts[0]}" not in self.logger.name_to_value:
             self._record()
 
-    def _look(self) -> None:
-        """Measure what there is: which parts the optimizers hold now."""
+    def _look(self) -> str:
+        """Find which parts the optimizers hold now; return in words whose multiplier is for none, empty if all are."""
         self._next_look = self.model.num_timesteps + FEW_TIMESTEPS
         parts = self._rate.split()
         # Without an optimizer (ARS) an algorithm asks for the one rate of the one network that it has.
         self._parts = sorted(parts or {"policy"}, key=PARTS.index)
-        if absent := [part for part, factor in self.multipliers.items() if factor != 1 and part not in self._parts]:
-            raise ValueError(
-                f"{absent[0]}={self.multipliers[absent[0]]:g}: {type(self.model).__name__} trains no such part at a "
-                f"rate of its own; it has {self._parts}"
-            )
-        self._apply(bool(parts))
-
-    def _apply(self, optimizers: bool) -> None:
-        if optimizers:
+        if parts:
             self._factor.by_part = self.multipliers
-        else:
+        elif not self._factor.by_part:
             self._factor.value = self.multipliers["policy"]
+        absent = [part for part, factor in self.multipliers.items() if factor != 1 and part not in self._parts]
+        return f"{absent[0]}={self.multipliers[absent[0]]:g}: {type(self.model).__name__}" if absent else ""
 
     def _record(self) -> None:
         """The rates of the latest update, as ``train/learning_rate`` is."""

@@ -1,4 +1,4 @@
-"""AbelCallback: decays the learning rate near the end and, if told to, when the weight norm has bounced."""
+"""AbelCallback: decays the learning rate when the weight norm has bounced, and once near the end."""
 
 from __future__ import annotations
 
@@ -16,91 +16,72 @@ from rl_abel.norms import parts_of
 from rl_abel.options import AbelOptions
 from rl_abel.readings import AbelReadings
 from rl_abel.recorder import Recorder
-from rl_abel.rule import Rule
-from rl_abel.spacing import rollout_timesteps, within_update
-from rl_abel.training import clock, recall
+from rl_abel.spacing import Notice, rollout_timesteps, within_update
+from rl_abel.training import DOUBTFUL, look, recall
 
 
-class AbelCallback(AbelOptions, AbelReadings, Mover):
-    """Decay the learning rate once near the end and, where asked to, when the squared weight norm has bounced.
-
-    Where not asked to, by ``rule``, ``watch``, ``scope`` or ``max_decays``, bounces are seen and counted, and decay
-    nothing: that such decays help in RL has been tried, and not shown (docs/results/evidence.md).
+class AbelCallback(AbelOptions, AbelReadings):
+    """Decay the learning rate when the squared weight norm has bounced, and once near the end (ABEL).
 
     Multiplies whatever ``learning_rate`` the model was given, for every algorithm of stable-baselines3,
     sb3-contrib and SBX (Lewkowycz 2021, Algorithm 1, with a rule that stands the noise of RL). For TRPO the
-    rate reaches the value network alone: its policy moves by line search.
+    rate reaches the value network alone: its policy moves by line search. In RL decays after a bounce have not been
+    shown to help (docs/results/evidence.md): :class:`AutoLearningRate` makes none, nor does ``max_decays=0``.
 
-    :param rule: "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
+    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
         letter: in RL it decays on noise), or an object with ``init() -> state`` and
-        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values; None for "trend"
+        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
     :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
         them, each by itself; None for "any" with the rule "trend" and "total" with another
     :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
     :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did;
         None turns the final decay off
-    :param min_learning_rate: floor of the applied rate; never raises the user's own
-    :param max_decays: most decays by a bounce; None for any number, as in the paper. "auto" for any number where
-        ``rule``, ``watch`` or ``scope="part"`` is given, else 0
-    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100
-        a training, within an update too (at ends of epochs) where rollouts are few
-    :param verbose: 1 prints what was decided and why
-    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
-        ``abel/alignment_<part>``, whose sum is its change since the last measurement,
-        ``abel/relative_update_<part>``, how far an update goes over the norm, and ``abel/layer/<name>``,
-        the squared norms of the ten largest layers. Keeps a copy of the weights
+    :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
+        ``final_decay_at`` to the end of the budget
+    :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone:
+        bounces are then seen and counted all the same
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: a decay after a bounce, the final
+        one, or another callback of ours; never raises the user's own
     :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce
         of the policy, the value network's after one of its own; what belongs to neither alone, shared
         layers, ``log_std`` and the entropy coefficient, after one of the total, as it moves with both.
         The final decay is everybody's
-    :param decay: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
+    :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
         batch grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a
         rollout, off-policy to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f
         and rate by the square root of f, for Adam. Not for A2C, ARS and SBX. A cooldown acts on the rate alone
     :param max_batch_size: largest batch, for a memory that is small
-    :param final_decay: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
-        ``final_decay_at`` to the end of the budget
-    :raises ValueError: for an argument out of its range, when the callback is made; when a training begins, for
-        a part that the model does not have, a batch that cannot grow, or a model of SBX whose rate was fixed
-        when it was built, unless neither kind of decay is wanted
+    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100
+        a training, within an update too (at ends of epochs) where rollouts are few
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
+        ``abel/alignment_<part>``, whose sum is its change since the last measurement,
+        ``abel/relative_update_<part>``, how far an update goes over the norm, and ``abel/layer/<name>``,
+        the squared norms of the ten largest layers. Keeps a copy of the weights
+    :param verbose: 1 prints what was decided and why
+    :raises ValueError: for an argument out of its range, or two that cannot be had together, when the callback is
+        made; when a training begins, for a part that the model does not have, a batch that cannot grow, or a model
+        of SBX whose rate was fixed when it was built, unless neither kind of decay is wanted
     :raises TypeError: when a training begins, for a model in which there is nothing to measure
     """
 
     NAME = "abel"
     PASSING: ClassVar[tuple[str, ...]] = (
         *Mover.PASSING,
-        *("_gauge", "_during", "_recorder", "_measuring", "_deciding", "_action"),
+        *("_during", "_recorder", "_measuring", "_deciding", "_action"),
     )
 
-    def __init__(
-        self,
-        rule: str | Rule | None = None,
-        watch: str | None = None,
-        decay_factor: float = 0.1,
-        final_decay_at: float | None = 0.85,
-        min_learning_rate: float = 0.0,
-        max_decays: int | str | None = "auto",
-        measure_every: int | None = None,
-        verbose: int = 0,
-        diagnose: bool = False,
-        scope: str = "model",
-        decay: str = "learning_rate",
-        final_decay: str = "step",
-        max_batch_size: int | None = None,
-    ) -> None:
-        super().__init__(verbose)
-        self._choose(
-            rule, watch, decay_factor, final_decay_at, min_learning_rate, max_decays, measure_every, diagnose, scope,
-            decay, final_decay, max_batch_size,
-        )  # fmt: skip
-        self._memory = Memory.empty()
-        self._gauge = Gauge(diagnose)
+    def _prepare(self) -> None:
+        self._memory, self._gauge = Memory.empty(), Gauge(self.diagnose)
+        self._parts: list[str] = []
+        self._make_tools()
+
+    def _make_tools(self) -> None:
         self._during = DuringUpdate(self._measure_within)
         self._action: Action = OnRate()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._gauge, self._during, self._action = Gauge(self.diagnose), DuringUpdate(self._measure_within), OnRate()
+        self._make_tools()
 
     # The course of a training
 
@@ -113,7 +94,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         if not watched(self.watch, parts := ["total", *parts_of(self.model)]):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
-        check_action(self.decay, self.model)
+        check_action(self.acts_on, self.model)
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
             with self._harmless("the dashboard of TensorBoard"):
@@ -126,21 +107,23 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         self._recall()
         # What has decayed alone before stays so.
         self._apart = self._alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
-        self._action = make_action(self.decay, self.model, self.max_batch_size)
+        self._action = make_action(self.acts_on, self.model, self.max_batch_size)
         self._apply()
         self._row_due = True
         self._rollout = rollout_timesteps(self.model)
         # Where the rollout that is under way began.
         self._rollout_began = self.model.num_timesteps
+        # ARS asks for the rate before a rollout: what is decided at its end is for the next.
+        self._asks_first = advice.is_of(self.model, "ARS")
         self._record()
-        self._advise()
 
     def _before_update(self) -> None:
-        began, timestep = self._rollout_began, self.model.num_timesteps
+        timestep = self.model.num_timesteps
+        began = timestep if self._asks_first else self._rollout_began
         if self._measuring.is_due(timestep):
             self._measure(timestep)
         self._decide_at_the_end(began, timestep)
-        if self.decay != "learning_rate":
+        if self.acts_on != "learning_rate":
             # The batch may be another now.
             self._apply()
         self._action.begin_update()
@@ -151,7 +134,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
 
     def _after_update(self) -> None:
-        self._memory.data["seen"] = list(clock(self.model))
+        self._memory.data["seen"] = look(self.model, self.NAME)
         self._during.disarm()
         self._action.end_update()
         if self._status_due or self._recorder.emptied:
@@ -169,14 +152,13 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
             self._row_due = False
             with self._harmless("the row under HParams of TensorBoard"):
                 dashboard.write_row(self.logger, lambda: dashboard.hparams(self.model, self))
+            self._advise()
 
     def _end(self) -> None:
         self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
-        learned = self._measuring.learned
-        limits = self.max_decays, self.final_decay_at
-        if warning := advice.at_end(self.model, self._memory, self.rule, learned, *limits):
-            self._warn("few measurements", warning)
+        for notice in advice.at_end(self.model, self._memory, self, self._measuring.learned):
+            self._tell(notice)
 
     def _touched(self) -> bool:
         # Of an update that was put off nothing has moved, whatever has since the last measurement.
@@ -227,11 +209,10 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
 
     def _decide_at_the_end(self, began: int, timestep: int) -> None:
         """Decay near the end of the budget."""
-        if self.final_decay_at is None or not self._measuring.learned:
+        budget, linear = self._memory.budget, self.step is None
+        if self.final_decay_at is None or not self._measuring.learned or budget.left(began) == 0:
             return
-        linear = self.final_decay == "linear"
-        step = None if linear else self.decay_factor
-        factor = final_factor(self._memory.budget, self._rollout, began, timestep, self.final_decay_at, step)
+        factor = final_factor(budget, self._rollout, began, timestep, self.final_decay_at, self.step)
         if factor is None:
             return
         if not self._memory.is_final:
@@ -247,7 +228,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
     def _add_decay(self, decay: Decay, reason: str) -> None:
         self._memory.add_decay(decay)
         self._apply()
-        says = "" if decay.cause == "final" and self.final_decay == "linear" else self._action.says
+        says = "" if decay.cause == "final" and self.final_decay_shape == "linear" else self._action.says
         what = "decay" if says else "learning rate"
         whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
         in_all = self._memory.factor_of(decay.part)
@@ -259,7 +240,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         """Put in force what was decided, from the next update on."""
         self._status_due = True
         # What the batch takes is all parameters' and, as no batch grows without end, not a cooldown to 0.
-        shared = self._memory.factor_of_all(final=self.final_decay == "step")
+        shared = self._memory.factor_of_all(final=self.final_decay_shape == "step")
         given_back = self._action.rate(shared) / shared
         self._factor.value = self.factor * given_back
         if self._apart:
@@ -278,7 +259,7 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
 
     def _recall(self) -> None:
         """Take up the memory of the model, and what the rule knows."""
-        self._memory, fresh, finer, begins, unreadable = recall(self.model, self.measure_every)
+        self._memory, fresh, finer, begins, unreadable, doubtful = recall(self.model, self.measure_every)
         memory = self._memory
         if fresh:
             self._gauge = Gauge(self.diagnose)
@@ -287,6 +268,8 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
         self._recorder = Recorder(self.model, memory, self.diagnose, quiet)
         if unreadable:
             self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
+        if doubtful and (memory.decays or memory.data["trace"]):
+            self._rate.warn_once("doubtful", DOUBTFUL)
         if self.final_decay_at is None or memory.budget.progress(self.model.num_timesteps) < self.final_decay_at:
             memory.lift_final_decay()
         self._deciding = Deciding(self.rule, self.watch, memory, self._alone)
@@ -303,23 +286,19 @@ class AbelCallback(AbelOptions, AbelReadings, Mover):
 
     def _advise(self) -> None:
         with self._harmless("a hint"):
-            bounces_decay = self.max_decays != 0
-            for line in advice.at_start(self.model, self.final_decay_at, self._memory.budget, bounces_decay):
-                self._say_once(line)
-            for warning in advice.warnings_at_start(self.model):
-                self._warn(warning, warning)
+            for notice in advice.at_start(self.model, self._memory, self, self._rate.is_led):
+                self._tell(notice)
             if self._action.idle:
                 self._warn("batch", self._action.idle)
-            if bounces_decay and (few := advice.few(self.model, self._memory, self.rule)):
-                if few.warn:
-                    self._warn("few measurements", few.message)
-                else:
-                    self._say_once(few.message)
 
-    def _say_once(self, line: str) -> None:
-        """Say it once in the life of a model."""
-        if line not in self._memory.data["said"]:
-            self._memory.data["said"].append(line)
+    def _tell(self, notice: Notice) -> None:
+        """Warn once, or say it once in the life of a model."""
+        said, line = self._memory.data["said"], notice.message
+        if notice.warning:
+            self._warn(notice.warning, line)
+        elif line not in said:
+            # Those of a training that goes on in many a learn() differ.
+            said[:] = [*said, line][-20:]
             self._say(line)
 
 

@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OTHER_NAMES = {
+    "policy": "actor pi mu",
+    "value": "critic q qf q_net q_network q_function vf v",
+    "shared": "encoder backbone features_extractor feature_extractor",
+    "log_std": "std sigma log_sigma",
+    "any": "each every",
+    "trend": "default abel",
+    "paper": "literal algorithm1 algorithm_1",
+    "part": "network",
+    "model": "all global",
+    "learning_rate": "lr",
+    "mixed": "both",
+    "linear": "cosine cooldown anneal annealing",
+    "step": "exponential constant",
+    "acts_on": "decay action",
+    "decay_factor": "decay final_decay_factor factor gamma lr_decay",
+    "final_decay_at": "final_decay last_decay last_decay_epoch",
+    "final_decay_shape": "decay final_decay shape",
+    "max_decays": "decays n_decays num_decays bounces",
+    "min_learning_rate": "min_lr lr_min eta_min floor",
+    "max_learning_rate": "max_lr lr_max",
+    "max_batch_size": "batch_size",
+    "target_kl": "kl desired_kl kl_threshold",
+    "watch": "part parts network layer",
+    "measure_every": "every interval eval_freq freq",
+    "every": "interval eval_freq freq",
+    "total_steps": "steps t_max total_iters num_training_steps",
+    "timesteps": "total_timesteps steps",
+    "diagnose": "debug",
+}
+"""What a name of ours is called elsewhere, or was called here."""
 
 
 def check_number(name: str, value: object, at_least: float) -> float:
@@ -41,8 +80,62 @@ def check_integer(name: str, value: object, at_least: int) -> int:
 def check_choice(name: str, value: str, known: Sequence[str]) -> str:
     """Return the value if it is one of those known, which the message lists."""
     if value not in known:
-        raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {list(known)}, got {value!r}{meant(value, known)}")
     return value
+
+
+def meant(name: object, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: which of those known may be meant, if any.
+
+    >>> meant("critic", ["policy", "value"]), meant("tend", ["trend", "paper"]), meant("xyz", ["trend"])
+    ("; did you mean 'value'?", "; did you mean 'trend'?", '')
+    """
+    known, name = list(known), str(name).lower()
+    found = [ours for ours in known if name in OTHER_NAMES.get(ours, "").split()] or get_close_matches(name, known, 1)
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def known_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function, or an ``__init__``, answer an unknown argument with the right name.
+
+    An object that is made so remembers what was given, see :func:`written`.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        made: Any = args[0] if function.__name__ == "__init__" else None
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            who = function.__name__ if made is None else type(made).__name__
+            known = [name for name in signature.parameters if name != "self"]
+            for name in kwargs:
+                if name not in known:
+                    hint = meant(name, known) or f"; it has {known}"
+                    raise TypeError(f"{who} has no argument {name!r}{hint}") from None
+            raise TypeError(f"{who}: {error}; it has {known}") from None
+        returned = function(*args, **kwargs)
+        if made is not None and type(made).__init__ is checked:
+            given = {**dict(zip(signature.parameters, args)), **kwargs}
+            made._given = {name: _short(value) for name, value in given.items() if name != "self"}
+        return returned
+
+    return checked
+
+
+def written(made: object) -> str:
+    """Return the code that has made an object, as far as it is known.
+
+    >>> class Example:
+    ...     @known_arguments
+    ...     def __init__(self, rate, factor=1): ...
+    >>> written(Example(0.1, factor=[2])), written(object())
+    ('Example(rate=0.1, factor=[2])', 'object(...)')
+    """
+    given: dict[str, str] | None = getattr(made, "_given", None)
+    arguments = "..." if given is None else ", ".join(f"{name}={value}" for name, value in given.items())
+    return f"{type(made).__name__}({arguments})"
 
 
 def check_verbose(value: object) -> int:
@@ -55,6 +148,11 @@ def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return "..." if text.startswith("<") or len(text) > 60 else text
 
 
 def _number(value: object) -> float:

@@ -9,15 +9,15 @@ from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFor
 
 from rl_abel.advice import weight_decay
 from rl_abel.rule import RULES
-from rl_abel.schedule import unscaled
+from rl_abel.schedule import described
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from rl_abel.options import AbelOptions
 
-# A chart a part: of one run all lines of a chart have one colour, and the largest part flattens the others.
-PARTS = ("total", "policy", "value", "shared", "log_std")
+# A chart a part: of one run all lines of a chart have one colour.
+PARTS = ("policy", "value", "total", "shared", "log_std")
 
 METRICS = (
     "eval/mean_reward",
@@ -34,26 +34,27 @@ EvalCallback logs. Every run names all of them, or TensorBoard leaves a column o
 
 
 def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any]]]:
-    """Return the dashboard: a category of charts, each with the tags that it draws.
+    """Return the dashboard: what matters first, then the rest; charts, each with the tags that it draws.
 
     :param parts: that the model has, "total" among them
     :param diagnose: whether the terms are recorded
     """
-    charts: dict[str, list[Any]] = {
-        f"|w|² of the {part}, over its start": _line(f"abel/over_start_{part}") for part in PARTS if part in set(parts)
+    own = [part for part in PARTS if part in set(parts)]
+    # The factor is drawn with the norms, so that its steps show where the rate decays.
+    norms = {
+        f"|w|² of the {part}, over its start; steps: the rate decays": _line(f"abel/over_start_{part}", "abel/factor")
+        for part in own
     }
-    charts["episode reward"] = _line("rollout/ep_rew_mean", "eval/mean_reward")
-    charts |= {
-        "factor": _steps("abel/factor"),
+    first = dict(list(norms.items())[:2]) | {
+        "episode reward": _line("rollout/ep_rew_mean", "eval/mean_reward"),
         "learning rate": _line("train/learning_rate"),
-        "decays": _steps("abel/decays"),
-        "bounces": _steps("abel/bounces"),
     }
-    if diagnose:
-        for part in (part for part in PARTS if part in set(parts)):
-            charts[f"why: terms of the {part}"] = _line(f"abel/displacement_{part}", f"abel/alignment_{part}")
-            charts[f"an update of the {part}, over |w|"] = _line(f"abel/relative_update_{part}")
-    return {"ABEL": charts}
+    more = {title: chart for title, chart in norms.items() if title not in first}
+    more |= {name: _steps(f"abel/{name}") for name in ("factor", "decays", "bounces")}
+    for part in own if diagnose else []:
+        more[f"why: terms of the {part}"] = _line(f"abel/displacement_{part}", f"abel/alignment_{part}")
+        more[f"an update of the {part}, over |w|"] = _line(f"abel/relative_update_{part}")
+    return {"ABEL": first, "ABEL, the rest": more}
 
 
 def _line(*tags: str) -> list[Any]:
@@ -70,7 +71,8 @@ def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]
     """Return what a row under HParams tells of a training."""
     return {
         "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
-        "base_rate": float(unscaled(model.lr_schedule)(1.0)),
+        # A schedule may count its calls, so it is named and not asked.
+        "base_rate": described(rate) if callable(rate := model.learning_rate) else float(rate),
         "algorithm": type(model).__name__,
         "environment": _environment(model) or "unknown",
         "watch": chosen.watch,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rl_abel.budget import Budget
 from rl_abel.memory import EVERY_PART, KEPT, NETWORKS, REST, Decay, Memory
@@ -38,6 +39,62 @@ def final_factor(
     if budget.progress(timestep) < at or (progress := budget.in_rollouts(rollout).progress(began)) < at:
         return None
     return max(0.0, (1 - progress) / (1 - at)) if step is None else step
+
+
+class Coming(NamedTuple):
+    """The final decay as it will come in a training.
+
+    :param begins: timestep at which the first rollout begins that is learned from at the lower rate; None if none does
+    :param decayed: updates at the lower rate
+    :param updates: in what is left of the budget, one after each rollout that is learned from
+    :param factor: of the last update
+    :param waits: whether its time comes before anything is learned, so that it waits for the first update
+    :param highest: a ``final_decay_at`` up to which the last rollout would be learned from at the lower rate
+    """
+
+    begins: int | None
+    decayed: int
+    updates: int
+    factor: float
+    waits: bool
+    highest: float
+
+
+def final_decay(
+    budget: Budget, rollout: int, now: int, learning_starts: int, at: float, step: float | None, learned: bool = False
+) -> Coming:
+    """Foretell what :func:`final_factor` returns in what is left of a budget.
+
+    Of a budget of five rollouts the last begins at 80 %, so a decay at 85 % cannot come:
+
+    >>> final_decay(Budget(0, 10_000), 2048, 0, 0, 0.85, 0.1).begins is None
+    True
+    >>> final_decay(Budget(0, 20_000), 2048, 0, 0, 0.85, 0.1)[:4]
+    (18432, 1, 10, 0.1)
+
+    :param budget: with an end
+    :param rollout: timesteps of one
+    :param now: timestep at which the next rollout begins
+    :param learning_starts: timestep up to which nothing is learned
+    :param at: progress in (0, 1) from which on the rate is decayed
+    :param step: the factor, None for one that falls linearly to 0 at the end of the budget
+    :param learned: whether there has been an update before, without which there is no decay
+    """
+    end = now if budget.end is None else budget.end
+
+    def factor(began: int) -> float | None:
+        return final_factor(budget, rollout, began, began + rollout, at, step)
+
+    rollouts = range(now, end, rollout)
+    first = bisect_right(rollouts, learning_starts - rollout)
+    late = bisect_left(rollouts, True, key=lambda began: factor(began) is not None)
+    begins = max(late, first + (not learned))
+    decayed = rollouts[begins:]
+    last = rollouts[-1] if rollouts else now
+    highest = budget.in_rollouts(rollout).progress(last)
+    by_then = factor(last) if decayed else None
+    waits = late <= first and not learned
+    return Coming(decayed[0] if decayed else None, len(decayed), len(rollouts[first:]), by_then or 0.0, waits, highest)
 
 
 def whose_decay(bounced: Sequence[str], made: Iterable[Decay], most: int | None, alone: bool) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -37,6 +38,10 @@ class Diagnosis:
         self._before: dict[tuple[str, str], torch.Tensor] = {}
         self._timesteps: list[int] = []
         self._rows: list[dict[str, float]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The weights are not a copy's to keep.
+        return {**vars(self), "_before": {}}
 
     @property
     def latest(self) -> dict[str, float]:

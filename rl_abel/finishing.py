@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from rl_abel.by_part import RateByPart
-from rl_abel.checks import check_between, check_integer, check_verbose
+from rl_abel.checks import check_between, check_integer, check_verbose, known_arguments
 from rl_abel.copies import (
     AnyEnv,
     Model,
@@ -30,7 +30,7 @@ from rl_abel.jax_models import is_jax
 from rl_abel.memory import ATTRIBUTE, NETWORKS, REST, Memory, kept_by_others
 from rl_abel.norms import parts_of
 from rl_abel.notices import Harmless, warn
-from rl_abel.placement import misplaced, refuse_to_be_a_child
+from rl_abel.placement import Portable, misplaced, refuse_to_be_a_child
 from rl_abel.rate import AppliedRate
 from rl_abel.schedule import unscaled
 from rl_abel.training import clock
@@ -39,6 +39,7 @@ SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_s
 """Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions."""
 
 
+@known_arguments
 def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv | None = None) -> Model:
     """Return a copy of the model, trained on at a decayed learning rate; the original goes on as if never asked.
 
@@ -94,7 +95,7 @@ def _refuse_jax(model: BaseAlgorithm) -> None:
         raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
 
 
-class FinishedEval(BaseCallback):
+class FinishedEval(Portable, BaseCallback):
     """Log ``abel/finished_reward``: what the agent would be worth if one stopped now.
 
     Every so often finishes a copy of the model (:func:`finish`) and evaluates it; the training goes on to
@@ -113,6 +114,7 @@ class FinishedEval(BaseCallback):
     :raises TypeError: for a model of SBX, when a training begins
     """
 
+    @known_arguments
     def __init__(
         self,
         eval_env: AnyEnv,
@@ -162,7 +164,7 @@ class FinishedEval(BaseCallback):
 
     def _on_step(self) -> bool:
         if not self._in_rollouts:
-            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
+            raise misplaced(self, self.parent)
         return True
 
     def _on_training_end(self) -> None:
@@ -217,8 +219,8 @@ def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | N
     # Outside of learn() what was decided is on hold, until the model has been trained on without it.
     state, updates = getattr(model, ATTRIBUTE, None), clock(model).updates
     memory, kl = Memory.read(copy.deepcopy(state)), kept_by_others(state).get("kl", {})
-    if kl.get("n_updates") == updates:
-        plain *= kl["factor"]
+    if kl.get("rate") and kl["seen"][1] == updates:
+        plain = kl["rate"]
     if memory is None or memory.data["seen"][1] != updates:
         return dict.fromkeys(parts, plain)
     return {part: plain * memory.factor_of(part if part in NETWORKS else REST) for part in parts}

@@ -30,6 +30,10 @@ class Gauge:
         self._mark: list[tuple[int, Any]] = []
         self._model: weakref.ref[BaseAlgorithm] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has what was found out, and not the weights.
+        return {**vars(self), "parts": {}, "_mark": [], "_model": None}
+
     def find(self, model: BaseAlgorithm) -> str:
         """Find what is trained now; return in words how it differs from the last time, empty if it does not.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from rl_abel.effective import effective_rate
@@ -135,6 +135,7 @@ def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
         for name in RULES
     }
     bounces = decays["trend"]
+    trace = _placed(trace, bounces)
     needed = getattr(trend, "min_measurements", 0)
     watched = _watched(trace, watch or "any")
     verdict = _verdict(trace, bounces, watched, math.ceil(len(trace.timesteps) / every), needed)
@@ -163,6 +164,28 @@ def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: 
         if bounced:
             found.append(Bounce(timestep, tuple(bounced)))
     return found
+
+
+def _placed(trace: Trace, bounces: Sequence[Bounce]) -> Trace:
+    """Return the run with the decays after bounces where the rule sees these.
+
+    A log tells of a decay at its next dump, so one event would have two places.
+    """
+    record, moved = trace.record, {}
+    logged = {timestep for points in trace.curves.values() for timestep, _ in points}
+    for decay in record.decays if record and not record.exact else []:
+        before = max((timestep for timestep in logged if timestep < decay.timestep), default=decay.timestep)
+        seen = [bounce.timestep for bounce in bounces if before < bounce.timestep <= decay.timestep]
+        if decay.cause == "bounce" and seen:
+            moved[decay.timestep] = seen[-1]
+    if record is None or not moved:
+        return trace
+    decays = [
+        d._replace(timestep=moved.get(d.timestep, d.timestep)) if d.cause == "bounce" else d for d in record.decays
+    ]
+    record = replace(record, bounces=[moved.get(t, t) for t in record.bounces], decays=decays)
+    rate = [(moved.get(t, t), value) for t, value in trace.curves.get("learning rate", [])]
+    return replace(trace, record=record, curves=trace.curves | {"learning rate": rate} if rate else trace.curves)
 
 
 def _watched(trace: Trace, watch: str) -> tuple[str, ...]:

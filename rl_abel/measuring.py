@@ -64,6 +64,9 @@ class Measuring:
             return False
         # Not every algorithm counts its updates, nor does torch count what is written into parameter.data.
         self._next_look = timestep + self._memory.data["measure_every"]
+        if moved:
+            # Whether or not it is kept: off-policy the next chance is a step away.
+            self._next = self._next_look
         return True
 
     def measure(self, timestep: int) -> dict[str, float] | None:

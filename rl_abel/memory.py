@@ -162,7 +162,12 @@ class Memory:
     @property
     def is_final(self) -> bool:
         """Whether the final decay is in force."""
-        return any(decay.cause == "final" for decay in self.decays)
+        return self.final_timestep is not None
+
+    @property
+    def final_timestep(self) -> int | None:
+        """From which on the final decay is in force, None if it is not."""
+        return next((decay.timestep for decay in self.decays if decay.cause == "final"), None)
 
     def add_decay(self, decay: Decay) -> None:
         """Put one more decay in force."""
@@ -170,10 +175,9 @@ class Memory:
 
     def set_final(self, factor: float) -> None:
         """Let the final decay, which is in force, come to another factor."""
-        self.data["decays"] = [
-            _row(Decay(decay.timestep, decay.cause, factor if decay.cause == "final" else decay.factor, decay.part))
-            for decay in self.decays
-        ]
+        for row in self.data["decays"]:
+            if row[1] == "final":
+                row[2] = factor
 
     def add_bounce(self, timestep: int) -> None:
         """Note that the rule has seen one."""

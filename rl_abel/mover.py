@@ -8,12 +8,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel.checks import check_verbose
 from rl_abel.notices import Harmless, warn
-from rl_abel.placement import misplaced, refuse_to_be_a_child, require_alone
+from rl_abel.placement import Portable, as_given, misplaced, refuse_to_be_a_child, require_alone
 from rl_abel.rate import AppliedRate
 from rl_abel.schedule import Factor
 
 
-class Mover(BaseCallback):
+class Mover(Portable, BaseCallback):
     """Moves the learning rate by a factor of its own, in every update of one ``learn()``.
 
     A subclass says what it does there in four verbs, measure, decide, apply and record:
@@ -27,8 +27,7 @@ class Mover(BaseCallback):
     KIND: ClassVar[type[Mover]]
     """Of which a model can have one."""
 
-    PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent", "_rate", "_factor")
-    """Attributes of one ``learn()``, which a copy goes without."""
+    PASSING: ClassVar[tuple[str, ...]] = (*Portable.PASSING, "_rate", "_factor")
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose=check_verbose(verbose))
@@ -72,7 +71,7 @@ class Mover(BaseCallback):
         require_alone(self.KIND, root)
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
-            self._rate.require_movable(type(self).__name__)
+            self._rate.require_movable(type(as_given(self)).__name__)
         self._factor: Factor = self._rate.join(self.NAME)
         self._begin()
         # To what trains without rollouts, too.
@@ -85,7 +84,7 @@ class Mover(BaseCallback):
 
     def _on_step(self) -> bool:
         if not self._started and not self._in_rollouts:
-            raise misplaced(self, "another callback" if self.parent is None else type(self.parent).__name__)
+            raise misplaced(self, as_given(self).parent)
         self._look_back()
         return True
 
@@ -121,12 +120,9 @@ class Mover(BaseCallback):
 
     # What survives, and what is said
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy keeps what was decided; a model and its environment cannot always be copied.
-        return {name: value for name, value in vars(self).items() if name not in self.PASSING}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, locals={}, globals={}, parent=None, _started=False)
+        super().__setstate__(state)
+        self._started = False
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:

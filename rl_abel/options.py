@@ -5,41 +5,38 @@ from __future__ import annotations
 import json
 
 from rl_abel.acting import ACTIONS
-from rl_abel.checks import check_between, check_choice, check_flag, check_integer, check_number
+from rl_abel.checks import check_between, check_choice, check_flag, check_integer, check_number, known_arguments
 from rl_abel.deciding import WATCHABLE
+from rl_abel.mover import Mover
 from rl_abel.rule import Rule, TrendRule, make_rule
 
 SCOPES = ("model", "part")
-FINAL_DECAYS = ("step", "linear")
-AUTO = "auto"
-"""Of ``max_decays``: decays after a bounce where one is asked for, by saying how."""
+SHAPES = ("step", "linear")
 
 
-class AbelOptions:
+class AbelOptions(Mover):
     """The arguments of ``AbelCallback``, which has the words for them, as attributes."""
 
-    def _choose(
+    @known_arguments
+    def __init__(
         self,
-        rule: str | Rule | None,
-        watch: str | None,
-        decay_factor: float,
-        final_decay_at: float | None,
-        min_learning_rate: float,
-        max_decays: int | str | None,
-        measure_every: int | None,
-        diagnose: bool,
-        scope: str,
-        decay: str,
-        final_decay: str,
-        max_batch_size: int | None,
+        rule: str | Rule = "trend",
+        *,
+        watch: str | None = None,
+        decay_factor: float = 0.1,
+        final_decay_at: float | None = 0.85,
+        final_decay_shape: str = "step",
+        max_decays: int | None = None,
+        min_learning_rate: float = 0.0,
+        scope: str = "model",
+        acts_on: str = "learning_rate",
+        max_batch_size: int | None = None,
+        measure_every: int | None = None,
+        diagnose: bool = False,
+        verbose: int = 0,
     ) -> None:
-        """Check and keep them.
-
-        :raises ValueError: for one out of its range, or two that cannot be had together
-        """
-        if max_decays == AUTO:
-            max_decays = 0 if rule is None and watch is None and scope == "model" else None
-        self.rule = make_rule("trend" if rule is None else rule)
+        super().__init__(verbose)
+        self.rule = make_rule(rule)
         if watch is None:
             watch = "any" if isinstance(self.rule, TrendRule) else "total"
         self.watch = check_choice("watch", watch, WATCHABLE)
@@ -56,13 +53,27 @@ class AbelOptions:
         )
         self.diagnose = check_flag("diagnose", diagnose)
         self.scope = check_choice("scope", scope, SCOPES)
-        self.decay = check_choice("decay", decay, ACTIONS)
-        self.final_decay = check_choice("final_decay", final_decay, FINAL_DECAYS)
-        if scope == "part" and (self.watch == "total" or decay != "learning_rate"):
-            with_it = f"watch={self.watch!r}" if self.watch == "total" else f"decay={decay!r}"
+        self.acts_on = check_choice("acts_on", acts_on, ACTIONS)
+        self.final_decay_shape = check_choice("final_decay_shape", final_decay_shape, SHAPES)
+        if scope == "part" and max_decays == 0:
+            raise ValueError(
+                "scope='part' says whose rate decays after a bounce, and max_decays=0 that none does: "
+                "give max_decays=None for any number"
+            )
+        if scope == "part" and (self.watch == "total" or acts_on != "learning_rate"):
+            with_it = f"watch={self.watch!r}" if self.watch == "total" else f"acts_on={acts_on!r}"
             raise ValueError(f"scope='part' cannot be had with {with_it}: there is one for all parts")
         self.max_batch_size = (
             None if max_batch_size is None else check_integer("max_batch_size", max_batch_size, at_least=1)
         )
-        if max_batch_size is not None and decay == "learning_rate":
-            raise ValueError(f"max_batch_size={max_batch_size!r} needs decay='batch_size' or 'mixed'")
+        if max_batch_size is not None and acts_on == "learning_rate":
+            raise ValueError(f"max_batch_size={max_batch_size!r} needs acts_on='batch_size' or 'mixed'")
+        self._prepare()
+
+    @property
+    def step(self) -> float | None:
+        """Factor of the final decay, None for one that falls linearly to 0."""
+        return self.decay_factor if self.final_decay_shape == "step" else None
+
+    def _prepare(self) -> None:
+        """Make what a training needs."""

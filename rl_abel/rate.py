@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -135,6 +136,11 @@ class AppliedRate:
         """Whether the last decay of the training is in force, so that no rate may rise."""
         return any(factor.final for factor in self._factors.values())
 
+    @property
+    def is_led(self) -> bool:
+        """Whether the KL divergence leads the rate, so that it is not the user's."""
+        return "kl" in self._factors
+
     def hold(self) -> None:
         """Multiply whatever schedule the model has now."""
         if self._model.lr_schedule is self._scaled:
@@ -193,7 +199,7 @@ class AppliedRate:
         The schedule is held: off-policy this comes at every step, and has to be quick.
         """
         if self._model.learning_rate is not self._learning_rate and self._model.learning_rate != self._learning_rate:
-            self._warn(
+            self.warn_once(
                 "learning_rate",
                 f"model.learning_rate was set to {self._model.learning_rate!r} in mid-training, which moves nothing: "
                 "stable-baselines3 reads it when a model is made or loaded. Wrap model.lr_schedule, or use RateByPart",
@@ -241,18 +247,18 @@ class AppliedRate:
             if updated and not self._parts.stepped:
                 # Where it went one update has gone without.
                 self.look()
-                self._warn(
+                self.warn_once(
                     "no step",
                     "the rates of the parts have moved nothing: no optimizer that was found has stepped in an update",
                 )
             self._parts.end_update()
         if updated and self._jax and not self._jax.ran and not asked and (self._moves or self._apart()):
-            self._warn("no train", "the learning rate has moved nothing: weights were updated outside of train()")
+            self.warn_once("no train", "the learning rate has moved nothing: weights were updated outside of train()")
         if updated:
             if self._to_verify():
                 self._verified = self._promised
                 if wrong := self._witness.verify(measured_groups(self._model), told, self._moves):
-                    self._warn("does not follow", wrong)
+                    self.warn_once("does not follow", wrong)
             self._witness.note()
 
     def _asks_to_update(self) -> bool:
@@ -263,17 +269,23 @@ class AppliedRate:
     def _when_asked(self) -> None:
         """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
         if self._updating and (lost := self._witness.set_by_others(self._last_set)):
-            self._warn("param_groups", lost)
+            self.warn_once("param_groups", lost)
 
     def _apart(self) -> bool:
         return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
 
     def _products(self) -> object:
-        return [(name, factor.value, *factor.by_part.values()) for name, factor in self._factors.items()]
+        """What is promised, to be compared: of a cooldown, another at every update, how often it has halved."""
+        return [
+            (name, math.frexp(factor.value)[1], *(value != factor.value for value in factor.by_part.values()))
+            if factor.final
+            else (name, factor.value, factor.rate, *factor.by_part.values())
+            for name, factor in self._factors.items()
+        ]
 
     @property
     def _moves(self) -> bool:
-        return any(factor.value != 1 for factor in self._factors.values())
+        return any(factor.value != 1 or factor.rate is not None for factor in self._factors.values())
 
     def _ratio(self, part: str | None) -> float:
         if part is None:
@@ -291,7 +303,8 @@ class AppliedRate:
         # What has changed within the update is for the next.
         return self._scaled is not None and self._promised == self._products()
 
-    def _warn(self, key: str, message: str) -> None:
+    def warn_once(self, key: str, message: str) -> None:
+        """Warn once a ``learn()``, whichever mover it concerns."""
         if key not in self._said:
             self._said.add(key)
             warn(message)

@@ -18,6 +18,8 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
+from rl_abel.checks import meant
+
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
 
 STRIDES = (1, 2, 3, 4)
@@ -181,10 +183,16 @@ def make_rule(rule: str | Rule, **options: Any) -> Rule:
     """
     if isinstance(rule, str):
         if rule not in RULES:
-            raise ValueError(f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}")
+            hint = meant(rule, RULES)
+            raise ValueError(
+                f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}{hint}"
+            )
         known = [field.name for field in fields(RULES[rule])]
         if unknown := sorted(set(options) - set(known)):
-            raise ValueError(f"rule {rule!r} has no option {', '.join(unknown)}; its options are: {known or 'none'}")
+            hint = meant(unknown[0], known)
+            raise ValueError(
+                f"rule {rule!r} has no option {', '.join(unknown)}; its options are: {known or 'none'}{hint}"
+            )
         return RULES[rule](**options)
     if isinstance(rule, type) or not isinstance(rule, Rule):
         raise ValueError(f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}")

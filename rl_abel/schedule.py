@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from stable_baselines3.common.utils import FloatSchedule
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 Schedule = Callable[[float], float]
 
 ORDER = ("kl", "abel", "part")
-"""Movers in the order in which their factors are applied: the bounds of "kl" are on its rate alone."""
+"""Movers in the order in which their factors are applied."""
 
 
 @dataclass
@@ -24,28 +27,27 @@ class Factor:
 
     :param value: for all parameters
     :param by_part: for those of a part, in place of ``value``
-    :param low: smallest rate that comes out
+    :param rate: takes the place of the rate that goes in, None for that one
     :param high: largest rate that comes out
-    :param floor: smallest rate that comes out of a larger one; never raises the one that goes in
+    :param floor: smallest rate that is applied in the end; never raises the user's own
     :param final: whether no rate may rise any more, as the last decay of a training is in force
     """
 
     value: float = 1.0
     by_part: dict[str, float] = field(default_factory=dict)
-    low: float = 0.0
+    rate: float | None = None
     high: float = math.inf
     floor: float = 0.0
     final: bool = False
 
     def __call__(self, rate: float, part: str | None = None) -> float:
         """Return the rate of a part after this mover, None for parameters of no part."""
+        if self.rate is not None:
+            rate = self.rate
         moved = rate * (self.value if part is None else self.by_part.get(part, self.value))
-        if moved < self.low:
-            moved = self.low
         if moved > self.high:
             moved = self.high
-        least = self.floor if self.floor < rate else rate
-        return least if moved < least else moved
+        return moved
 
 
 class Scaled:
@@ -101,10 +103,14 @@ class Scaled:
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for one part or for parameters of none."""
-        for factor in self.factors.values():
-            learning_rate = factor(learning_rate, part)
+        moved = own = learning_rate
+        for name, factor in self.factors.items():
+            moved = factor(moved, part)
+            # What a floor may not raise: the user's rate, and what it is multiplied by for a part.
+            own = factor(own, part) if name == "part" else max(own, moved)
+        least = min(own, max(factor.floor for factor in self.factors.values())) if self.factors else 0.0
         # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
-        return max(learning_rate, 0.0)
+        return max(moved, least, 0.0)
 
     @property
     def in_force(self) -> bool:
@@ -116,6 +122,17 @@ class Scaled:
         # Saved as the plain base, so that a zip loads where rl_abel is not installed. The base's
         # own reduction cannot be returned here: pickle raises PicklingError.
         return copy.copy, (self.base,)
+
+
+def described(schedule: Schedule) -> str:
+    """Tell one schedule of a user's from another, over save and load: its kind, and the floats that it holds."""
+    while isinstance(schedule, FloatSchedule):
+        schedule = schedule.value_schedule
+    # Those of its text, of what it encloses, and its attributes. Integers may count its calls.
+    held = [*getattr(getattr(schedule, "__code__", None), "co_consts", ()), *getattr(schedule, "__dict__", {}).values()]
+    held += inspect.getclosurevars(schedule).nonlocals.values() if inspect.isfunction(schedule) else []
+    kind = getattr(schedule, "__qualname__", type(schedule).__qualname__)
+    return f"{kind} {[float(value) for value in held if isinstance(value, float)]}"
 
 
 def unscaled(schedule: Schedule) -> Schedule:

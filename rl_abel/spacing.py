@@ -74,20 +74,20 @@ TRIAL = 1000
 """Timesteps; who trains for fewer wants to see that it runs."""
 
 
-class Few(NamedTuple):
-    """What fewer measurements mean.
+class Notice(NamedTuple):
+    """What a user is told.
 
-    :param warn: whether it is worth a warning: the rule can never decide, or will miss bounces that can be expected
     :param message: in words, and what to do
+    :param warning: its name where it is a warning, which is given once: for what the user would be surprised by
     """
 
-    warn: bool
     message: str
+    warning: str = ""
 
 
 def too_few_measurements(
     model: BaseAlgorithm, expected: int, rule: Rule, every: float, weight_decay: float
-) -> Few | None:
+) -> Notice | None:
     """Tell where the rule can never decide, or will miss most bounces; None where it is at home.
 
     :param expected: measurements that fit into the training
@@ -112,21 +112,26 @@ def too_few_measurements(
             "so a norm that it does not see bounce may have bounced"
         )
     fit = "measurement of the weight norm fits" if expected == 1 else "measurements of the weight norm fit"
-    return Few(
-        expected < needed or weight_decay > 0,
+    return Notice(
         f"about {expected} {fit} into this training, one every {every:.0f} timesteps, and {means}. {mend}, or set "
         "max_decays=0 if you want the final decay alone.",
+        "few measurements" if expected < needed or weight_decay > 0 else "",
     )
 
 
 def rollout_timesteps(model: BaseAlgorithm) -> int:
     """Timesteps of a rollout where that is known beforehand, else 1."""
+    return known_rollout(model) or 1
+
+
+def known_rollout(model: BaseAlgorithm) -> int | None:
+    """Timesteps of a rollout, None where that is not known beforehand: it may last for an episode."""
     if isinstance(model, OnPolicyAlgorithm):
         return int(model.n_steps * model.n_envs)
     frequency = getattr(model, "train_freq", None) if isinstance(model, OffPolicyAlgorithm) else None
     if isinstance(frequency, TrainFreq) and frequency.unit == TrainFrequencyUnit.STEP:
         return int(frequency.frequency * model.n_envs)
-    return 1
+    return None
 
 
 def _epochs(model: BaseAlgorithm) -> int:

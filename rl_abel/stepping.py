@@ -7,79 +7,92 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import wraps
+from types import MethodType
 from typing import Any
 
 import torch
 
 
 class WhileStepping:
-    """Multiplies the rate of every group during each ``step()`` of one optimizer.
+    """The factor of one optimizer. It holds neither the optimizer nor its owner, so no cycle keeps them alive."""
 
-    A second one for the optimizer takes the place of the first.
-
-    :param factor: returns what to multiply by
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer, factor: Callable[[], float]) -> None:
-        self._optimizer, self._factor = optimizer, factor
-        # Whether the optimizer has stepped since somebody set this to False.
+    def __init__(self) -> None:
+        self.factor = 1.0
+        """What the rates of all groups are multiplied by during each ``step()``."""
+        self.owner: Callable[[], object] = lambda: None
+        """Returns whose factor it is, None if that is gone or was never there."""
         self.stepped = False
-        # How many of its steps are under way, one within another, and the groups with their plain rates.
-        self._depth = 0
-        self._plain: list[tuple[dict[str, Any], Any]] = []
-        reference = _IN_FORCE.get(optimizer)
-        if reference is not None and (before := reference()) is not None:
-            before._remove()
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
-        _IN_FORCE[optimizer] = weakref.ref(self)
+        """Whether the optimizer has stepped since somebody set this to False."""
+        self.overwritten = False
+        """Whether a rate was set within a step, in place of the multiplied one."""
+        self._under_way = False
 
-    @property
-    def in_force(self) -> bool:
-        """Whether no other has taken its place."""
-        return bool(self._handles)
+    @classmethod
+    def of(cls, optimizer: torch.optim.Optimizer) -> WhileStepping:
+        """Return the one there is for an optimizer; copies of the optimizer have none yet."""
+        rates = _OF.setdefault(optimizer, cls())
+        # torch's schedulers, which wrap step() too, hand on its attributes.
+        if getattr(optimizer.step, "while_stepping", None) is not rates:
+            rates._wrap(optimizer)
+        return rates
 
-    def _remove(self) -> None:
-        self.put_back()
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def _wrap(self, optimizer: torch.optim.Optimizer) -> None:
+        """Wrap ``optimizer.step``: no hook of torch's is called after a step that has failed."""
+        step = optimizer.step
+        # What others leave there may be bound to nothing, or to an object of theirs.
+        is_bound = getattr(step, "__self__", None) is optimizer
+        function = step.__func__ if is_bound else step
 
-    @torch.no_grad()
-    def put_back(self) -> None:
-        """Give every group its plain rate again, after a step that an error has ended too."""
-        self._depth = 0
-        for group, rate in self._plain:
-            if isinstance(rate, torch.Tensor):
-                group["lr"].copy_(rate)
-            else:
-                group["lr"] = rate
-        self._plain.clear()
+        @wraps(function)
+        def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            arguments = (optimizer, *args) if is_bound else args
+            self.stepped = True
+            # Wrapped twice, where another has put a function between that hands on no attributes.
+            if self.factor == 1 or self._under_way:
+                return function(*arguments, **kwargs)
+            self._under_way = True
+            multiplied = self._multiply(optimizer)
+            try:
+                return function(*arguments, **kwargs)
+            finally:
+                self._under_way = False
+                self._put_back(multiplied)
 
-    @torch.no_grad()
-    def _before_step(self, *_: Any) -> None:
-        self.stepped = True
-        self._depth += 1
-        factor = self._factor()
-        # The step of a class that is derived from another runs the other's within itself, with its hooks.
-        if self._depth > 1 or factor == 1:
-            return
-        for group in self._optimizer.param_groups:
+        stepping.while_stepping = self  # type: ignore[attr-defined]
+        optimizer.step = MethodType(stepping, optimizer)  # type: ignore[method-assign]
+
+    def _multiply(self, optimizer: torch.optim.Optimizer) -> list[_Multiplied]:
+        # All are computed before any is set: groups may share a tensor.
+        rates = [(group, copied(group["lr"]), group["lr"] * self.factor) for group in optimizer.param_groups]
+        for group, _, applied in rates:
+            set_rate(group, applied)
+        return [(group, plain, group["lr"]) for group, plain, _ in rates]
+
+    def _put_back(self, multiplied: list[_Multiplied]) -> None:
+        for group, plain, applied in multiplied:
             rate = group["lr"]
-            if isinstance(rate, torch.Tensor):
-                # In place: a compiled step reads this tensor.
-                self._plain.append((group, rate.clone()))
-                rate.mul_(factor)
+            if rate is applied or (not isinstance(rate, torch.Tensor) and rate == applied):
+                set_rate(group, plain)
             else:
-                self._plain.append((group, rate))
-                group["lr"] = rate * factor
-
-    def _after_step(self, *_: Any) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self.put_back()
+                self.overwritten = True
 
 
-_IN_FORCE: weakref.WeakKeyDictionary[torch.optim.Optimizer, weakref.ref[WhileStepping]] = weakref.WeakKeyDictionary()
+_Multiplied = tuple[dict[str, Any], Any, Any]
+"""A group, its plain rate, and what stands there instead."""
+
+_OF: weakref.WeakKeyDictionary[torch.optim.Optimizer, WhileStepping] = weakref.WeakKeyDictionary()
+
+
+def copied(rate: Any) -> Any:
+    """Return a rate that no other can change."""
+    return rate.detach().clone() if isinstance(rate, torch.Tensor) else rate
+
+
+@torch.no_grad()
+def set_rate(group: dict[str, Any], rate: Any) -> None:
+    """Set the rate of a group, in its tensor if it is one: compiled and captured steps read that tensor."""
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].copy_(torch.as_tensor(rate))
+    else:
+        group["lr"] = rate

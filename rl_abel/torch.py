@@ -6,6 +6,7 @@ Needs torch alone, no stable-baselines3.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,11 +14,11 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel.checks import check_between, check_integer
+from rl_abel.checks import check_between, check_integer, known_arguments
 from rl_abel.norms import squared_norms
 from rl_abel.notices import warn
 from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
-from rl_abel.stepping import WhileStepping
+from rl_abel.stepping import WhileStepping, copied, set_rate
 
 RESERVED = ("steps", "total")
 """What a trace holds beside the parts."""
@@ -35,9 +36,8 @@ class AbelScheduler(LRScheduler):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end.
 
     For any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1, with a rule that stands noise):
-    call :meth:`step` where a scheduler's is called, after ``optimizer.step()``. Unlike
-    :class:`AbelCallback` it decays after bounces unless told not to, as it is for supervised loops too;
-    in RL that has not been shown to help, so take ``max_decays=0`` there.
+    call :meth:`step` where a scheduler's is called, after ``optimizer.step()``. In RL decays after a bounce
+    have not been shown to help: ``max_decays=0`` makes the final one alone.
 
     A decay multiplies the rates of all groups, whatever they are. While ``optimizer.step()`` runs
     ``group["lr"]`` is multiplied by :attr:`factor`, and before and after it is the plain rate. So any
@@ -62,11 +62,12 @@ class AbelScheduler(LRScheduler):
         beside that of the total of all that the optimizer owns; other rules decide by the total
     :param measure_every: calls of :meth:`step` between measurements. "trend" is calibrated on about 100 a
         training, and needs 21 to see a bounce
-    :param max_decays: most decays by a bounce; None for any number, as in the paper
+    :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone
     :raises ValueError: for an argument out of its range
     :raises TypeError: if ``optimizer`` is not one of torch
     """
 
+    @known_arguments
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
@@ -78,19 +79,21 @@ class AbelScheduler(LRScheduler):
         measure_every: int = 1,
         max_decays: int | None = None,
     ) -> None:
-        # As ReduceLROnPlateau is: one of torch's in name, so that libraries take it, with nothing of the base's.
+        # What libraries read of torch's schedulers is set here: the base's own sets rates, and notes them in the groups.
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {optimizer!r:.200}")
         self.optimizer = optimizer
         self.rule = make_rule(rule)
         self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
-        self.total_steps = None if total_steps is None else check_integer("total_steps", total_steps, at_least=1)
+        # Infinity, not None: Accelerate compares it with _step_count.
+        self.total_steps = math.inf if total_steps is None else check_integer("total_steps", total_steps, at_least=1)
         self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
         self.measure_every = check_integer("measure_every", measure_every, at_least=1)
         self.max_decays = None if max_decays is None else check_integer("max_decays", max_decays, at_least=0)
         self._parts = _check_parts({} if parts is None else parts)
         self._warn_of_few()
-        self.last_epoch = 0
+        self.base_lrs = [copied(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        self._initial_step()
         self._decays: list[Decay] = []
         self._trace: dict[str, list[Any]] = {"steps": []}
         self._sizes: dict[str, int] = {}
@@ -98,7 +101,8 @@ class AbelScheduler(LRScheduler):
         self._said: set[str] = set()
         # The latest total that was measured in this session.
         self._total: float | None = None
-        self._rates = WhileStepping(optimizer, lambda: self.factor)
+        self._rates = WhileStepping.of(optimizer)
+        self._rates.owner, self._rates.factor = weakref.ref(self), 1.0
 
     @property
     def decays(self) -> list[Decay]:
@@ -120,18 +124,25 @@ class AbelScheduler(LRScheduler):
         factor = self.factor
         return [group["lr"] * factor for group in self.optimizer.param_groups]
 
-    def step(self) -> None:  # type: ignore[override]  # an epoch cannot be given
+    _last_lr = property(get_last_lr)
+
+    def step(self, epoch: int | None = None) -> None:
         """Measure, and decide on the rate from the next ``optimizer.step()`` on.
 
-        :raises RuntimeError: if another ``AbelScheduler`` has been made for the optimizer since
+        :param epoch: for ``SequentialLR`` of older torch; not needed
+        :raises RuntimeError: if another ``AbelScheduler``, or a copy of this one, has the optimizer
         """
-        if not self._rates.in_force:
+        if self._rates.owner() not in (None, self):
             raise RuntimeError("another AbelScheduler has been made for this optimizer since: step() that one")
-        self._rates.put_back()
+        if epoch == 0:
+            self._update_lr(epoch)
+            return
+        self._step_count += 1
         self.last_epoch += 1
         if self.last_epoch % self.measure_every == 0:
             self._measure()
         self._decide_at_the_end()
+        self._apply()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs, as JSON values. What was given as arguments is not in it."""
@@ -146,7 +157,8 @@ class AbelScheduler(LRScheduler):
         :raises ValueError: if this is nothing that :meth:`state_dict` has returned
         """
         try:
-            steps = check_integer("steps", state_dict["steps"], at_least=0)
+            # -1 before a SequentialLR has come to it.
+            steps = check_integer("steps", state_dict["steps"], at_least=-1)
             decays = [Decay(int(step), str(cause), float(factor)) for step, cause, factor in state_dict["decays"]]
             sizes = {str(part): int(size) for part, size in state_dict["sizes"].items()}
             trace = {name: list(state_dict["trace"][name]) for name in ("steps", *sizes)}
@@ -154,31 +166,44 @@ class AbelScheduler(LRScheduler):
             raise ValueError(
                 f"state_dict must be what AbelScheduler.state_dict() returns, got {state_dict!r:.200}"
             ) from None
-        self._rates.put_back()
         self.last_epoch, self._decays, self._sizes, self._trace = steps, decays, sizes, trace
-        self._total = None
+        self._step_count, self._total = steps + 1, None
         if not self._is_late:
             self._decays = [decay for decay in decays if decay.cause != "final"]
         self._states = self._replayed()
         self._decide_at_the_end()
+        self._apply()
 
     def get_lr(self) -> list[Any]:
-        """Refuse: ``SequentialLR`` asks for it, which steps its schedulers one after the other.
+        """Refuse: whoever asks means to set these rates himself, without :meth:`step`, which measures.
 
         :raises RuntimeError: always
         """
-        raise RuntimeError("AbelScheduler stands beside torch's other schedulers, not in a SequentialLR: step() both")
+        raise RuntimeError("AbelScheduler sets no rates: call its step(), and read get_last_lr()")
+
+    # What SequentialLR calls: at the beginning, and when the turn has come to this scheduler.
 
     def _initial_step(self) -> None:
-        self.get_lr()
+        self.last_epoch, self._step_count = 0, 1
+
+    def _update_lr(self, epoch: int | None = None) -> None:
+        self.last_epoch = 0
+        for group, rate in zip(self.optimizer.param_groups, self.base_lrs):
+            set_rate(group, rate)
+
+    # Copies: of several for one optimizer one has it.
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_rates"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # The copy of an optimizer has no hooks.
-        self._rates = WhileStepping(self.optimizer, lambda: self.factor)
+        self._rates = WhileStepping.of(self.optimizer)
+        self._apply()
+
+    def _apply(self) -> None:
+        if self._rates.owner() in (None, self):
+            self._rates.owner, self._rates.factor = weakref.ref(self), self.factor
 
     # Measure and decide
 
@@ -237,10 +262,8 @@ class AbelScheduler(LRScheduler):
 
     @property
     def _is_late(self) -> bool:
-        if self.total_steps is None or self.final_decay_at is None:
-            return False
         # Rounded, so that 0.55 of 100 is 55.
-        return self.last_epoch >= math.ceil(round(self.final_decay_at * self.total_steps, 9))
+        return self.final_decay_at is not None and self.last_epoch >= round(self.final_decay_at * self.total_steps, 9)
 
     def _decide_at_the_end(self) -> None:
         if self._is_late and not self._is_final:
@@ -256,10 +279,15 @@ class AbelScheduler(LRScheduler):
                 "Does another optimizer train them, or is the step captured in a CUDA graph, which must be done anew?"
             )
         self._total, self._rates.stepped = total, False
+        if self._rates.overwritten:
+            self._warn(
+                "something sets the learning rate within optimizer.step(), and there the decays are lost. "
+                "Set it before or after the step"
+            )
 
     def _warn_of_few(self) -> None:
         needed = getattr(self.rule, "min_measurements", 0) if self.max_decays != 0 else 0
-        if self.total_steps is not None and (fit := self.total_steps // self.measure_every) < needed:
+        if (fit := self.total_steps // self.measure_every) < needed:
             warn(
                 f"total_steps={self.total_steps} and measure_every={self.measure_every} make {fit} measurements, and "
                 f"the rule needs {needed} before it can see a bounce: no bounce can decay the rate"

@@ -2,11 +2,15 @@
 
 import ast
 import graphlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from stable_baselines3.common.callbacks import BaseCallback
+
+import rl_abel
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rl_abel", "agents", "envs", "benchmarks")
@@ -28,7 +32,7 @@ BENCHMARKS = {
     "colors": set(),
     "words": {"statistics"},
     "drawing": {"statistics", "colors"},
-    "demo": {"arguments", "colors"},
+    "demo": {"arguments", "colors", "drawing"},
     "suites": {"plan"},
     "branches": {"plan"},
     "folders": set(),
@@ -187,9 +191,35 @@ def test_light_modules_do_not_load_torch(module):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_public_names_are_there():
-    import rl_abel
+def test_the_scheduler_needs_no_import_of_its_own():
+    code = "import sys, rl_abel; assert 'torch' not in sys.modules; print(rl_abel.torch.AbelScheduler.__name__)"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "AbelScheduler\n"
 
+
+def test_verbose_is_the_last_or_named():
+    """Where it stands by position, another argument added later would shift it."""
+    for name in rl_abel.__all__:
+        made = getattr(rl_abel, name)
+        if isinstance(made, type) and issubclass(made, BaseCallback):
+            parameters = list(signature_of(made).values())
+            [verbose] = [one for one in parameters if one.name == "verbose"]
+            assert verbose.kind is verbose.KEYWORD_ONLY or verbose is parameters[-1], name
+            assert not [one for one in parameters if one.kind is one.VAR_KEYWORD], name
+            missing = [one.name for one in parameters if f":param {one.name}:" not in made.__doc__]
+            assert missing == [], name
+
+
+def test_auto_has_all_arguments_of_both():
+    own = set(signature_of(rl_abel.AutoLearningRate))
+    assert own == {*signature_of(rl_abel.AbelCallback), *signature_of(rl_abel.KLAdaptiveCallback)}
+
+
+def signature_of(made):
+    return inspect.signature(made).parameters
+
+
+def test_public_names_are_there():
     assert all(getattr(rl_abel, name) is not None for name in rl_abel.__all__)
     assert set(rl_abel.__all__) <= set(dir(rl_abel))
     with pytest.raises(AttributeError, match="no attribute 'Abel'"):

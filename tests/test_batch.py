@@ -103,7 +103,7 @@ def decaying(name, decay, measurements=(2,), **kwargs):
     """A callback that decays to a quarter after the second measurement: after 3 rollouts, or at step 200."""
     every = 1 if name in ON else 100
     given = {"decay_factor": 0.25, "final_decay_at": None, "measure_every": every, **kwargs}
-    return AbelCallback(rule=DecayAt(*measurements), decay=decay, **given)
+    return AbelCallback(rule=DecayAt(*measurements), acts_on=decay, **given)
 
 
 ROLLOUT = 160
@@ -368,7 +368,7 @@ def test_a_cooldown_is_the_rates_alone(monkeypatch):
     model = small("PPO")
     sizes, rates = batches(monkeypatch, model), []
     model.policy.optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
-    callback = decaying("PPO", "batch_size", final_decay="linear", final_decay_at=0.5)
+    callback = decaying("PPO", "batch_size", final_decay_shape="linear", final_decay_at=0.5)
     model.learn(10 * ROLLOUT, callback=callback)
     assert counted(sizes) == [(20, 32), (80, 32)]
     by_update = [rate for rate, _ in groupby(rates)]
@@ -452,8 +452,8 @@ def test_weights_are_measured_within_an_update_of_a_grown_batch(monkeypatch):
     ("name", "why"), [("A2C", "whole rollout, without minibatches"), ("ARS", "follows no gradient, so it has no batch")]
 )
 def test_an_algorithm_without_a_batch_is_refused(name, why, decay):
-    with pytest.raises(ValueError, match=f"decay='{decay}'.*{name} has no batch that could grow.*{why}"):
-        make_model(name).learn(100, callback=AbelCallback(decay=decay))
+    with pytest.raises(ValueError, match=f"acts_on='{decay}'.*{name} has no batch that could grow.*{why}"):
+        make_model(name).learn(100, callback=AbelCallback(acts_on=decay))
 
 
 def test_an_algorithm_of_ones_own_is_refused_where_its_batch_is_not_known():
@@ -478,11 +478,11 @@ def test_an_algorithm_of_ones_own_is_refused_where_its_batch_is_not_known():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"decay": "momentum"}, r"decay must be one of \['learning_rate', 'batch_size', 'mixed'\], got 'momentum'"),
-        ({"max_batch_size": 512}, "max_batch_size=512 needs decay='batch_size' or 'mixed'"),
-        ({"decay": "mixed", "max_batch_size": 0}, "max_batch_size must be an integer of at least 1, got 0"),
-        ({"decay": "mixed", "max_batch_size": 64.0}, "max_batch_size must be an integer of at least 1, got 64.0"),
-        ({"decay": "mixed", "scope": "part"}, "scope='part' cannot be had with decay='mixed'"),
+        ({"acts_on": "momentum"}, r"acts_on must be one of \['learning_rate', 'batch_size', 'mixed'\], got 'momentum'"),
+        ({"max_batch_size": 512}, "max_batch_size=512 needs acts_on='batch_size' or 'mixed'"),
+        ({"acts_on": "mixed", "max_batch_size": 0}, "max_batch_size must be an integer of at least 1, got 0"),
+        ({"acts_on": "mixed", "max_batch_size": 64.0}, "max_batch_size must be an integer of at least 1, got 64.0"),
+        ({"acts_on": "mixed", "scope": "part"}, "scope='part' cannot be had with acts_on='mixed'"),
     ],
 )
 def test_arguments(arguments, message):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import inspect
 import math
 import re
 import warnings
@@ -23,7 +24,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import RMSprop
 
-from rl_abel import AbelCallback, AutoLearningRate, Decay, TrendRule, find_decays, weight_norms
+from rl_abel import (
+    AbelCallback,
+    AutoLearningRate,
+    Decay,
+    KLAdaptiveCallback,
+    RateByPart,
+    TrendRule,
+    find_decays,
+    weight_norms,
+)
 from rl_abel.memory import Memory
 from rl_abel.rule import observe_each
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model, torch_optimizers
@@ -258,11 +268,11 @@ class Planted(BaseCallback):
 @pytest.mark.parametrize(
     ("arguments", "causes"),
     [
-        ({"rule": "trend"}, ["final"]),
+        ({}, ["final"]),
         ({"watch": "value"}, ["final"]),
         # The growth ends by itself, for all that the rule can know.
-        ({"rule": "trend", "final_decay_at": None}, ["bounce"]),
-        ({"rule": "trend", "final_decay_at": 0.95}, ["bounce", "final"]),
+        ({"final_decay_at": None}, ["bounce"]),
+        ({"final_decay_at": 0.95}, ["bounce", "final"]),
         ({"rule": DecayAt(30, 90)}, ["bounce", "final", "bounce"]),  # one's own rule decides alone
     ],
 )
@@ -273,28 +283,34 @@ def test_growth_that_the_final_decay_ends_is_no_bounce(arguments, causes):
     assert abel.n_bounces == causes.count("bounce")
 
 
+CHOSEN = [name for name in inspect.signature(AbelCallback).parameters if name != "verbose"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "most"),
+    "arguments",
     [
-        ({}, 0),
-        ({"decay_factor": 0.5}, 0),
-        ({"decay": "batch_size"}, 0),  # the final decay has a batch to act on as well
-        ({"scope": "model"}, 0),
-        ({"rule": "trend"}, None),
-        ({"watch": "any"}, None),
-        ({"scope": "part"}, None),
-        ({"max_decays": None}, None),
-        ({"max_decays": 2}, 2),
-        ({"rule": "paper", "watch": "policy", "max_decays": 0}, 0),
+        {},
+        {"decay_factor": 0.5},
+        {"acts_on": "batch_size"},
+        {"scope": "model"},
+        {"rule": "paper"},
+        {"watch": "any"},
+        {"watch": "policy"},
+        {"rule": "paper", "watch": "policy"},
     ],
 )
-def test_a_bounce_decays_where_one_is_asked_for(arguments, most):
-    assert AbelCallback(**arguments).max_decays == most
-    assert AutoLearningRate(**arguments).abel.max_decays == most
+@pytest.mark.parametrize("most", [{}, {"max_decays": None}, {"max_decays": 2}, {"max_decays": 0}])
+def test_what_is_asked_for_changes_what_it_names_alone(arguments, most):
+    plain, abel = AbelCallback(), AbelCallback(**arguments, **most)
+    assert abel.max_decays == most.get("max_decays", None)
+    assert AutoLearningRate(**arguments, **most).abel.max_decays == most.get("max_decays", 0)
+    named = {"rule", "watch"} if "rule" in arguments else set(arguments)
+    changed = {name for name in CHOSEN if getattr(abel, name) != getattr(plain, name)}
+    assert changed <= named | set(most)
 
 
 def test_a_bounce_that_decays_nothing_is_counted_and_said(capsys):
-    model, abel = make_model("PPO"), AbelCallback(final_decay_at=0.99, verbose=1)
+    model, abel = make_model("PPO"), AbelCallback(max_decays=0, final_decay_at=0.99, verbose=1)
     model.learn(2000, callback=[Planted(), abel])
     assert (abel.n_bounces, [decay.cause for decay in abel.decays]) == (1, ["final"])
     assert re.search(
@@ -430,28 +446,60 @@ def test_two_of_them_on_one_model_are_an_error():
         make_model("PPO").learn(100, callback=CallbackList([AbelCallback(), CallbackList([AbelCallback()])]))
 
 
+NAMES = {made.__name__: made for made in (AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart)}
+
+
+def after(inner, env):
+    return EvalCallback(env, callback_after_eval=inner, eval_freq=20, n_eval_episodes=1)
+
+
+def on_best(inner, env):
+    return EvalCallback(env, callback_on_new_best=inner, eval_freq=20, n_eval_episodes=1)
+
+
 @pytest.mark.parametrize(
-    "nest",
+    ("nest", "beside"),
     [
-        lambda env: EvalCallback(env, callback_on_new_best=AbelCallback(), eval_freq=20, n_eval_episodes=1),
-        lambda env: EvalCallback(env, callback_after_eval=AbelCallback(), eval_freq=20, n_eval_episodes=1),
-        lambda env: EvalCallback(env, callback_after_eval=CallbackList([AbelCallback()]), eval_freq=20),
-        lambda env: EvalCallback(
-            env, callback_on_new_best=CallbackList([AbelCallback()]), eval_freq=20, n_eval_episodes=1
-        ),
-        lambda env: EveryNTimesteps(20, AbelCallback()),
-        lambda env: EveryNTimesteps(20, CallbackList([CallbackList([AbelCallback()])])),
-        lambda env: EvalCallback(
-            env, callback_after_eval=CallbackList([CallbackList([AbelCallback()])]), eval_freq=20, n_eval_episodes=1
-        ),
+        (after, ", EvalCallback(...)"),
+        (on_best, ", EvalCallback(...)"),
+        (lambda inner, env: after(CallbackList([inner]), env), ", EvalCallback(...)"),
+        (lambda inner, env: after(CallbackList([CallbackList([inner])]), env), ", EvalCallback(...)"),
+        (lambda inner, env: on_best(CallbackList([inner]), env), ", EvalCallback(...)"),
+        (lambda inner, env: EveryNTimesteps(20, inner), ""),
+        (lambda inner, env: EveryNTimesteps(20, CallbackList([CallbackList([inner])])), ", EveryNTimesteps(...)"),
     ],
 )
-def test_as_a_child_it_says_what_to_do(nest):
-    model = make_model("A2C")
-    with pytest.raises(
-        ValueError, match=r"inside (EvalCallback|EveryNTimesteps|another callback).*Put it beside: model.learn"
-    ):
-        model.learn(STEPS, callback=nest(make_model("A2C").get_env()))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AbelCallback()",
+        "AbelCallback(rule='paper', watch='value', decay_factor=0.5)",
+        "AutoLearningRate(target_kl=0.02, final_decay_shape='linear', verbose=1)",
+        "KLAdaptiveCallback(target_kl=0.02, step=2.0)",
+        "RateByPart(value=3)",
+    ],
+)
+def test_as_a_child_it_says_what_to_do_with_what_the_user_wrote(code, nest, beside):
+    model = make_model("PPO")
+    env = model.get_env()
+    with pytest.raises(ValueError, match="cannot work inside") as error:
+        model.learn(STEPS, callback=nest(eval(code, NAMES), env))
+    name = code.partition("(")[0]
+    assert str(error.value).startswith(f"{name} cannot work inside ")
+    assert str(error.value).endswith(f": model.learn(..., callback=[{code}{beside}])")
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "said"),
+    [
+        (lambda: [AutoLearningRate(), AutoLearningRate()], "got AutoLearningRate and AutoLearningRate"),
+        (lambda: [AutoLearningRate(), AbelCallback()], "one AbelCallback a model, got AbelCallback and AutoLearn"),
+        (lambda: [KLAdaptiveCallback(), AutoLearningRate()], "got KLAdaptiveCallback and AutoLearningRate"),
+    ],
+)
+def test_of_two_it_says_what_the_user_wrote(callbacks, said):
+    with pytest.raises(ValueError, match=said):
+        make_model("PPO").learn(40, callback=callbacks())
 
 
 # Scalars
@@ -635,7 +683,7 @@ def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
             "about 14 meas.* one every 100 timesteps",
         ),
         ("PPO", {}, BOUNCES, 1000, None),
-        ("PPO", LONG, {}, 1250, None),
+        ("PPO", LONG, {}, 1250, "about 10 measurements"),
         ("PPO", LONG, {"max_decays": 0}, 1250, None),
         ("PPO", {}, BOUNCES, 100, None),  # a trial that it runs
     ],

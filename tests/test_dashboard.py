@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 from benchmarks.plan import Run
 from benchmarks.train import train
 from rl_abel import AbelCallback
-from rl_abel.dashboard import METRICS
+from rl_abel.dashboard import METRICS, PARTS
 from tests.algorithms import make_model
 from tests.browser import open_browser, tensorboard
 
@@ -103,17 +103,19 @@ def session_groups(address):
 
 def test_the_dashboard_finds_its_scalars(server):
     layout = ask(server, "custom_scalars/layout")
-    (category,) = layout["category"]
-    assert category["title"] == "ABEL"
+    first, rest = layout["category"]
+    assert (first["title"], rest["title"]) == ("ABEL", "ABEL, the rest")
     tags = set(ask(server, "scalars/tags")["a_1"])
-    for chart in category["chart"]:
+    for chart in first["chart"] + rest["chart"]:
         for pattern in chart["multiline"]["tag"] if "multiline" in chart else ():
             assert any(re.search(pattern, tag) for tag in tags), (chart["title"], pattern)
             shown = ask(server, f"custom_scalars/scalars?run=a_1&tag={quote(pattern)}")
             assert any(shown["tag_to_events"].values()), pattern
         for series in chart["margin"]["series"] if "margin" in chart else ():
             assert {series["value"], series["lower"], series["upper"]} <= tags
-    assert category["chart"][0]["title"] == "|w|² of the total, over its start"
+    titles = [f"|w|² of the {part}, over its start; steps: the rate decays" for part in ("policy", "value")]
+    assert [chart["title"] for chart in first["chart"]] == [*titles, "episode reward", "learning rate"]
+    assert all("^abel/factor$" in chart["multiline"]["tag"] for chart in first["chart"][:2]), "decays are marked"
 
 
 def test_each_part_begins_at_one(server):
@@ -153,10 +155,10 @@ def test_hparams_of_a_benchmark(benchmark_server):
 def test_the_page_shows_the_dashboard_without_a_click(server, page):
     """Of each chart its title and how many lines it has drawn: those of both runs."""
     page.go(f"{server}/#custom_scalars")
-    parts = ("total", "policy", "value", "log_std")
-    lines = {f"|w|² of the {part}, over its start": 2 for part in parts} | {"episode reward": 2 + 1, "learning rate": 2}
+    norms = {part: f"|w|² of the {part}, over its start; steps: the rate decays" for part in PARTS}
+    lines = {norms["policy"]: 4, norms["value"]: 4, "episode reward": 2 + 1, "learning rate": 2}
     # TensorBoard puts the charts that it does not smooth last, by name.
-    lines |= {"bounces": 2, "decays": 2, "factor": 2}
+    lines |= {norms["total"]: 4, norms["log_std"]: 4, "bounces": 2, "decays": 2, "factor": 2}
     expected = [text for title, number in lines.items() for text in (title, f"Matches ({number})")]
     # A chart is there before its lines are, and says "Matches (0)".
     page.wait_for(

@@ -207,7 +207,7 @@ def test_the_picture_of_a_report_is_taken_by_its_command(tmp_path):
     browser()  # or skipped
     pictures.PICTURES["report"](tmp_path / "report.png")
     taken, committed = (imread(path) for path in (tmp_path / "report.png", DOCS / "report.png"))
-    assert taken.shape == committed.shape
+    assert taken.shape[:2] == committed.shape[:2]
     assert taken.std() > 0.05
 
 

@@ -12,7 +12,7 @@ from benchmarks import launch
 from benchmarks import results as parquet
 from benchmarks.evidence import __main__ as command
 from benchmarks.evidence import answers, saved, thinned
-from benchmarks.evidence.page import context, progress, sections, write_page
+from benchmarks.evidence.page import context, progress, questions, write_page
 from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, counts, missing, queue, stages, strength_of
 from benchmarks.plan import Run
 from benchmarks.results import Results
@@ -327,11 +327,11 @@ def test_the_committed_pages_are_those_of_the_committed_runs(tmp_path):
         assert (tmp_path / name).read_text() == (DOCS / name).read_text(), f"make results, for {name}"
 
 
-def test_sections_name_only_what_is_there():
+def test_the_figure_asks_only_what_is_there():
     found = context(results([*of_strong(0.0, 6)]))
-    assert list(sections(found["learned"], found["cells"])) == [
-        "weight decay: one decay near the end − none",
-        "norms that bounce: decays after bounces − without",
+    assert [heading.partition(":")[0] for heading in questions(found["learned"], found["cells"])] == [
+        "weight decay (AdamW)",
+        "the weight norm bounces",
     ]
 
 

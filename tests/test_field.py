@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_abel import AbelCallback, AutoLearningRate, Decay, RateByPart, TrendRule, find_decays, weight_norms
 from rl_abel.advice import weight_decay
-from rl_abel.budget import Budget, Clock, began_anew
+from rl_abel.budget import Budget
 from rl_abel.memory import MOST_MEASUREMENTS
 from rl_abel.norms import measured_parameters
 from rl_abel.optimizers import optimizers
@@ -60,28 +60,6 @@ def said_by(train):
 )
 def test_progress(begin, end, timestep, progress):
     assert Budget(begin, end).progress(timestep) == progress
-
-
-@pytest.mark.parametrize(
-    ("begin", "seen", "now", "anew"),
-    [
-        ((0, 0), (400, 40), (400, 40), False),  # saved and loaded
-        ((0, 0), (400, 40), (410, 40), False),  # the same, within a rollout
-        ((0, 0), (400, 40), (300, 70), True),  # reset, and trained for 300
-        ((0, 0), (400, 40), (400, 80), True),
-        ((0, 0), (400, 40), (1000, 140), True),
-        ((0, 0), (400, 40), (1000, 100), False),  # trained on for 600
-        ((0, 0), (400, 40), (800, 60), False),  # trained on with fewer updates a step
-        ((0, 0), (400, 40), (800, 0), True),  # another model's counters
-        ((200, 20), (400, 40), (1000, 140), True),
-        ((200, 20), (400, 40), (1000, 100), False),
-        ((0, 0), (400, 0), (800, 10), False),  # nothing was counted: the clock alone
-        ((0, 0), (400, 0), (300, 10), True),
-        ((0, 0), (0, 0), (400, 40), False),
-    ],
-)
-def test_a_reset_of_which_nobody_told(begin, seen, now, anew):
-    assert began_anew(Clock(*begin), Clock(*seen), Clock(*now)) is anew
 
 
 @pytest.mark.parametrize("name", ["PPO", "SAC", "A2C", "DQN"])

@@ -713,5 +713,5 @@ def test_environments_that_do_not_fit():
 )
 def test_inside_an_evaluation_it_says_what_to_do(nest):
     model = make_model("PPO")
-    with pytest.raises(ValueError, match=r"FinishedEval cannot work inside .*callback=\[FinishedEval\(\), your_"):
+    with pytest.raises(ValueError, match=r"FinishedEval cannot work inside .*callback=\[FinishedEval\(.*every=\d+"):
         model.learn(100, callback=nest(an_eval(), make_vec_env("Pendulum-v1")))

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,20 @@ def test_a_page():
     assert lines[10] == f"rule trend   would have decayed 1 time, at {at:,} (policy)"
     assert lines[11].startswith("rule paper   would")
     assert lines[13].startswith("1 bounce in training.")
+
+
+def test_a_decay_that_a_log_tells_late_is_where_the_rule_sees_its_bounce():
+    """Else one event stands on the page, and in words, at two places."""
+    (bounce,) = judge(made(both())).bounces
+    dump = bounce.timestep + 250
+    late = recorded(1, [Decayed(dump, "bounce", 0.5), *FINAL], 0.05, exact=False)
+    for logged, at in (((0, dump), bounce.timestep), ((0, dump - 100, dump), dump)):
+        curve = [(timestep, 1e-3 if timestep < dump else 5e-4) for timestep in logged]
+        trace = judge(replace(made(both(), late), curves={"learning rate": curve})).trace
+        assert ([d.timestep for d in trace.record.decays], trace.record.bounces) == ([at, FINAL[0].timestep], [at])
+        assert trace.curves["learning rate"] == [*curve[:-1], (at, 5e-4)]
+    known = replace(made(both(), replace(late, exact=True)), curves={"learning rate": [(0, 1e-3), (dump, 5e-4)]})
+    assert judge(known).trace == known
 
 
 def test_what_a_log_tells_of_is_no_later_than_that():

@@ -1,5 +1,6 @@
 """Movers of the learning rate, each alone and all together: what each optimizer step sees is the product."""
 
+import functools
 import io
 import itertools
 import math
@@ -11,7 +12,16 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish
+import rl_abel
+from rl_abel import (
+    AbelCallback,
+    AutoLearningRate,
+    FinishedEval,
+    KLAdaptiveCallback,
+    RateByPart,
+    find_decays,
+    finish,
+)
 from rl_abel.kl import kl_adapted
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, Do, make_model, torch_optimizers
 
@@ -293,7 +303,7 @@ def test_a_model_with_one_network_decays_as_a_whole():
 
 @pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
 def test_a_linear_final_decay_falls_to_0_at_the_end(name):
-    model, abel = make_model(name), AbelCallback(max_decays=0, final_decay_at=0.5, final_decay="linear")
+    model, abel = make_model(name), AbelCallback(max_decays=0, final_decay_at=0.5, final_decay_shape="linear")
     seen = rates_of(model, name)
     model.learn(400, callback=abel)
     rollout = model.n_steps if name == "PPO" else model.train_freq.frequency
@@ -320,9 +330,9 @@ def rsl_rl(learning_rate, kls, desired_kl=0.01):
 
 
 @pytest.mark.parametrize("name", KL_ALGORITHMS)
-@pytest.mark.parametrize("base", [1e-5, 3e-4, 1e-2])
+@pytest.mark.parametrize("base", [3e-4, 3e-3, 1e-2])
 def test_the_kl_adaptive_rate_is_rsl_rls(name, base):
-    model, kls, rates = make_model(name, learning_rate=base), [], []
+    model, kls, rates = make_model(name, learning_rate=base, n_epochs=8, ent_coef=0.1), [], []
     first = Do(
         rollout_start=lambda m: kls.append(m.logger.name_to_value.get("train/approx_kl")),
         rollout_end=lambda m: m.logger.name_to_value.pop("train/approx_kl", None),
@@ -330,7 +340,7 @@ def test_the_kl_adaptive_rate_is_rsl_rls(name, base):
     model.policy.optimizer.register_step_pre_hook(
         lambda o, *_: rates.append((model.num_timesteps, o.param_groups[0]["lr"]))
     )
-    model.learn(600, callback=[first, KLAdaptiveCallback()])
+    model.learn(200, callback=[first, KLAdaptiveCallback()])
     seen = [rate for _, rate in sorted(dict(rates).items())]
     expected = [base, *rsl_rl(base, [float(kl) for kl in kls[1:]])]
     assert seen == pytest.approx(expected[: len(seen)])
@@ -384,12 +394,13 @@ def test_a_resumed_kl_adaptive_rate_is_the_uninterrupted_one(name):
 
 def test_the_kl_adaptive_rate_stays_within_its_bounds():
     """Before the factor of AbelCallback, also where the user's own rate is outside."""
-    for base in (1e-7, 1.0):
+    for base, least, said in ((1e-7, 1e-7, []), (1.0, 1e-5, ["begins at 0.01, the max_learning_rate, not at 1"])):
         model = make_model("PPO", learning_rate=base)
-        seen = rates_of(model, "PPO")
-        model.learn(STEPS, callback=[AbelCallback(max_decays=0), KLAdaptiveCallback()])
-        assert all(1e-5 - 1e-12 <= rate <= 1e-2 + 1e-12 for t, _, rate in seen if t <= 200)
-        assert all(1e-6 - 1e-12 <= rate <= 1e-3 + 1e-12 for t, _, rate in seen if t > 220)
+        seen, callbacks = rates_of(model, "PPO"), [AbelCallback(max_decays=0), KLAdaptiveCallback()]
+        messages = said_by(lambda: model.learn(STEPS, callback=callbacks))  # noqa: B023
+        assert [text for text in messages if "begins at" in text] == [f"rl_abel: the learning rate {s}" for s in said]
+        assert all(least - 1e-12 <= rate <= 1e-2 + 1e-12 for t, _, rate in seen if t <= 200)
+        assert all(least / 10 - 1e-12 <= rate <= 1e-3 + 1e-12 for t, _, rate in seen if t > 220)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -397,7 +408,7 @@ def test_in_the_final_decay_the_kl_factor_may_fall_and_not_rise(order):
     """After a decay updates move the policy less: the KL alone would undo it."""
     model = make_model("PPO", learning_rate=1e-4)
     factors = []
-    note = Do(rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.factors["kl"].value)))
+    note = Do(rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.factors["kl"].rate or 1e-4)))
     movers = [AbelCallback(max_decays=0, final_decay_at=0.5), KLAdaptiveCallback()][::order]
     model.learn(600, callback=[*movers, note])
     rising = [b > a for (_, a), (t, b) in itertools.pairwise(factors) if t <= 300]
@@ -424,9 +435,11 @@ def test_the_rate_of_each_step_is_the_product_over_save_and_load(order):
     def learn(model, until):
         here, ours = rates_of(model, "PPO"), movers()
         stop = Do(step=lambda m: m.num_timesteps < until)
-        model.learn(
-            400 - model.num_timesteps, callback=[*(ours[i] for i in order), note, stop], reset_num_timesteps=False
+        callbacks = [*(ours[i] for i in order), note, stop]
+        messages = said_by(
+            lambda: model.learn(400 - model.num_timesteps, callback=callbacks, reset_num_timesteps=False)
         )
+        assert sum("the KL divergence leads the learning rate" in message for message in messages) == 1
         seen.extend(here)
         return ours
 
@@ -436,17 +449,15 @@ def test_the_rate_of_each_step_is_the_product_over_save_and_load(order):
     assert [(decay.cause, decay.factor) for decay in ours[0].decays] == [("bounce", 0.5), ("final", 0.5)]
     bounce, final = (decay.timestep for decay in ours[0].decays)
     told = {t: kl for t, kl in kls if kl is not None}
-    kl_rate = lambda base, factor: min(max(base * factor, 1e-5), 1e-2)  # noqa: E731
-    factor, expected = 1.0, {}
+    expected = {}
+    # The first rate of the schedule, as SB3 knows the progress at a rollout's end; what it says later counts no more.
+    rate = 2e-3 * (1 - 20 / 400)
     for timestep in sorted({t for t, _, _ in seen}):
-        # What SB3 knows at the update: the progress at its rollout's end.
-        base = 2e-3 * (1 - timestep / 400)
         decays = 0.5 ** ((timestep >= bounce) + (timestep > final))
-        expected[timestep] = kl_rate(base, factor) * decays
-        if timestep in told and base > 0:
-            adapted = kl_adapted(kl_rate(base, factor), told[timestep])
-            if adapted <= kl_rate(base, factor) or timestep <= final:
-                factor = factor if adapted == kl_rate(base, factor) else adapted / base
+        expected[timestep] = rate * decays
+        if timestep in told:
+            adapted = kl_adapted(rate, told[timestep])
+            rate = adapted if adapted <= rate or timestep <= final else rate
     for timestep, part, rate in seen:
         multiplier = {"policy": 0.5, "value": 2.0}.get(part, 1.0)
         assert rate == pytest.approx(expected[timestep] * multiplier, rel=1e-6), (timestep, part)
@@ -526,9 +537,7 @@ def test_who_asks_the_schedule_between_updates_changes_nothing(name):
         said = said_by(lambda: model.learn(STEPS, callback=[*before, *movers, AbelCallback()]))
         return seen, said
 
-    seen, said = learned(Do(step=ask, rollout_start=ask))
-    assert said == []
-    assert (seen, []) == learned()
+    assert learned(Do(step=ask, rollout_start=ask)) == learned()
 
 
 def test_a_rate_that_was_set_just_before_groups_are_cut_is_said():
@@ -579,6 +588,11 @@ def test_a_learning_rate_that_nobody_reads_is_said_once():
 
 # What is recommended
 
+KL_AT_REST, AUTO_AT_REST = (
+    functools.partial(made, target_kl=1.0, step=1 + 1e-9) for made in (KLAdaptiveCallback, AutoLearningRate)
+)
+KL_THAT_LOWERS = functools.partial(KLAdaptiveCallback, target_kl=1e-9)
+
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_auto_takes_what_is_recommended(name, capsys):
@@ -597,10 +611,10 @@ def test_auto_takes_what_is_recommended(name, capsys):
 
 
 def test_auto_hands_its_options_through():
-    auto = AutoLearningRate(target_kl=0.02, final_decay="linear", min_learning_rate=1e-6, max_decays=2)
+    auto = AutoLearningRate(target_kl=0.02, final_decay_shape="linear", min_learning_rate=1e-6, max_decays=2)
     PPO("MlpPolicy", "CartPole-v1", n_steps=64, device="cpu").learn(128, callback=auto)
     assert (auto.kl.target_kl, auto.kl.min_learning_rate) == (0.02, 1e-6)
-    assert (auto.abel.final_decay, auto.abel.min_learning_rate, auto.abel.max_decays) == ("linear", 0.0, 2)
+    assert (auto.abel.final_decay_shape, auto.abel.min_learning_rate, auto.abel.max_decays) == ("linear", 1e-6, 2)
     with pytest.raises(ValueError, match=r"target_kl=0.02: SAC has no KL divergence"):
         make_model("SAC").learn(60, callback=auto)
 
@@ -608,25 +622,96 @@ def test_auto_hands_its_options_through():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: AutoLearningRate(target=1), TypeError, r"no option 'target'; it has \['decay'"),
+        (lambda: AutoLearningRate(target=1), TypeError, r"no argument 'target'; did you mean 'target_kl'\?"),
+        (lambda: RateByPart(0.1, 3), TypeError, r"RateByPart: too many positional arguments; it has \['policy',"),
+        (lambda: FinishedEval(None), TypeError, "FinishedEval: missing a required argument: 'every'"),
+        (lambda: AutoLearningRate(xyz=1), TypeError, r"no argument 'xyz'; it has \['decay_factor', 'final_decay_at',"),
         (lambda: AutoLearningRate(target_kl=-1), ValueError, "target_kl must be a finite number above 0, got -1"),
         (lambda: KLAdaptiveCallback(step=1), ValueError, "step must be a finite number above 1, got 1"),
         (lambda: KLAdaptiveCallback(max_learning_rate=1e-6), ValueError, "max_learning_rate must be .* above 1e-05"),
         (lambda: RateByPart(value=-1), ValueError, "value must be a finite number of at least 0, got -1"),
-        (lambda: RateByPart(critic=2), ValueError, r"parts must be among \['policy', 'value', .*got 'critic'"),
+        (lambda: RateByPart(critic=2), TypeError, "RateByPart has no argument 'critic'; did you mean 'value'"),
         (lambda: AbelCallback(scope="layer"), ValueError, r"scope must be one of \['model', 'part'\], got 'layer'"),
-        (lambda: AbelCallback(final_decay="cosine"), ValueError, r"final_decay must be one of .*, got 'cosine'"),
+        (lambda: AbelCallback(final_decay_shape="cosine"), ValueError, r"shape must be one of .*, got 'cosine'"),
         (
             lambda: AbelCallback(scope="part", watch="total"),
             ValueError,
             "scope='part' cannot be had with watch='total'",
         ),
-        (lambda: AbelCallback(decay="steps"), ValueError, r"decay must be one of \['learning_rate'"),
+        (lambda: AbelCallback(scope="part", max_decays=0), ValueError, "scope='part' .* give max_decays=None"),
+        (lambda: AutoLearningRate(scope="part"), ValueError, "scope='part' .* give max_decays=None"),
+        (lambda: AbelCallback(acts_on="steps"), ValueError, r"acts_on must be one of \['learning_rate'"),
     ],
 )
 def test_bad_input_is_named_where_the_user_calls(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "meant"),
+    [
+        (lambda: AbelCallback(watch="actor"), "policy"),
+        (lambda: AbelCallback(watch="critic"), "value"),
+        (lambda: AbelCallback(watch="q"), "value"),
+        (lambda: AutoLearningRate(watch="q_net"), "value"),
+        (lambda: AbelCallback(watch="Policy"), "policy"),
+        (lambda: RateByPart(actor=1), "policy"),
+        (lambda: RateByPart(critic=1), "value"),
+        (lambda: RateByPart(q=1), "value"),
+        (lambda: RateByPart(vlaue=1), "value"),
+        (lambda: AbelCallback(decay="linear"), "final_decay_shape"),
+        (lambda: AbelCallback(decay="batch_size"), "acts_on"),
+        (lambda: AutoLearningRate(decay=0.1), "decay_factor"),
+        (lambda: AutoLearningRate(final_decay="linear"), "final_decay_shape"),
+        (lambda: AbelCallback(final_decay=0.8), "final_decay_at"),
+        (lambda: AbelCallback(gamma=0.1), "decay_factor"),
+        (lambda: KLAdaptiveCallback(lr_min=1e-6), "min_learning_rate"),
+        (lambda: AutoLearningRate(desired_kl=1e-6), "target_kl"),
+        (lambda: AbelCallback(acts_on="batch"), "batch_size"),
+        (lambda: AbelCallback(acts_on="lr"), "learning_rate"),
+        (lambda: AbelCallback(final_decay_shape="cosine"), "linear"),
+        (lambda: AbelCallback(scope="parts"), "part"),
+        (lambda: AbelCallback("tend"), "trend"),
+        (lambda: finish(None, 20, gamma=0.1), "decay_factor"),
+        (lambda: rl_abel.torch.AbelScheduler(None, num_training_steps=10), "total_steps"),
+        (lambda: find_decays([1.0], windows=3), "window"),
+    ],
+)
+def test_a_natural_wrong_name_gets_the_right_one(make, meant):
+    with pytest.raises((ValueError, TypeError), match=f"did you mean ('[a-z_]+' or )*'{meant}'"):
+        make()
+
+
+# The smallest rate
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("movers", "base", "applied"),
+    [
+        # The user's rate, after a final decay by 0.1, in whichever callback the floor is given.
+        ([lambda: AbelCallback(min_learning_rate=5e-4)], 1e-3, 5e-4),
+        ([lambda: AbelCallback(min_learning_rate=5e-4)], 1e-4, 1e-4),
+        ([lambda: AUTO_AT_REST(min_learning_rate=5e-4)], 1e-3, 5e-4),
+        ([lambda: AUTO_AT_REST(min_learning_rate=6e-4, final_decay_shape="linear")], 1e-3, 6e-4),
+        ([lambda: AbelCallback(min_learning_rate=5e-4), KL_AT_REST], 1e-3, 5e-4),
+        ([AbelCallback, lambda: KL_AT_REST(min_learning_rate=5e-4)], 1e-3, 5e-4),
+        ([AbelCallback, KL_AT_REST], 1e-3, 1e-4),
+        ([AbelCallback, KL_AT_REST], 2e-5, 2e-6),  # the bound of the KL divergence is none of the decays
+        ([lambda: AbelCallback(min_learning_rate=5e-4), KL_THAT_LOWERS], 1e-3, 5e-4),
+        # What a part is multiplied by is the user's own.
+        ([lambda: AbelCallback(min_learning_rate=5e-4), lambda: RateByPart(policy=0.8, value=0.8)], 1e-3, 5e-4),
+        ([lambda: AbelCallback(min_learning_rate=5e-4), lambda: RateByPart(policy=0.2, value=0.2)], 1e-3, 2e-4),
+        ([lambda: AbelCallback(min_learning_rate=5e-4), lambda: RateByPart(policy=0, value=0)], 1e-3, 0.0),
+    ],
+)
+def test_no_rate_is_smaller_than_the_smallest_nor_raised_above_the_users_own(movers, base, applied, order):
+    model = make_model("PPO", learning_rate=base)
+    seen = rates_of(model, "PPO")
+    model.learn(STEPS, callback=[make() for make in movers][::order])
+    rates = [rate for _, part, rate in seen if part == "policy"]
+    assert (min(rates), rates[-1]) == (pytest.approx(applied), pytest.approx(applied))
 
 
 # Finished copies

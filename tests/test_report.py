@@ -202,16 +202,30 @@ def test_unequal_numbers_of_seeds_are_said_where_the_arms_stand_side_by_side(pai
 def test_the_verdict_in_words(final, verdict, pair):
     for seed in range(10):
         change(pair / f"PPO_Task-v1_constant+final_seed{seed}", final_return=final + seed / 10)
-    sentences = write_report(pair).answers["Does constant + one final decay suffice?"]
+    sentences = write_report(pair).answers["Does one decay near the end suffice?"]
     assert len(sentences) == 2
     assert all(verdict in sentence for sentence in sentences)
+
+
+def test_the_page_begins_with_answers_without_numbers_in_brackets(pair):
+    report = write_report(pair)
+    assert list(report.short.values()) == [
+        ["Without regularization: no, in none of 10 runs."],
+        ["Without regularization: against linear decay undecided; against the best other schedule undecided."],
+    ]
+    page = report.page.read_text()
+    closed = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    before = closed[: closed.index('id="figures"')]
+    assert all(said in before for answers in report.short.values() for said in answers)
+    assert not re.search(r"\[[−\d]", before)
+    assert "[" in page
 
 
 def test_equal_arms_are_equivalent_with_enough_seeds(tmp_path):
     make_runs(tmp_path, 90 * 9)
     for path in tmp_path.glob("*/run.json"):
         change(path.parent, final_return=90 + json.loads(path.read_text())["seed"] / 10)
-    sentences = write_report(tmp_path).answers["Does constant + one final decay suffice?"]
+    sentences = write_report(tmp_path).answers["Does one decay near the end suffice?"]
     assert ["equivalent within ±0.05" in sentence for sentence in sentences] == [True, True]
 
 
@@ -288,7 +302,7 @@ def test_runs_without_reference_returns_are_told(pair):
         change(folder, reference_return=None)
     report = write_report(pair)
     assert "30 runs without reference returns" in report.problems[0]
-    assert report.answers["Does constant + one final decay suffice?"][0].startswith("Not answered")
+    assert report.answers["Does one decay near the end suffice?"][0].startswith("Not answered")
 
 
 @pytest.mark.parametrize("arms", [("constant",), ("linear",), ("constant+final",), ("linear", "constant+final")])
@@ -434,7 +448,7 @@ def test_profiles_want_ten_runs_of_an_arm_on_every_task(pair, drawn):
     shutil.rmtree(pair / "PPO_Task-v1_linear_seed0")
     write_report(pair)
     labels = [text.get_text() for text in drawn["profiles"].legends[0].get_texts()]
-    assert labels == ["constant", "constant+final"]
+    assert labels == ["constant rate", "one decay near the end"]
     drawn.clear()
     for arm in ("constant", "constant+final"):
         shutil.rmtree(pair / f"PPO_Task-v1_{arm}_seed0")

@@ -440,5 +440,5 @@ def test_without_movers_the_package_loads_no_jax():
 
 
 def test_a_batch_cannot_grow():
-    with pytest.raises(ValueError, match="decay='batch_size': models of SBX compile for one size of the batch"):
-        make_model("SAC").learn(60, callback=AbelCallback(decay="batch_size"))
+    with pytest.raises(ValueError, match="acts_on='batch_size': models of SBX compile for one size of the batch"):
+        make_model("SAC").learn(60, callback=AbelCallback(acts_on="batch_size"))

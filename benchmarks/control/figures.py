@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.colors import ARM_COLORS, BANDS, CAUSES, MORE_COLORS, OTHERS
+from benchmarks.colors import ARM_COLORS, BANDS, CAUSES, MORE_COLORS, NAMES, OTHERS
 from benchmarks.control.answers import COMPLEX, EQUAL, Answers
-from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, OTHER_FACTORS, WITH_FACTORS
+from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, FINAL_DECAY_AT, LAYERS, OTHER_FACTORS
 from benchmarks.drawing import STYLE, beside, legend, lying, png, standing
 from benchmarks.statistics.estimates import Interval
 
@@ -107,40 +107,39 @@ def _gains(answers: Answers) -> Figure:
     for y, setting in enumerate(settings):
         for arm, apart in zip(COMPLEX, beside(len(COMPLEX), 0.17)):
             if gain := answers.gain(setting, arm):
-                lying(axes, gain, y + apart, COLORS[arm], arm)
+                lying(axes, gain, y + apart, COLORS[arm], NAMES[arm])
     axes.set_yticks(range(len(settings)), [f"{s}\n{_said(s in answers.bouncing())}" for s in settings])
     for text, setting in zip(axes.get_yticklabels(), settings):
         _embolden(text, setting in answers.bouncing())
-    axes.set_xlabel("← worse     final test accuracy minus that of “simple”, points     better →")
+    axes.set_xlabel(f"← worse     final test accuracy minus that of {NAMES['simple']}, points     better →")
+    better = [s for s in answers.compared if any(gain.low > 0 for gain in answers.gains([s]).values())]
+    figure.suptitle(f"Better than {NAMES['simple']} only at: {'; '.join(better) or 'none'}", fontweight="bold")
     legend(figure, [axes])
     return figure
 
 
 def _sensitivity(answers: Answers) -> Figure:
     with_l2, without = ([s for s in answers.compared if s in answers.with_l2(wanted)] for wanted in (True, False))
-    figure, panels = plt.subplots(1, 2 + len(with_l2), figsize=(2.2 * (2 + len(with_l2)), 2.9), sharey=True)
-    for axes, settings, title in zip(panels, (with_l2, without), ("base rate, with L2", "base rate, no L2")):
-        rates = [answers.settings[setting][1] for setting in settings]
-        for arm in ARMS:
-            _line(axes, rates, [answers.mean(setting, arm) for setting in settings], arm)
-        axes.set(xscale="log", title=title, xlabel="base rate")
-        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-        axes.minorticks_off()
-    factors = [DECAY_FACTOR, *OTHER_FACTORS]
-    for axes, setting in zip(panels[2:], with_l2):
-        for arm in WITH_FACTORS:
-            _line(axes, factors, [answers.mean(setting, arm, factor) for factor in factors], arm)
-        rate = answers.settings[setting][1]
-        axes.set(title=f"decay factor, L2,\nrate {rate:g}", xlabel="decay factor", xlim=(0, 0.6))
-        axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
+    factors, showcase = (DECAY_FACTOR, *OTHER_FACTORS), answers.showcase
+    rates = [answers.settings[setting][1] for setting in with_l2]
+    rows: dict[str, tuple[Sequence[float], Callable[[int, str], Interval | None]]] = {
+        "base rate, with L2": (rates, lambda i, arm: answers.mean(with_l2[i], arm)),
+        "base rate, no L2": (rates, lambda i, arm: answers.mean(without[i], arm)),
+        f"decay factor, {showcase}": (factors, lambda i, arm: answers.mean(showcase, arm, factors[i])),
+    }
+    figure, panels = plt.subplots(1, len(rows), figsize=(9, 3.6), sharey=True)
+    for axes, (title, (values, mean)) in zip(panels, rows.items()):
+        arms = [arm for arm in ARMS if all(mean(i, arm) for i in range(len(values)))]
+        # Side by side: what sees no bounce trains alike.
+        for arm, apart in zip(arms, beside(len(arms), -0.12)):
+            found = [value for i in range(len(values)) if (value := mean(i, arm))]
+            standing(axes, [i + apart for i in range(len(found))], found, COLORS[arm], NAMES[arm], "o")
+        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axes.set(title=title, xlim=(-0.5, len(values) - 0.5))
     panels[0].set_ylabel("final test accuracy, %")
+    figure.suptitle("Waiting for a bounce loses least where base rate or decay factor is wrong", fontweight="bold")
     legend(figure, panels)
     return figure
-
-
-def _line(axes: Axes, positions: Sequence[float], values: Sequence[Interval | None], arm: str) -> None:
-    there = [(x, value) for x, value in zip(positions, values) if value]
-    standing(axes, [x for x, _ in there], [value for _, value in there], COLORS[arm], arm)
 
 
 def _said(bounces: bool) -> str:

@@ -7,67 +7,86 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks import drawing
-from benchmarks.colors import ARM_COLORS, RATE_COLORS
-from benchmarks.drawing import STYLE, Mark, legend, png, standing
-from benchmarks.evidence.answers import Profiled
-from benchmarks.evidence.stages import PROFILED, RATES
+from agents import find_preset
+from benchmarks.colors import ARM_COLORS, BANDS, NAMES, RATE_COLORS, VERDICTS
+from benchmarks.drawing import STYLE, legend, lying, png, standing
+from benchmarks.evidence.answers import KL_FINAL, Profiled
+from benchmarks.evidence.stages import RATES
+from benchmarks.report.answers import BASELINE, UNDISTURBED
 from benchmarks.statistics.estimates import Interval
 
 COLORS = ARM_COLORS | RATE_COLORS
+DRAWN = (UNDISTURBED, BASELINE, KL_FINAL)
+"""Arms; the others are in the tables."""
+
+SB3_RATE = 3e-4
+"""Default of stable-baselines3's PPO."""
+
 LOWEST = -0.05
 """Score that is drawn: some rates end far below a random policy."""
 
+SAID = {"higher": "better", "lower": "worse", "open": "not decided"}
+BETWEEN = 1.4
+"""From the last row of a comparison to the first of the next, in rows."""
+
 
 @plt.rc_context(STYLE)
-def profiles(found: Mapping[str, Profiled]) -> bytes:
-    """Draw the mean score by base rate, a task a panel and an arm a line, and on the right the mean over the rates."""
-    columns = min(2, len(found))
-    rows = -(-len(found) // columns)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(max(4.6 * columns, 7.4) + 0.6, 3 * rows), squeeze=False, sharey=True
-    )
-    positions = np.arange(len(RATES))
-    for axes, (task, of_task) in zip(panels.flat, found.items()):
-        for number, arm in enumerate(PROFILED):
-            profile, apart = of_task.arms[arm], 0.07 * (number - (len(PROFILED) - 1) / 2)
-            lines = (
+def profiles(found: Mapping[str, Profiled], title: str) -> bytes:
+    """Draw the mean score by learning rate, a task a panel and an arm a line, and on the right the mean over rates."""
+    figure, panels = plt.subplots(1, len(found), figsize=(3.4 * len(found), 3.4), squeeze=False, sharey=True)
+    positions, at_mean = np.arange(len(RATES)), len(RATES) + 0.4
+    for axes, (task, of_task) in zip(panels[0], found.items()):
+        preset = find_preset(*task.split(" ")).learning_rate
+        for number, arm in enumerate(DRAWN):
+            profile, apart = of_task.arms[arm], 0.08 * (number - 1)
+            for at, values in (
                 (positions + apart, list(profile.by_rate.values())),
-                ([len(RATES) + 0.3 + 1.6 * apart], [profile.mean]),
-            )
-            for at, values in lines:
-                standing(axes, list(at), values, COLORS[arm], arm)
+                ([at_mean + 3 * apart], [profile.mean]),
+            ):
+                standing(axes, list(at), values, COLORS[arm], NAMES[arm])
                 below = [x for x, value in zip(at, values) if value.estimate < LOWEST]
                 axes.plot(
                     below, [LOWEST] * len(below), "v", color=COLORS[arm], ms=5, clip_on=False, in_layout=False, zorder=3
                 )
         axes.axvline(len(RATES) - 0.4, color="#cccccc", lw=0.8)
-        axes.set_xticks([*positions, len(RATES) + 0.3], [*(f"{rate:g}" for rate in RATES), "mean"])
-        axes.set(title=task, xlabel="base rate, times the preset's", ylim=(LOWEST, 1.08))
-    for axes in list(panels.flat)[len(found) :]:
-        axes.remove()
+        labels = [f"{rate * preset:.0e}".replace("e-0", "e-") for rate in RATES]
+        axes.set_xticks([*positions, at_mean], [*labels, "mean"], fontsize=8)
+        axes.set(title=task, xlabel="learning rate at the start", ylim=(LOWEST, 1.08))
+        default = float(np.interp(np.log(SB3_RATE), np.log(np.array(RATES) * preset), positions))
+        axes.axvline(default, color="#888888", lw=1, ls=":", zorder=0)
+        axes.text(default + 0.1, 0, "SB3's default", color="#666666", fontsize=8)
     panels[0][0].set_ylabel("score (0 random, 1 reference)")
-    legend(figure, panels.ravel()[: len(found)])
+    figure.suptitle(title, fontweight="bold", fontsize=11)
+    legend(figure, panels[0])
     return png(figure)
 
 
 @plt.rc_context(STYLE)
-def forest(sections: Mapping[str, Sequence[tuple[str, Interval, bool]]]) -> bytes:
-    """Draw differences with their intervals against bands of ±0.05 and ±0.10, a section a comparison.
+def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> bytes:
+    """Draw differences with their intervals, a question below another, the ones that are sure named and colored.
 
-    :param sections: what is compared -> rows: a label, a difference, and whether both are at the ceiling
+    :param questions: what is compared -> settings, and the difference in each
     """
-    marked = {
-        heading: [(label, [_mark(value, at_ceiling)]) for label, value, at_ceiling in of_section]
-        for heading, of_section in sections.items()
-    }
-    figure, axes = drawing.forest(marked, "← worse     difference of the score     better →")
+    figure, axes = plt.subplots(figsize=(8.5, 1.2 + 0.16 * sum(len(rows) + BETWEEN for rows in questions.values())))
+    for width, color in BANDS:
+        axes.axvspan(-width, width, color=color, lw=0, label=f"within ±{width:.2f}")
+    axes.axvline(0, color="#888888", lw=0.8)
+    y, ticks = 0.0, {}
+    for question, rows in questions.items():
+        rows = sorted(rows, key=lambda row: -row[1].estimate)
+        ticks[y + (len(rows) - 1) / 2] = question
+        for setting, value in rows:
+            said = "higher" if value.low > 0 else "lower" if value.high < 0 else "open"
+            color = VERDICTS[said][1]
+            lying(axes, value, y, color, SAID[said])
+            if said != "open":
+                axes.text(value.high + 0.03, y, setting, color=color, fontsize=8, va="center")
+            y += 1
+        axes.axhline(y + BETWEEN / 2 - 0.5, color="#eeeeee", lw=0.8)
+        y += BETWEEN
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(y - BETWEEN, -1), xlabel="← worse     difference of the score     better →")
+    figure.suptitle(title, fontweight="bold", fontsize=11)
     legend(figure, [axes])
     return png(figure)
-
-
-def _mark(value: Interval, at_ceiling: bool) -> Mark:
-    if at_ceiling:
-        return Mark(value, "#8a8a8a", "both at the best score", ring=True)
-    sure = value.low > 0 or value.high < 0
-    return Mark(value, "#111111" if sure else "#8a8a8a", "sure of its sign" if sure else "may be 0")

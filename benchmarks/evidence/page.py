@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.evidence import answers, figures, thinned
-from benchmarks.evidence.answers import ABEL, CELL_PAIRS, COOLDOWN, KL, KL_FINAL, RATE_PAIRS, Cell, Profiled
+from benchmarks.evidence.answers import ABEL, CELL_PAIRS, KL_FINAL, RATE_PAIRS, Cell, Profiled
 from benchmarks.evidence.stages import ACTING, PROFILED, RATES, counts, missing, stages
 from benchmarks.plan import PULL
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
@@ -27,10 +27,14 @@ PROFILES, FOREST = "evidence_profiles.png", "evidence_differences.png"
 def write_page(results: Results, folder: Path) -> Path:
     """Write both pages and their figures into ``folder``, and return the first page's path."""
     found = context(results)
+    any_rate = found["decisions"]["kl"].changes
     if found["profiles"]:
-        (folder / PROFILES).write_bytes(figures.profiles(found["profiles"]))
-    if found["sections"]:
-        (folder / FOREST).write_bytes(figures.forest(found["sections"]))
+        title = "With AutoLearningRate it hardly matters which learning rate PPO begins with"
+        drawn = figures.profiles(found["profiles"], title if any_rate else "PPO by the learning rate it begins with")
+        (folder / PROFILES).write_bytes(drawn)
+    if found["questions"]:
+        title = "Better on every task: AutoLearningRate, where the rate is not tuned"
+        (folder / FOREST).write_bytes(figures.forest(found["questions"], title if any_rate else "What pays"))
     for name in (PAGE, DETAILS):
         text = templates("benchmarks.evidence").get_template(f"{name}.j2").render(found)
         (folder / name).write_text(wrapped(text), encoding="utf-8")
@@ -45,7 +49,7 @@ def context(results: Results) -> dict[str, Any]:
     often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements,
     ``too_sparse``, the most that a run of other tasks has, and ``more_measurements``, whether more than now become the
     default;
-    ``stages``, how many runs of each are there, and of how many; ``sections``, the rows of the figure of differences;
+    ``stages``, how many runs of each are there, and of how many; ``questions``, the rows of the figure of differences;
     ``savings``, what a batch that grows takes of the work.
     """
     ids, progressed = set(results.runs["run_id"]), progress(results.runs)
@@ -78,7 +82,7 @@ def context(results: Results) -> dict[str, Any]:
         "stages": progressed,
         "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
         "too_few": [name for name in stages() if not counts(name, ids)],
-        "sections": sections(learned, cells),
+        "questions": questions(learned, cells),
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
         "num_tasks": lambda cells: len({answers.task_of(cell) for cell in cells}),
@@ -147,30 +151,27 @@ def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
     ]
 
 
-def sections(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, list[tuple[str, Interval, bool]]]:
-    """Return the rows of the figure of differences, by what is compared: task, difference, whether at the ceiling."""
+def questions(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, list[tuple[str, Interval]]]:
+    """Return what the figure of differences shows: what is compared -> setting and difference, where there is room."""
     trained = {task: cell for task, cell in cells.items() if cell.learned}
-    at_rates = (
-        ("PPO over base rates: AutoLearningRate − constant rate", (KL_FINAL, UNDISTURBED), "mean"),
-        ("PPO over base rates: AutoLearningRate with its final decay − without", (KL_FINAL, KL), "mean"),
-        ("PPO, best rate of each: one decay near the end − linear decay", (CANDIDATE, BASELINE), "best"),
-        ("PPO, best rate of each: one decay near the end − none", (CANDIDATE, UNDISTURBED), "best"),
-        ("PPO, best rate of each: linear to 0 near the end − one decay there", (COOLDOWN, CANDIDATE), "best"),
-    )
+    untuned, tuned, decay = (KL_FINAL, UNDISTURBED), (CANDIDATE, BASELINE), (CANDIDATE, UNDISTURBED)
     rows = {
-        heading: [
-            (short(task), getattr(of.differences["score"][pair], which), False)
-            for task, of in learned.items()
-            if which != "best" or pair not in of.at_ceiling
-        ]
-        for heading, pair, which in at_rates
+        "PPO, rate not tuned:\nAutoLearningRate − constant rate": {
+            task: of.differences["score"][untuned].mean for task, of in learned.items()
+        },
+        "PPO, rate tuned:\none decay near the end − linear decay": {
+            task: of.differences["score"][tuned].best for task, of in learned.items() if tuned not in of.at_ceiling
+        },
     }
     for heading, pair, of in (
-        ("no weight decay, not PPO: one decay near the end − none", (CANDIDATE, UNDISTURBED), plain(trained)),
-        ("weight decay: one decay near the end − none", (CANDIDATE, UNDISTURBED), regularized(trained)),
-        ("norms that bounce: decays after bounces − without", (ABEL, CANDIDATE), answers.with_bounces(cells)),
+        ("no weight decay:\none decay near the end − constant rate", decay, plain(trained)),
+        ("weight decay (AdamW):\none decay near the end − constant rate", decay, regularized(trained)),
+        (
+            "the weight norm bounces:\nwith decays after bounces − without",
+            (ABEL, CANDIDATE),
+            answers.with_bounces(cells),
+        ),
     ):
-        rows[heading] = [
-            (short(task), found.mean, pair in of[task].at_ceiling) for task, found in answers.of_pair(of, pair).items()
-        ]
-    return {heading: of for heading, of in rows.items() if of}
+        found = answers.of_pair(of, pair).items()
+        rows[heading] = {task: one.mean for task, one in found if pair not in of[task].at_ceiling}
+    return {heading: [(short(task), value) for task, value in of.items()] for heading, of in rows.items() if of}

@@ -2,7 +2,8 @@
 
 A training with the callback and the same one without take turns of a few environment steps, on one
 core, each with its own state of the random generators: two whole trainings one after the other
-differ by some 5 % of their own accord, ten times what is to be measured.
+differ by some 5 % of their own accord, ten times what is to be measured. ``--callback cooldown`` is a
+decay that is another at every update over one that is a step.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from rich.console import Console
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback, RateByPart, weight_norms
+from rl_abel import AbelCallback, RateByPart, TrendRule, weight_norms
 
 TRAININGS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "PPO": (PPO, "CartPole-v1", 50_000, {}),
     "A2C": (A2C, "CartPole-v1", 50_000, {}),
     "SAC": (SAC, "Pendulum-v1", 10_000, {"policy_kwargs": {"net_arch": [64, 64]}}),
     "DQN": (DQN, "CartPole-v1", 10_000, {"learning_starts": 100}),
+    "DQN-each-step": (DQN, "CartPole-v1", 5_000, {"learning_starts": 100, "train_freq": 1}),
 }
 SIZES = {"10k": 93, "1M": 993, "10M": 3155}
 
@@ -40,9 +42,15 @@ CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
     # Decisions would change the training; measuring, recording and scheduling all remain.
     "abel": lambda: AbelCallback(max_decays=0, final_decay_at=None),
     "diagnose": lambda: AbelCallback(max_decays=0, final_decay_at=None, diagnose=True),
-    "scope-part": lambda: AbelCallback(max_decays=0, final_decay_at=None, scope="part"),
+    "scope-part": lambda: AbelCallback(TrendRule(z=1e9), final_decay_at=None, scope="part"),
     "rate-by-part": RateByPart,
+    # A rate that is another at every update, in nearly all of the training.
+    "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay="linear"),
 }
+AGAINST: dict[str, Callable[[], BaseCallback]] = {
+    "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01),
+}
+"""What the other training of a pair has; nothing if it is not here."""
 TARGETS = {"abel": "1.005"}
 
 TURN = 10
@@ -93,14 +101,15 @@ class TakesTurns(gymnasium.Wrapper):  # type: ignore[type-arg]
 
 
 def paired_ratio(name: str, order: Sequence[str], timesteps: int, callback: str = "abel") -> float:
-    """Processor time of a training with our callback over that of the same one without any."""
+    """Processor time of a training with our callback over that of the same one without, or with a simpler one."""
+    callbacks = {"with": CALLBACKS[callback], "without": AGAINST.get(callback, lambda: None)}
     turns = Turns(*order)
 
     def work(kind: str) -> None:
         turns.begin(kind)
         algorithm, env_id, _, kwargs = TRAININGS[name]
         model = algorithm("MlpPolicy", TakesTurns(gymnasium.make(env_id), turns, kind), seed=0, device="cpu", **kwargs)
-        model.learn(timesteps, callback=CALLBACKS[callback]() if kind == "with" else None)
+        model.learn(timesteps, callback=callbacks[kind]())
         turns.end(kind)
 
     threads = [threading.Thread(target=work, args=(kind,)) for kind in order]

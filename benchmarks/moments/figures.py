@@ -1,31 +1,22 @@
-"""The figure of the page: what a decay brings, by when it comes, and who is past which event by then."""
+"""The figure of the page: what a decay brings, by when it comes, and when the norm is at its lowest."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.colors import OTHERS, VERDICTS
+from benchmarks.colors import VERDICTS
 from benchmarks.drawing import STYLE, legend, png
-from benchmarks.moments.answers import Answer, Answers, verdict
+from benchmarks.moments.answers import HIGHER, LOWER, Answer, Answers, verdict
 from benchmarks.moments.plan import CONTROL, SEEDS
 
 PICTURE = "moments_gains.png"
-
-LABELS = {
-    "higher": "a decay pays (interval above 0)",
-    "lower": "it costs (below 0)",
-    "open": "open",
-}
-
-MOST = 1.0
-"""Gain that is drawn: the interval of a few seeds would flatten all others."""
-
+LABELS = {"higher": "a decay pays", "lower": "it costs", "open": "not decided"}
+OPEN = "#e4e4e4"
+EVENT = "minimum"
 FEWEST_SEEDS = 3
 """Of a task that is drawn; the intervals of fewer say nothing."""
 
@@ -37,69 +28,40 @@ def draw(answers: Answers, folder: Path) -> None:
 
 
 def gains(answers: Answers) -> Figure:
-    """Draw gain by progress, a panel a task, and below it the share of its runs that is past each event."""
+    """Draw a row a task and a cell a moment: the mean gain, colored where its interval excludes 0."""
     answers = {task: answer for task, answer in answers.items() if answer.seeds >= FEWEST_SEEDS} or answers
-    columns = 2 if len(answers) <= 4 else 4
-    rows = math.ceil(len(answers) / columns)
-    figure = plt.figure(figsize=(4.5 * columns if columns == 2 else 3.4 * columns, 3.1 * rows))
-    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1] * rows)
-    tops: list[Axes] = []
-    for number, (task, answer) in enumerate(answers.items()):
-        row, column = divmod(number, columns)
-        top = figure.add_subplot(grid[2 * row, column], sharey=tops[0] if tops else None)
-        _gain(top, answer)
-        _shares(figure.add_subplot(grid[2 * row + 1, column], sharex=top), answer, named=column == 0)
-        if column == 0:
-            top.set_ylabel("gain")
-        else:
-            top.tick_params(labelleft=False)
-        kind = "L2" if task.role == CONTROL else "ηλN ="
-        strength = f"{kind} {task.strength:g}" if task.strength else "no weight decay"
-        name = "digits, the control" if task.role == CONTROL else task.name
+    figure, axes = plt.subplots(figsize=(8.5, 1.4 + 0.42 * len(answers)))
+    names, in_rl = [], []
+    for row, (task, answer) in enumerate(answers.items()):
+        for place, gain in answer.by_place().items():
+            said = verdict(gain)
+            color = OPEN if said == "open" else VERDICTS[said][1]
+            axes.bar(100 * place, 0.9, 9.4, row - 0.45, color=color, label=LABELS[said])
+            axes.text(100 * place, row, f"{gain.estimate:.2f}".replace("-", "−"), fontsize=8, ha="center", va="center",
+                      color="black" if said == "open" else "white")  # fmt: skip
+            in_rl += [said] * (task.role != CONTROL)
+        if (lowest := _half_past(answer)) is not None:
+            label = "half of the runs are past their lowest |w|²"
+            axes.plot([100 * lowest - 5] * 2, [row - 0.4, row + 0.4], "k-", lw=3, label=label)
+        kind = "L2" if task.role == CONTROL else "ηλN"
         seeds = "" if answer.seeds == len(SEEDS) else f" ({answer.seeds} of {len(SEEDS)} seeds)"
-        top.set_title(f"{name}: {strength}{seeds}", fontsize=9)
-        tops.append(top)
-    low, high = tops[0].get_ylim()
-    # No mean is cut off, only intervals are.
-    means = [gain.estimate for answer in answers.values() for gain in answer.by_place().values()]
-    tops[0].set_ylim(min(max(low, -MOST), min(means) - 0.1), max(min(high, MOST), max(means) + 0.1))
-    legend(figure, tops)
+        name = "digits, not RL" if task.role == CONTROL else task.name
+        names.append(f"{name}, {f'{kind} {task.strength:g}' if task.strength else 'no weight decay'}{seeds}")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(-5, 95), xticks=range(0, 100, 10))
+    axes.set_xlabel("the decay comes at % of the training")
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    if in_rl:
+        pays, costs = in_rl.count(HIGHER), in_rl.count(LOWER)
+        title = f"In RL a lower rate pays at {pays} of {len(in_rl)} moments and costs at {costs}"
+        figure.suptitle(title, fontweight="bold", fontsize=11)
+    legend(figure, [axes])
     return figure
 
 
-def _gain(axes: Axes, answer: Answer) -> None:
-    by_place = answer.by_place()
-    axes.axhline(0, color="#888888", lw=0.8)
-    axes.plot(_percent(by_place), [gain.estimate for gain in by_place.values()], "-", color=OTHERS, lw=1, zorder=1)
-    for place, gain in by_place.items():
-        judged = verdict(gain)
-        mark, color = VERDICTS[judged]
-        ends = np.clip(gain[1:], min(-MOST, gain.estimate), max(MOST, gain.estimate))
-        axes.plot([100 * place] * 2, ends, "-", color=color, lw=1.6)
-        axes.plot(100 * place, gain.estimate, mark, color=color, ms=6, ls="none", label=LABELS[judged])
-    axes.tick_params(labelbottom=False)
-
-
-def _shares(axes: Axes, answer: Answer, named: bool) -> None:
-    """A row an event, darker the more runs are past it."""
-    shares = np.array([after.mean(axis=0) for after in answer.after.values()])
-    places = _percent(answer.by_place())
-    edges = [place - 5 for place in places] + [places[-1] + 5]
-    axes.pcolormesh(edges, np.arange(len(shares) + 1), shares, cmap="Greys", vmin=0, vmax=1.3, edgecolor="white", lw=1)
-    for (row, column), share in np.ndenumerate(shares):
-        if share:
-            color = "white" if share > 0.6 else "black"
-            axes.text(
-                places[column], row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=color
-            )
-    names = [f"runs past {name}, %" for name in answer.after] if named else []
-    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=7)
-    if not named:
-        axes.set_yticks([])
-    axes.set_ylim(len(shares), 0)
-    axes.set_xticks(places[::2])
-    axes.set_xlabel("the decay comes at % of the training", fontsize=8)
-
-
-def _percent(by_place: dict[float, object]) -> list[float]:
-    return [100 * place for place in by_place]
+def _half_past(answer: Answer) -> float | None:
+    """The first place at which half of the runs are past their lowest norm."""
+    past = answer.after[EVENT].mean(axis=0)
+    return float(past.index[int(np.argmax(past >= 0.5))]) if (past >= 0.5).any() else None

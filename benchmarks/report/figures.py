@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
 from benchmarks import drawing
-from benchmarks.colors import ARM_COLORS, CAUSES, OTHERS, PART_COLORS
+from benchmarks.colors import ARM_COLORS, CAUSES, NAMES, OTHERS, PART_COLORS
 from benchmarks.drawing import STYLE, Mark, beside, legend, lying, png, standing
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
@@ -90,23 +90,26 @@ def prevalence(found: Mapping[str, Mapping[str, Prevalence]]) -> Picture:
                 axes.text(1.03, y + apart, counts, color=color, fontsize=7, va="center")
     axes.set(yticks=range(len(names)), yticklabels=names, xlim=(-0.01, 1.0), ylim=(-0.6, len(names) - 0.4))
     axes.set_xlabel("share of runs at a constant rate whose weight norm bounced; pale: 95 % interval")
+    totals = [parts["total"] for parts in found.values() if "total" in parts]
+    bounced, runs = sum(of.num_bounced for of in totals), sum(of.num_runs for of in totals)
+    axes.set_title(f"The weight norm as a whole bounced in {bounced} of {runs} runs", fontweight="bold")
     return _picture("prevalence", figure, [axes], question=0)
 
 
 @plt.rc_context(STYLE)
 def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]]) -> Picture:
-    """Constant + final decay minus other arms, with their intervals, against bands of ±0.05 and ±0.10.
+    """One decay near the end minus other arms, with their intervals, against bands of ±0.05 and ±0.10.
 
     :param sections: heading -> rows; a row is a label, and the difference by other arm, which colors it
     """
     marked = {
         heading: [
-            (label, [Mark(value, _color(arm), f"minus {arm}") for arm, value in of_row.items()])
+            (label, [Mark(value, _color(arm), f"minus {NAMES.get(arm, arm)}") for arm, value in of_row.items()])
             for label, of_row in rows
         ]
         for heading, rows in sections.items()
     }
-    figure, axes = drawing.forest(marked, f"← worse     {CANDIDATE} minus the other, normalised score     better →")
+    figure, axes = drawing.forest(marked, f"← worse     {NAMES[CANDIDATE]} minus the other, score     better →")
     return _picture("differences", figure, [axes], question=1)
 
 
@@ -247,7 +250,7 @@ def _color(arm: str) -> str:
 
 
 def _label(arm: str) -> str:
-    return arm if arm in ARM_COLORS else "other arms"
+    return NAMES[arm] if arm in ARM_COLORS else "other arms"
 
 
 def _line(arm: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from benchmarks.words import sentences, templates, text
 
 PAGE, MARKDOWN = "report.html", "report.md"
 MOST_BROKEN = 20
-QUESTIONS = ("Does the weight norm bounce?", "Does constant + one final decay suffice?")
+QUESTIONS = ("Does the weight norm bounce?", "Does one decay near the end suffice?")
 WORKS = "Does it all work here?"  # of runs that are too few for these
 
 
@@ -32,11 +32,14 @@ def write(results: Results, out: Path, title: str = "") -> Report:
     environment = templates("benchmarks.report")
     environment.filters["markdown"] = markdown
     said = environment.get_template("sentences.j2")
-    bounce = sentences(said, "bounce", by_group(worked_out), worked_out.literal)
+    groups = by_group(worked_out)
+    short = (sentences(said, "bounce_short", groups), sentences(said, "sufficiency_short", worked_out.sufficiency))
+    bounce = sentences(said, "bounce", groups, worked_out.literal)
     sufficiency = sentences(said, "sufficiency", worked_out.sufficiency)
     report = Report(
         page=out / PAGE,
         counts=text(said, "counts", results.runs),
+        short=dict(zip(QUESTIONS, short)),
         answers=dict(zip(QUESTIONS, (bounce, sufficiency))),
         tables=list(tables(worked_out)),
         problems=sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),

@@ -31,7 +31,8 @@ class Report:
     """A report that has been written.
 
     :param page: the HTML page; figures, Markdown and parquet files lie beside it
-    :param answers: question -> sentences
+    :param short: question -> the answer without numbers, a sentence a group of tasks
+    :param answers: likewise, with them
     :param tables: those of the page, without the one of every run
     :param problems: what was left out, a sentence each
     :param works: likewise, what runs that are too few for these answers do tell; empty where there are enough
@@ -39,6 +40,7 @@ class Report:
 
     page: Path
     counts: str
+    short: dict[str, list[str]]
     answers: dict[str, list[str]]
     tables: list[Table]
     problems: list[str]
@@ -79,7 +81,7 @@ def _verdicts(answers: Answers) -> Table:
             rows.append((task, against, *amounts))
     header = ("task", "against", "pairs", "mean", "IQM", "verdict", "pairs for “equivalent”")
     note = _note("verdicts", answers.compared[0][-1].margin)
-    return Table("Does constant + final decay suffice?", note, *cells(header, rows))
+    return Table("Does one decay near the end suffice?", note, *cells(header, rows))
 
 
 def _overall(answers: Answers, group: str) -> Table:
