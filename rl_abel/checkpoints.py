@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rl_abel.norms import by_part, norms_of
+from rl_abel.norms import COMPILED, by_part, norms_of
 from rl_abel.ownership import NETWORKS, Ownership, owned
 from rl_abel.saved import UNREADABLE, WEIGHTS, Saved, read_saved
 
@@ -73,7 +73,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except UNREADABLE as error:
         raise ValueError(f"not a readable zip: {error}") from None
     weights = {
-        name: tensor
+        # Before 2.7 SB3 saved a compiled policy by the names that torch.compile gives.
+        name.replace(COMPILED, ""): tensor
         for name, tensor in (loaded.items() if isinstance(loaded, dict) else ())
         if isinstance(tensor, torch.Tensor) and _is_number(tensor) and tensor.numel() > 0
     }

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import copyreg
+import io
 import pickle
+import random
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.wrappers import RecordVideo
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, unwrap_vec_normalize
+from stable_baselines3.common.monitor import ResultsWriter
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecEnvWrapper,
+    VecNormalize,
+    VecVideoRecorder,
+    unwrap_vec_normalize,
+)
 from torch.overrides import TorchFunctionMode
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
 AnyEnv = gym.Env[Any, Any] | VecEnv
+
+TRIED = 5
+"""Steps that copies of an environment are tried for."""
 
 
 class _Detached(TorchFunctionMode):
@@ -35,14 +50,58 @@ class _Detached(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Unwritten:
-    """Stands for the file of a ``Monitor``, which the copy must not write into."""
+def _without(wrapper: Any, memo: dict[int, Any]) -> Any:
+    """A copy of what a recorder of videos wraps: its own copy would write over the original's files."""
+    return deepcopy(wrapper.venv if isinstance(wrapper, VecEnvWrapper) else wrapper.env, memo)
 
-    def write_row(self, _: object) -> None:
-        pass
 
-    def close(self) -> None:
-        pass
+def _whole(wrapper: VecEnvWrapper, memo: dict[int, Any]) -> Any:
+    """VecNormalize leaves out what it wraps where it is pickled, others hold their class's attributes."""
+    copied = memo[id(wrapper)] = object.__new__(type(wrapper))
+    for key, value in vars(wrapper).items():
+        vars(copied)[key] = value if key == "class_attributes" else deepcopy(value, memo)
+    return copied
+
+
+def _refused(connection: Connection, memo: dict[int, Any]) -> Any:
+    raise TypeError(f"{connection!r} leads to another process")  # The copy's end would close the original's.
+
+
+def _nowhere(file: Any) -> Any:
+    if not file.closed and file.readable():
+        raise TypeError(f"it reads from {file.name}")
+    return io.StringIO if isinstance(file, io.TextIOBase) else io.BytesIO, ()
+
+
+COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
+    Logger: lambda *_: Logger(None, []),
+    ResultsWriter: lambda *_: SimpleNamespace(write_row=lambda _: None, close=lambda: None),
+    RecordVideo: _without,
+    VecVideoRecorder: _without,
+    VecEnvWrapper: _whole,
+    Connection: _refused,
+}
+"""How ``deepcopy`` treats what writes, or leads elsewhere, wherever a model or an environment holds it."""
+
+FILES = (io.TextIOWrapper, io.BufferedWriter, io.FileIO)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Let copies share nothing with their originals, and write nowhere."""
+    before = copyreg.dispatch_table.copy()
+    for kind, copier in COPIERS.items():
+        kind.__deepcopy__ = copier  # type: ignore[attr-defined]
+    for file in FILES:
+        copyreg.pickle(file, _nowhere)
+    try:
+        with _Detached():
+            yield
+    finally:
+        for kind in COPIERS:
+            delattr(kind, "__deepcopy__")
+        copyreg.dispatch_table.clear()
+        copyreg.dispatch_table.update(before)
 
 
 def copy_model(model: Model, env: AnyEnv | None) -> Model:
@@ -55,15 +114,14 @@ def copy_model(model: Model, env: AnyEnv | None) -> Model:
     :raises ValueError: if something cannot be copied, or the environment does not fit
     """
     memo: dict[int, Any] = {}
-    silent = Logger(folder=None, output_formats=[])
-    memo[id(getattr(model, "_logger", silent))] = silent
     given = None if env is None else beside(model, "env", vectorized("env", env))
-    if given is None:
-        copy_env(model.get_env(), memo)
-    else:
+    if given is not None:
         memo.update((id(level), given) for level in _levels(model.get_env()) if isinstance(level, VecEnv))
+    else:
+        check_copies(model.get_env())
+        _copy_env(model.get_env(), memo)
     try:
-        with _connections_refused(), _Detached():
+        with _apart():
             modules = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
             # Inner ones first. A compiled copy would count against the recompilations of the original.
             for module in (part for whole in modules for part in reversed(list(whole.modules()))):
@@ -75,7 +133,7 @@ def copy_model(model: Model, env: AnyEnv | None) -> Model:
     if given is not None:
         copied.set_env(given)
     _uncompile(copied)
-    copied.set_logger(silent)
+    copied.set_logger(Logger(None, []))
     # A copy is made in the middle of a step too, where SB3 has not noted the observation yet.
     copied._last_obs = None
     _end_last_episode(copied)
@@ -119,7 +177,45 @@ def _levels(env: VecEnv | None) -> Iterator[Any]:
         level = vars(level).get("venv")
 
 
-def copy_env(env: VecEnv | None, memo: dict[int, Any]) -> VecEnv:
+def check_copies(env: VecEnv | None) -> None:
+    """Raise a ValueError if the environment cannot be copied, or its copies are not independent.
+
+    Two copies that do the same see the same. If not, one has moved what the other has too: a simulator, a
+    generator in a module. The original would move with them.
+    """
+    twins, actions = [_copy_env(env, {}) for _ in range(2)], deepcopy(env.action_space)  # type: ignore[union-attr]
+    try:
+        for twin in twins:
+            # Generators that nobody has seeded are made when they are needed first.
+            twin.seed(0)
+        seen = [_seen(twin.reset) for twin in twins]
+    except Exception as error:
+        raise ValueError(
+            f"a copy of {_name(env)} cannot be reset: give env=, another such environment ({error})"
+        ) from error
+    with suppress(Exception):  # An action may be forbidden, of which a mask knows.
+        for _ in range(TRIED):
+            action = np.stack([actions.sample() for _ in range(twins[0].num_envs)])
+            seen = [before + _seen(twin.step, action) for before, twin in zip(seen, twins)]
+    if seen[0] != seen[1]:
+        raise ValueError(
+            f"two copies of {_name(env)} that do the same see other things, so they are not independent of each other "
+            "or of chance: give env=, another such environment"
+        )
+
+
+def _seen(call: Callable[..., Any], *given: Any) -> bytes:
+    with random_states_kept():
+        result = call(*given)
+    # The infos tell of times.
+    return pickle.dumps(result[:3] if given else result)
+
+
+def _name(env: VecEnv | None) -> str:
+    return type(list(_levels(env))[-1]).__name__
+
+
+def _copy_env(env: VecEnv | None, memo: dict[int, Any]) -> VecEnv:
     """Return a copy, noted in the memo with all that it wraps.
 
     :param memo: of ``deepcopy``
@@ -128,48 +224,35 @@ def copy_env(env: VecEnv | None, memo: dict[int, Any]) -> VecEnv:
     if env is None:
         raise ValueError("the model has no environment: give env=")
     levels = list(_levels(env))
-    wrappers = [level for level in levels if isinstance(level, VecEnvWrapper)]
-    base: Any = wrappers[-1].venv if wrappers else env
+    base: Any = next(level for level in reversed(levels) if isinstance(level, VecEnv))
     # What runs in other processes, or in a simulator, has handles that a copy would share, and close.
     if not isinstance(base, DummyVecEnv) and not hasattr(type(base), "__deepcopy__"):
         raise ValueError(f"{type(base).__name__} cannot be copied: give env=, another such environment")
-    for level in levels:
-        if (writer := vars(level).get("results_writer")) is not None:
-            memo[id(writer)] = _Unwritten()
-    name = type(levels[-1]).__name__
     try:
-        with _connections_refused():
-            copied: VecEnv = deepcopy(base, memo)
-            for wrapper in reversed(wrappers):
-                # Not as a whole: VecNormalize drops what it wraps, others hold their class's attributes.
-                copied = memo[id(wrapper)] = object.__new__(type(wrapper))
-                for key, value in vars(wrapper).items():
-                    vars(copied)[key] = value if key == "class_attributes" else deepcopy(value, memo)
+        with _apart():
+            copied: VecEnv = deepcopy(env, memo)
     except Exception as error:
-        raise ValueError(f"{name} cannot be copied: give env=, another such environment ({error})") from error
+        raise ValueError(f"{_name(env)} cannot be copied: give env=, another such environment ({error})") from error
     if {id(level) for level in levels} & {id(level) for level in _levels(copied)}:
-        raise ValueError(f"{name} gives itself for its copy: give env=, another such environment")
+        raise ValueError(f"{_name(env)} gives itself for its copy: give env=, another such environment")
     # Where a class pickles itself in its own way, its copy may have a generator that nobody has seeded.
     if any(type(level).__getstate__ is not object.__getstate__ for level in levels if isinstance(level, gym.Env)):
-        copied.seed(int(np.random.randint(2**31)))
+        with random_states_kept():
+            copied.seed(int(np.random.randint(2**31)))
     return copied
 
 
 @contextmanager
-def _connections_refused() -> Iterator[None]:
-    """Let no copy be made of a pipe to another process: its end would close the original's."""
-
-    def refuse(connection: Connection) -> Any:
-        raise TypeError(f"{connection!r} leads to another process")
-
-    before = copyreg.dispatch_table.get(Connection)
-    copyreg.pickle(Connection, refuse)
-    try:
-        yield
-    finally:
-        del copyreg.dispatch_table[Connection]
-        if before is not None:
-            copyreg.dispatch_table[Connection] = before
+def random_states_kept() -> Iterator[None]:
+    """Leave the global random states (``random``, numpy, torch) as they were before."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def vectorized(name: str, env: object) -> VecEnv:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from inspect import signature
 from typing import Any
 
-import numpy as np
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -19,7 +15,16 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 
 from rl_abel.by_part import RateByPart
 from rl_abel.checks import check_between, check_integer, check_verbose, known_arguments
-from rl_abel.copies import AnyEnv, Model, beside, copy_env, copy_model, take_statistics, vectorized
+from rl_abel.copies import (
+    AnyEnv,
+    Model,
+    beside,
+    check_copies,
+    copy_model,
+    random_states_kept,
+    take_statistics,
+    vectorized,
+)
 from rl_abel.dashboard import tensorboards
 from rl_abel.jax_models import is_jax
 from rl_abel.memory import ATTRIBUTE, NETWORKS, REST, Memory, kept_by_others
@@ -68,7 +73,7 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
     _refuse_jax(model)
     parts_of(model)
     applied = AppliedRate.in_force_on(model)
-    with _random_states_kept():
+    with random_states_kept():
         with applied.whole() if applied else nullcontext():
             finished = copy_model(model, env)
         rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
@@ -147,8 +152,8 @@ class FinishedEval(Portable, BaseCallback):
         self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
         # What cannot be copied is to be said now, not after hours.
         if self.env is None:
-            with _random_states_kept():
-                copy_env(self.model.get_env(), {})
+            with random_states_kept():
+                check_copies(self.model.get_env())
         else:
             self.env = beside(self.model, "env", self.env)
         self._schedule_next()
@@ -173,36 +178,35 @@ class FinishedEval(Portable, BaseCallback):
         timestep = self.model.num_timesteps
         if self._next is None or timestep < self._next:
             return
-        with _random_states_kept():
+        try:
+            reward = self._evaluate()
+        except Warning:
+            # Raised where warnings are errors, as the user wants them to be.
+            raise
+        except Exception as error:  # whatever a user's environment raises
+            self._next = None
+            warn(f"FinishedEval stops here, the training goes on: {type(error).__name__}: {error}")
+            return
+        self._finished.append((timestep, reward))
+        self._schedule_next()
+        self.logger.record("abel/finished_reward", reward, exclude="tensorboard")
+        if self.locals.get("log_interval", 1) is not None:
+            with self._harmless("a result in TensorBoard"):
+                for output in tensorboards(self.logger):
+                    output.writer.add_scalar("abel/finished_reward", reward, timestep)
+                    output.writer.flush()
+        if self.verbose >= 1:
+            print(f"abel: timestep {timestep}: finished now, the agent's mean reward is {reward:.2f}")
+
+    def _evaluate(self) -> float:
+        with random_states_kept():
             finished = finish(self.model, self.timesteps, self.decay_factor, self.env)
             take_statistics(finished, self.eval_env)
             evaluate: Any = evaluate_policy
             if "action_masks" in signature(finished.predict).parameters:
                 evaluate = importlib.import_module("sb3_contrib.common.maskable.evaluation").evaluate_policy
             said, episodes = bool(self._finished), self.n_eval_episodes
-            reward, _ = evaluate(finished, self.eval_env, n_eval_episodes=episodes, warn=not said)
-        self._finished.append((timestep, float(reward)))
-        self._schedule_next()
-        self.logger.record("abel/finished_reward", float(reward), exclude="tensorboard")
-        if self.locals.get("log_interval", 1) is not None:
-            with self._harmless("a result in TensorBoard"):
-                for output in tensorboards(self.logger):
-                    output.writer.add_scalar("abel/finished_reward", float(reward), timestep)
-                    output.writer.flush()
-        if self.verbose >= 1:
-            print(f"abel: timestep {timestep}: finished now, the agent's mean reward is {reward:.2f}")
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=list(devices)):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+            return float(evaluate(finished, self.eval_env, n_eval_episodes=episodes, warn=not said)[0])
 
 
 def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | None, float]:

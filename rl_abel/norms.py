@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +16,13 @@ from rl_abel.optimizers import groups_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.policies import BasePolicy
+
+COMPILED = "_orig_mod."
+"""What ``torch.compile`` puts in front of the names of a module's parameters."""
 
 # The first of these in a parameter's dotted name tells which network it belongs to. They are the
-# names that stable-baselines3 and sb3-contrib give; "_orig_mod" of a compiled policy falls through.
+# names that stable-baselines3 and sb3-contrib give.
 NETWORKS = {
     **dict.fromkeys(["actor", "policy_net", "action_net", "pi_features_extractor", "lstm_actor"], "policy"),
     **dict.fromkeys(["critic", "value_net", "vf_features_extractor", "lstm_critic", "q_net", "quantile_net"], "value"),
@@ -33,20 +40,40 @@ SMALL = 32 * ROW
 """Tensors with fewer floats are copied into doubles, which for large ones would cost too much."""
 
 
-def weight_norms(model: BaseAlgorithm) -> dict[str, float]:
+def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
     """Squared L2 norm |w|^2 of each part of the model (Lewkowycz 2021, Sec. 2).
 
     The parameters that the optimizers own and that are not frozen count, each once: no target
     networks, no running statistics, no entropy coefficient. Where there is no optimizer (ARS) the
     policy's parameters count. One synchronisation per call on a GPU.
 
-    :param model: a model of stable-baselines3, sb3-contrib or SBX
+    :param model: a model of stable-baselines3, sb3-contrib or SBX; or of the first two a ``model.policy``,
+        or the path of a saved model
     :return: squared norms of those of the parts ``policy``, ``value`` (a Q-network is "value") and
         ``shared`` (in both networks) that the model has; ``total``, their sum; and ``log_std``,
         outside the total, where it is a parameter of its own
-    :raises TypeError: if there is nothing to measure in the model's policy
+    :raises TypeError: for anything else, or if there is nothing to measure in the model's policy
+    :raises ValueError: for a file that is no saved model
     """
-    return norms_of(measured_parameters(model))
+    given: Any = model
+    if isinstance(given, (str, os.PathLike)):
+        # Which imports this.
+        from rl_abel.checkpoints import checkpoint_norms
+
+        path = Path(given)
+        return checkpoint_norms(path if path.exists() else path.with_name(f"{path.name}.zip"))
+    if not hasattr(given, "policy"):
+        if not (
+            isinstance(given, torch.nn.Module)
+            and hasattr(given, "predict")
+            and next(given.parameters(), None) is not None
+        ):
+            raise TypeError(
+                "weight_norms takes a model of stable-baselines3, sb3-contrib or SBX, a policy with parameters of "
+                f"PyTorch, or the path of a saved model, got {type(given).__name__}"
+            )
+        given = SimpleNamespace(policy=given)
+    return norms_of(measured_parameters(given))
 
 
 def norms_of(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, float]:
@@ -207,7 +234,7 @@ def by_part(
 
 def is_target(name: str) -> bool:
     """Whether a parameter of this dotted name is in a target network."""
-    return "_target" in name.partition(".")[0]
+    return "_target" in name.replace(COMPILED, "").partition(".")[0]
 
 
 def _network(name: str) -> str | None:

@@ -6,8 +6,9 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ INDEX = "index"
 
 NEAR = 0.05
 """Share by which the number in a name may differ from the timestep that it stands for: a rollout or so."""
+
+OF_A_STEP = re.compile(r"(.*(step|steps|checkpoint|ckpt|iter|iteration)[ _=-]*)?#([ _-]*(time)?steps?)?", re.I)
+"""Name of a folder that stands for one timestep, its number as ``#``."""
+
+FEWEST = 10
+"""A folder that is called by a smaller number alone may be a seed's."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,27 @@ class Saved:
     shared_lstm: bool = False
     line_search: bool = False
 
+    @property
+    def home(self) -> Path:
+        """Folder of its training: above one that is called after the timestep, as in ``10000/model.zip``."""
+        return self.path.parents[self.name.count("/")]
+
+    @property
+    def name(self) -> str:
+        """From there on, without ``.zip``."""
+        stem, folder = self.path.name.removesuffix(".zip"), self.path.parent.name
+        alone = template(folder) == "#" and (number_in(folder) or 0) < FEWEST
+        return f"{folder}/{stem}" if OF_A_STEP.fullmatch(template(folder)) and not alone else stem
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file is a model that SB3 has saved, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"PK" and WEIGHTS in zipfile.ZipFile(file).namelist()
+    except UNREADABLE:
+        return False
+
 
 def read_saved(path: Path) -> Saved:
     """Read what a zip says of itself; the name tells the timestep only where the content does not.
@@ -70,13 +98,10 @@ def read_saved(path: Path) -> Saved:
         raise ValueError(f"not a readable zip: {error}") from None
     timestep = _integer(data.get("num_timesteps"))
     session = _number(data.get("start_time")) or 0.0
-    named = number_in(path.stem)
-    if not timestep and named is not None:
-        timestep, session = named, 0.0
     begin = None if session == 0 else _integer(data.get("_num_timesteps_at_start"))
     nanoseconds = int(session if session > SECONDS else session * 1e9)
     state, kwargs = data.get(STATE), data.get("policy_kwargs")
-    return Saved(
+    saved = Saved(
         path,
         timestep or 0,
         begin,
@@ -86,6 +111,8 @@ def read_saved(path: Path) -> Saved:
         isinstance(kwargs, dict) and bool(kwargs.get("shared_lstm")),
         "line_search_shrinking_factor" in data,
     )
+    named = number_in(saved.name)
+    return saved if timestep or named is None else replace(saved, timestep=named, begin=None, session=0)
 
 
 def _data(archive: zipfile.ZipFile) -> dict[str, Any]:
@@ -107,10 +134,11 @@ def _integer(value: Any) -> int | None:
 def runs_of(models: Iterable[Saved]) -> list[list[Saved]]:
     """Return the models of each training, by timestep: told by when their ``learn()`` began, and where."""
     ordered = sorted(models, key=lambda model: (model.session, model.timestep, str(model.path)))
+    ordered = _clock_of_names(ordered)
     sessions: dict[Any, dict[int, int]] = {}
     for index, model in enumerate(ordered):
         # Without a session, as in a loop of one's own around the networks, names are all there is.
-        key = model.session or (model.path.parent, template(model.path.stem))
+        key = model.session or (model.home, template(model.name))
         sessions.setdefault(key, {}).setdefault(model.timestep, index)
     of_seed: dict[str, list[Block]] = {}
     for indices in sessions.values():
@@ -118,13 +146,32 @@ def runs_of(models: Iterable[Saved]) -> list[list[Saved]]:
         block = Block(
             [(timestep, {INDEX: float(indices[timestep])}) for timestep in sorted(indices)],
             members[0].begin,
-            str(members[0].path.parent),
-            frozenset(template(model.path.stem) for model in members),
-            frozenset(f"{model.path.parent}/{template(model.path.stem, model.timestep)}" for model in members),
+            str(members[0].home),
+            frozenset(template(model.name) for model in members),
+            frozenset(f"{model.home}/{template(model.name, model.timestep)}" for model in members),
         )
         of_seed.setdefault(members[0].seed, []).append(block)
     runs = [run for blocks in of_seed.values() for run in join(blocks)]
     return [[ordered[int(values[INDEX])] for _, values in run.rows] for run in runs]
+
+
+def _clock_of_names(models: Sequence[Saved]) -> list[Saved]:
+    """Let those count on that were saved after a ``learn()`` each, which has reset the clock: as their names do.
+
+    :param models: in the order in which they were trained
+    """
+    series: dict[Any, list[int]] = {}
+    for index, model in enumerate(models):
+        series.setdefault((model.seed, model.home, template(model.name)), []).append(index)
+    counted = list(models)
+    for indices in series.values():
+        ends = list(accumulate(models[index].timestep for index in indices))
+        named = [number_in(models[index].name) or 0 for index in indices]
+        again = all(models[index].begin == 0 for index in indices) and len(indices) > 1
+        if again and all(abs(name - end) <= NEAR * end for name, end in zip(named, ends)):
+            for index, begin, end in zip(indices, [0, *ends], ends):
+                counted[index] = replace(models[index], timestep=end, begin=begin)
+    return counted
 
 
 def template(stem: str, timestep: int | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rl_abel.events import VERSION
 from rl_abel.logs import HEAD, TABLES, csv_traces, event_traces
-from rl_abel.saved import Saved, read_saved, runs_of
+from rl_abel.saved import Saved, is_model, read_saved, runs_of
 from rl_abel.tables import NORM, Row, decoded, read_table
 from rl_abel.traces import Trace, fingerprint, joined, make_trace, overlap
 
@@ -74,9 +74,9 @@ def _read_below(top: Path, seen: set[tuple[int, int]]) -> list[Result]:
     known = bool(seen)
     for folder, subfolders, files in os.walk(top, followlinks=True, onerror=failures.append):
         subfolders[:] = [name for name in sorted(subfolders) if _first_time(Path(folder, name), seen)]
-        names = [name for name in sorted(files) if _is_candidate(Path(folder, name))]
-        names = [name for name in names if _first_time(Path(folder, name), seen)]
-        traces, zips, skipped = _read_folder(Path(folder), {name: _kind_by_name(name) for name in names})
+        kinds = {name: kind for name in sorted(files) if (kind := _kind(Path(folder, name)))}
+        kinds = {name: kind for name, kind in kinds.items() if _first_time(Path(folder, name), seen)}
+        traces, zips, skipped = _read_folder(Path(folder), kinds)
         logs[folder] = traces
         saved += zips
         results += skipped
@@ -92,9 +92,12 @@ def _read_named(folder: Path, names: Sequence[str], seen: set[tuple[int, int]]) 
     return [*skipped, *results, *_finish({str(folder): traces}, zips)]
 
 
-def _is_candidate(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    """Tell what a file may be: by its name, or as SB3 has saved a model there by a name of the user's."""
     # To open a pipe would wait for whoever writes into it.
-    return bool(_kind_by_name(path.name)) and (os.path.isfile(path) or not os.path.exists(path))
+    if not os.path.isfile(path):
+        return "" if os.path.exists(path) else _kind_by_name(path.name)
+    return _kind_by_name(path.name) or ("zip" if is_model(path) else "")
 
 
 def _first_time(path: Path, seen: set[tuple[int, int]]) -> bool:

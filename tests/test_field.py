@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import math
 import pickle
 import re
@@ -18,7 +19,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
+from rl_abel import AbelCallback, AutoLearningRate, Decay, RateByPart, TrendRule, find_decays, weight_norms
 from rl_abel.advice import weight_decay
 from rl_abel.budget import Budget
 from rl_abel.memory import MOST_MEASUREMENTS
@@ -211,6 +212,29 @@ def test_no_budget_no_final_decay(capsys):
     assert abel.decays == []
     assert len(abel.trace["total"]) == 19
     assert "no budget is known" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [AutoLearningRate, AbelCallback, lambda **_: RateByPart(value=2)])
+@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
+def test_a_training_without_an_end(name, make, capsys):
+    model = make_model(name)
+    model.learn(math.inf, callback=[make(verbose=1), Do(step=lambda model: model.num_timesteps < 200)])
+    assert not getattr(model, "abel_state", {}).get("decays")
+    assert ("no budget is known" in capsys.readouterr().out) is (make in (AutoLearningRate, AbelCallback))
+    # From here on there is one.
+    end = model.num_timesteps + 300
+    abel = AbelCallback()
+    model.learn(300, callback=abel, reset_num_timesteps=False)
+    assert [cause for _, cause, _ in abel.decays] == ["final"]
+    assert abel.decays[0].timestep < end
+
+
+@pytest.mark.parametrize("total", [300.0, np.int64(300), np.float32(300)])
+def test_a_budget_of_any_type(total):
+    model, abel = make_model("PPO"), AbelCallback()
+    model.learn(total, callback=abel)
+    assert [decay.timestep for decay in abel.decays] == [260]
+    json.dumps(model.abel_state)
 
 
 # Set up once, never compared
