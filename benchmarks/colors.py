@@ -15,6 +15,7 @@ NAMES = {
     "cosine": "cosine to 0",
     "abel": "decays after bounces (trend)",
     "abel-paper": "decays by Algorithm 1",
+    "kl-adaptive": "KL-adaptive rate",
     "kl-adaptive+final": "AutoLearningRate",
 }
 """Arm -> what the pages call it."""

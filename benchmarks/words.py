@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import ArrayLike
 
+from benchmarks.colors import NAMES
 from benchmarks.statistics.equivalence import Verdict
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
 
@@ -117,7 +118,7 @@ def templates(package: str, *, autoescape: bool = False) -> Environment:
     formats = {f.__name__: f for f in (number, interval, ranged, percent, furthest, judged_as, escaped)} | {
         "share": exact_binomial_interval
     }
-    environment.filters.update(formats, grid=lambda table: grid(*table))
+    environment.filters.update(formats, grid=lambda table: grid(*table), arm=lambda arm: NAMES.get(arm, arm))
     return environment
 
 

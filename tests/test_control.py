@@ -290,7 +290,7 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
     assert found["without"] == "appears"
     assert found["founding"] == "appears"
     assert found["help"] == "in part"
-    assert "4 arms against “simple”: 3 better, 1 worse; differences from −10.0 to 10.0" in page
+    assert "4 schedules against one decay near the end: 3 better, 1 worse; differences from −10.0 to 10.0" in page
     assert found["no_help"] == "appears"
     assert found["place"] == "appears"
     assert "0 of 4 comparisons are with a schedule that trained otherwise" in " ".join(page.split())

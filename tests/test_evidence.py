@@ -287,11 +287,11 @@ def test_the_pages_say_what_was_found(tmp_path):
     page = write_page(results(rows), tmp_path)
     text = " ".join(page.read_text().split())
     assert "it scores 0.95 on PPO CartPole" in text
-    assert "no decay after a bounce, as by default" in text
-    assert re.search(r"too few to count: (?!rates, CartPole)", text)
+    assert "no decay after a bounce: `max_decays=0`" in text
+    assert re.search(r"Too few runs to count: (?!rates, CartPole)", text)
     details = (tmp_path / "evidence_details.md").read_text()
-    assert "| kl-adaptive − constant | 0.57 [0.57, 0.57] |" in details
-    assert "| decays after bounces on by default? | no |" in details
+    assert "| KL-adaptive rate − constant rate | 0.57 [0.57, 0.57] |" in details
+    assert "| recommend decays after bounces? | no |" in details
     assert {path.name for path in tmp_path.iterdir()} >= {"evidence_profiles.png", "evidence_differences.png"}
 
 
