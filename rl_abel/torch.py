@@ -14,11 +14,11 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel.checks import check_between, check_integer, known_arguments
-from rl_abel.norms import squared_norms
-from rl_abel.notices import warn
-from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
-from rl_abel.stepping import WhileStepping, copied, set_rate
+from rl_abel._validation import check_between, check_integer, known_arguments
+from rl_abel._warnings import warn
+from rl_abel.learning_rate.while_stepping import WhileStepping, copied, set_rate
+from rl_abel.networks.norms import squared_norms
+from rl_abel.rules.bounce import JsonValue, Rule, TrendRule, make_rule, observe_each
 
 RESERVED = ("steps", "total")
 """What a trace holds beside the parts."""

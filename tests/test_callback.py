@@ -34,8 +34,8 @@ from rl_abel import (
     find_decays,
     weight_norms,
 )
-from rl_abel.memory import Memory
-from rl_abel.rule import observe_each
+from rl_abel.rules.bounce import observe_each
+from rl_abel.training.state import TrainingState
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, make_model, torch_optimizers
 
 TOO_FEW = "ignore:rl_abel. about .* measurement"
@@ -185,7 +185,7 @@ def test_another_training_has_an_interval_of_its_own():
 
 def model_trace(model):
     """What a zip would hold."""
-    return Memory.read(model.abel_state).trace
+    return TrainingState.read(model.abel_state).trace
 
 
 @pytest.mark.parametrize(("rollouts", "measured"), [(50, 49), (101, 100), (200, 100), (420, 105)])
@@ -822,7 +822,7 @@ def test_batch_norm_statistics_are_not_weights():
 
 @pytest.mark.parametrize("n", [1, 1023, 32_767, 32_768, 32_769, 3_000_000])
 def test_norms_are_exact_to_six_digits(n):
-    from rl_abel.norms import squared_norms
+    from rl_abel.networks.norms import squared_norms
 
     tensor = torch.randn(n, generator=torch.Generator().manual_seed(n))
     [norm] = squared_norms([[tensor]])

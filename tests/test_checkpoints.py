@@ -12,10 +12,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from agents.optimizers import MatrixAdamW
 from rl_abel import weight_norms
-from rl_abel.checkpoints import checkpoint_norms, ownership, read_weights, series_norms
-from rl_abel.ownership import match, owned
-from rl_abel.saved import read_saved
-from rl_abel.sources import read_path
+from rl_abel.inspection.readers.checkpoints import checkpoint_norms, ownership, read_weights, series_norms
+from rl_abel.inspection.readers.find_runs import read_path
+from rl_abel.inspection.readers.ownership import match, owned
+from rl_abel.inspection.readers.sb3_zip import read_saved
 from tests.algorithms import ALGORITHMS, STEPS, make_model
 
 DQN_LIKE = {"learning_starts": 20, "batch_size": 16, "buffer_size": 500}

@@ -20,12 +20,12 @@ from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_abel import AbelCallback, AutoLearningRate, Decay, RateByPart, TrendRule, find_decays, weight_norms
-from rl_abel.advice import weight_decay
-from rl_abel.budget import Budget
-from rl_abel.memory import MOST_MEASUREMENTS
-from rl_abel.norms import measured_parameters
-from rl_abel.optimizers import optimizers
-from rl_abel.schedule import Scaled
+from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule
+from rl_abel.networks.norms import measured_parameters
+from rl_abel.networks.optimizers import optimizers
+from rl_abel.reporting.advice import weight_decay
+from rl_abel.rules.budget import Budget
+from rl_abel.training.state import MOST_MEASUREMENTS
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
@@ -440,8 +440,8 @@ def test_the_weights_are_the_proof_of_learning(learn, measured):
 
 def test_complex_weights_have_two_parts():
     weight = torch.tensor([3 + 4j, 1j])
-    from rl_abel.diagnosis import Diagnosis
-    from rl_abel.norms import squared_norms
+    from rl_abel.networks.diagnosis import Diagnosis
+    from rl_abel.networks.norms import squared_norms
 
     assert squared_norms([[weight]]) == [26.0]
     diagnosis = Diagnosis()
@@ -474,14 +474,15 @@ class Strange(DummyVecEnv):
 
 @pytest.mark.parametrize("tensorboard", [True, False])
 def test_no_row_layout_or_hint_raises(tensorboard, tmp_path, monkeypatch):
-    from rl_abel import advice, dashboard
+    from rl_abel.reporting import advice
+    from rl_abel.reporting import tensorboard as pages
 
     def fail(*_):
         raise RuntimeError("a fault in what is only to be looked at")
 
     model = make_model("PPO", tensorboard_log=str(tmp_path) if tensorboard else None)
-    monkeypatch.setattr(dashboard, "hparams", fail)
-    monkeypatch.setattr(dashboard, "layout", fail)
+    monkeypatch.setattr(pages, "hparams", fail)
+    monkeypatch.setattr(pages, "layout", fail)
     monkeypatch.setattr(advice, "at_start", fail)
     abel = AbelCallback()
     messages = said_by(lambda: model.learn(200, callback=abel))
@@ -600,7 +601,7 @@ def test_after_learn_the_model_trains_at_its_own_rate(name, tmp_path):
     """The live model and the saved one alike."""
     model = make_model(name)
     model.learn(STEPS, callback=AbelCallback(rule=DecayAt(2), measure_every=1))
-    assert not isinstance(model.lr_schedule, Scaled)
+    assert not isinstance(model.lr_schedule, MultipliedSchedule)
     model.save(tmp_path / "model")
     loaded = type(model).load(tmp_path / "model", env=model.get_env())
     for trained in (model, loaded):

@@ -33,7 +33,7 @@ from stable_baselines3.common.vec_env import (
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_abel import AbelCallback, FinishedEval, finish
-from rl_abel.copies import check_copies
+from rl_abel.finishing.copies import check_copies
 from tests.algorithms import ALGORITHMS, OFF_POLICY, STEPS, DecayAt, make_model
 
 RATE = 1e-3

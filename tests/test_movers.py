@@ -22,7 +22,7 @@ from rl_abel import (
     find_decays,
     finish,
 )
-from rl_abel.kl import kl_adapted
+from rl_abel.callbacks.kl_adaptive import kl_adapted
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
