@@ -656,7 +656,7 @@ def test_auto_takes_what_is_recommended(name, capsys):
         assert "adapts to the KL divergence" in first
         assert auto.kl.factor != 1
     else:
-        assert "is your own; last decay at 85%" in first
+        assert first.endswith("is your own")
         assert auto.kl is None
     assert auto.abel.max_decays == 0
     assert [decay.cause for decay in auto.decays] == ["final"]

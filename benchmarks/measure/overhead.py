@@ -45,7 +45,7 @@ CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
     "scope-part": lambda: AbelCallback(TrendRule(z=1e9), final_decay_at=None, scope="part"),
     "rate-by-part": RateByPart,
     # A rate that is another at every update, in nearly all of the training.
-    "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay="linear"),
+    "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay_shape="linear"),
 }
 AGAINST: dict[str, Callable[[], BaseCallback]] = {
     "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01),
