@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -171,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--callback", choices=CALLBACKS, default="abel", help="whose cost (default abel)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    # It begins before anything is learned, on purpose.
+    warnings.filterwarnings("ignore", "rl_abel: learning_starts=")
     if hasattr(os, "sched_setaffinity"):  # Linux: moving between cores costs a cold cache
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     console = Console(width=100)
