@@ -5,9 +5,9 @@ from __future__ import annotations
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel import AbelCallback
-from rl_abel.budget import Budget
-from rl_abel.optimizers import groups_of
-from rl_abel.spacing import rollout_timesteps, within_update
+from rl_abel.networks.optimizers import groups_of
+from rl_abel.rules.budget import Budget
+from rl_abel.training.measure_interval import rollout_timesteps, within_update
 
 
 class Measuring(AbelCallback):

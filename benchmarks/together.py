@@ -25,8 +25,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from benchmarks.plan import Run
 from benchmarks.schedules import Arm, make_arm
-from rl_abel.memory import ATTRIBUTE
-from rl_abel.rate import _LATEST
+from rl_abel.learning_rate.applied_rate import _LATEST
+from rl_abel.training.state import ATTRIBUTE
 
 
 @dataclass(eq=False)

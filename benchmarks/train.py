@@ -28,7 +28,7 @@ from benchmarks.plan import Run
 from benchmarks.schedules import Arm
 from benchmarks.together import Branch, Group, flush
 from envs import find_env, make_env
-from rl_abel.optimizers import optimizers
+from rl_abel.networks.optimizers import optimizers
 
 PACKAGES = ("rl_abel", "stable_baselines3", "sb3_contrib", "gymnasium", "torch", "numpy")
 

@@ -14,8 +14,8 @@ from benchmarks.colors import ARM_COLORS, LITERAL_COLOR
 from benchmarks.drawing import png
 from benchmarks.measure.calibration import bounce
 from rl_abel import TrendRule, find_decays
-from rl_abel.rule import replay
-from rl_abel.schedule import Factor, Scaled
+from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule, Multiplier
+from rl_abel.rules.bounce import replay
 
 FOLDER = Path(__file__).parent / "figures"
 WAITING = {"fall": "1 waiting for a fall", "minimum": "2 waiting for a rise", "equilibrium": "3 waiting\nfor its end"}
@@ -76,7 +76,10 @@ def rates(path: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True)
     for axis, (name, schedule) in zip(axes, own.items()):
         axis.plot(progress, [schedule(1 - p) for p in progress], "--", color="0.5", label="your learning_rate")
-        applied = [Scaled(schedule, {"abel": Factor(0.1 ** (int(p >= 0.5) + int(p >= 0.85)))})(1 - p) for p in progress]
+        applied = [
+            MultipliedSchedule(schedule, {"abel": Multiplier(0.1 ** (int(p >= 0.5) + int(p >= 0.85)))})(1 - p)
+            for p in progress
+        ]
         axis.plot(progress, applied, color=TREND, linewidth=2, label="what is applied")
         axis.axvline(0.5, color=TREND, linestyle=":", linewidth=1.5, label="a bounce")
         axis.axvline(0.85, color="0.3", linestyle=":", linewidth=1.5, label="the final decay")

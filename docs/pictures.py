@@ -16,7 +16,7 @@ from benchmarks import demo
 from benchmarks.drawing import small
 from benchmarks.report.page import write
 from benchmarks.results import FIRST_STUDY, read_parquet
-from rl_abel.cli import main as inspect_runs
+from rl_abel.inspection.cli import main as inspect_runs
 from tests.browser import Page, open_browser, tensorboard
 
 FOLDER = Path(__file__).parent

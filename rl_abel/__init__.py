@@ -8,17 +8,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rl_abel.rule import PaperRule, Rule, TrendRule, find_decays
+from rl_abel.rules.bounce import PaperRule, Rule, TrendRule, find_decays
 
 if TYPE_CHECKING:
     from rl_abel import torch as torch
-    from rl_abel.auto import AutoLearningRate
-    from rl_abel.by_part import RateByPart
-    from rl_abel.callback import AbelCallback
-    from rl_abel.finishing import FinishedEval, finish
-    from rl_abel.kl import KLAdaptiveCallback
-    from rl_abel.memory import Decay
-    from rl_abel.norms import weight_norms
+    from rl_abel.callbacks.abel import AbelCallback
+    from rl_abel.callbacks.auto import AutoLearningRate
+    from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback
+    from rl_abel.callbacks.rate_by_part import RateByPart
+    from rl_abel.finishing.finish import FinishedEval, finish
+    from rl_abel.inspection.readers.checkpoints import weight_norms
+    from rl_abel.training.state import Decay
 
 __version__ = "0.1.0"
 
@@ -38,14 +38,14 @@ __all__ = [
 ]
 
 _LAZY = {
-    "AbelCallback": "rl_abel.callback",
-    "AutoLearningRate": "rl_abel.auto",
-    "KLAdaptiveCallback": "rl_abel.kl",
-    "RateByPart": "rl_abel.by_part",
-    "Decay": "rl_abel.memory",
-    "FinishedEval": "rl_abel.finishing",
-    "finish": "rl_abel.finishing",
-    "weight_norms": "rl_abel.norms",
+    "AbelCallback": "rl_abel.callbacks.abel",
+    "AutoLearningRate": "rl_abel.callbacks.auto",
+    "KLAdaptiveCallback": "rl_abel.callbacks.kl_adaptive",
+    "RateByPart": "rl_abel.callbacks.rate_by_part",
+    "Decay": "rl_abel.training.state",
+    "FinishedEval": "rl_abel.finishing.finish",
+    "finish": "rl_abel.finishing.finish",
+    "weight_norms": "rl_abel.inspection.readers.checkpoints",
 }
 
 

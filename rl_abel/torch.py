@@ -14,11 +14,11 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel.checks import check_between, check_integer, known_arguments
-from rl_abel.norms import squared_norms
-from rl_abel.notices import warn
-from rl_abel.rule import JsonValue, Rule, TrendRule, make_rule, observe_each
-from rl_abel.stepping import WhileStepping, copied, set_rate
+from rl_abel._validation import check_between, check_integer, known_arguments
+from rl_abel._warnings import warn
+from rl_abel.learning_rate.while_stepping import WhileStepping, copied, set_rate
+from rl_abel.networks.norms import squared_norms
+from rl_abel.rules.bounce import JsonValue, Rule, TrendRule, make_rule, observe_each
 
 RESERVED = ("steps", "total")
 """What a trace holds beside the parts."""
@@ -33,31 +33,43 @@ class Decay(NamedTuple):
 
 
 class AbelScheduler(LRScheduler):
-    """Decay the learning rate when the squared weight norm has bounced, and once near the end.
+    """Decay the learning rate after each bounce of the squared weight norm, and once near the end.
 
-    For any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1, with a rule that stands noise):
-    call :meth:`step` where a scheduler's is called, after ``optimizer.step()``. In RL decays after a bounce
-    have not been shown to help: ``max_decays=0`` makes the final one alone.
+    It is for any loop with an optimizer of torch (Lewkowycz 2021, Algorithm 1). Call :meth:`step` where you call
+    torch's schedulers, after ``optimizer.step()``:
 
-    A decay multiplies the rates of all groups, whatever they are. While ``optimizer.step()`` runs
-    ``group["lr"]`` is multiplied by :attr:`factor`, and before and after it is the plain rate. So any
-    other scheduler, stepped before or after this one, never sees a decay, and can neither lose nor
-    repeat one; the optimizer's ``state_dict()`` holds the plain rates. To log what is applied, read
-    :meth:`get_last_lr`, not ``group["lr"]``.
+    >>> model = torch.nn.Linear(1, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+    >>> scheduler = AbelScheduler(optimizer, total_steps=100)
+    >>> for epoch in range(100):
+    ...     optimizer.zero_grad()
+    ...     model(torch.ones(8, 1)).square().mean().backward()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> scheduler.decays
+    [Decay(step=85, cause='final', factor=0.1)]
+    >>> optimizer.param_groups[0]["lr"], scheduler.get_last_lr()
+    (0.25, [0.025])
 
-    Measured are the parameters that are not frozen, with one synchronisation a measurement on a GPU.
-    Where these change the trace begins anew, with a warning. Sharded parameters (FSDP) are not
-    supported: each process would decide on its own share.
+    The rates of all groups are multiplied by :attr:`factor` while ``optimizer.step()`` runs, and at no other time.
+    ``group["lr"]`` holds the plain rate, after an error within the step too. You or another scheduler may set it as
+    if there were no decays. To log the rate that is applied, read :meth:`get_last_lr`. ``ChainedScheduler`` and
+    ``SequentialLR`` may hold this scheduler.
+
+    To resume, load the ``state_dict()`` of optimizer and scheduler. Copy both together: a copy of the optimizer
+    alone has no decays. In RL decays after bounces have not been shown to help: take ``max_decays=0`` there.
+
+    Frozen parameters are not measured. When others are trained the trace begins anew, with a warning. On a GPU a
+    measurement costs one synchronisation. Sharded parameters (FSDP) are not supported: each process sees a share.
 
     :param optimizer: of torch; a second ``AbelScheduler`` on it takes the place of the first
-    :param rule: "trend" (needs a significant fall, then a rise; after the final decay it decides no
-        more), "paper" (Algorithm 1 to the letter: it decays on noise), or an object with
-        ``init() -> state`` and ``observe(state, weight_norm) -> (state, decayed)``
+    :param rule: "trend" (needs a significant fall, then a rise; after the final decay it decides no more), "paper"
+        (Algorithm 1 to the letter: it decays on noise), or an object with ``init() -> state`` and
+        ``observe(state, weight_norm) -> (state, decayed)``
     :param decay_factor: in (0, 1); the rates are multiplied by it at each decay
-    :param total_steps: calls of :meth:`step` in the training; None where nobody knows, and then there
-        is no final decay
-    :param final_decay_at: share of ``total_steps``, in (0, 1), after which the rate decays once,
-        whatever the norm did; None turns the final decay off
+    :param total_steps: calls of :meth:`step` in the training; None where nobody knows: then no decay is final
+    :param final_decay_at: share of ``total_steps``, in (0, 1), after which the rate decays once, whatever the norm
+        did; None turns the final decay off
     :param parts: name -> parameters, for instance of each network: with "trend" a bounce of one counts,
         beside that of the total of all that the optimizer owns; other rules decide by the total
     :param measure_every: calls of :meth:`step` between measurements. "trend" is calibrated on about 100 a
@@ -79,7 +91,7 @@ class AbelScheduler(LRScheduler):
         measure_every: int = 1,
         max_decays: int | None = None,
     ) -> None:
-        # What libraries read of torch's schedulers is set here: the base's own sets rates, and notes them in the groups.
+        # Without the base's own: it sets rates, and writes initial_lr into the groups.
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {optimizer!r:.200}")
         self.optimizer = optimizer
@@ -99,8 +111,7 @@ class AbelScheduler(LRScheduler):
         self._sizes: dict[str, int] = {}
         self._states: dict[str, JsonValue] = {}
         self._said: set[str] = set()
-        # The latest total that was measured in this session.
-        self._total: float | None = None
+        self._total: float | None = None  # the latest that was measured in this session
         self._rates = WhileStepping.of(optimizer)
         self._rates.owner, self._rates.factor = weakref.ref(self), 1.0
 
@@ -121,8 +132,7 @@ class AbelScheduler(LRScheduler):
 
     def get_last_lr(self) -> list[Any]:
         """Return the rate of each group in the next ``optimizer.step()``, decays included: a number, or a tensor."""
-        factor = self.factor
-        return [group["lr"] * factor for group in self.optimizer.param_groups]
+        return [group["lr"] * self.factor for group in self.optimizer.param_groups]
 
     _last_lr = property(get_last_lr)
 
@@ -146,7 +156,7 @@ class AbelScheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs, as JSON values. What was given as arguments is not in it."""
-        decays = [list(decay) for decay in self._decays]
+        decays = list(map(list, self._decays))
         return {"steps": self.last_epoch, "decays": decays, "sizes": dict(self._sizes), "trace": self.trace}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -157,8 +167,7 @@ class AbelScheduler(LRScheduler):
         :raises ValueError: if this is nothing that :meth:`state_dict` has returned
         """
         try:
-            # -1 before a SequentialLR has come to it.
-            steps = check_integer("steps", state_dict["steps"], at_least=-1)
+            steps = check_integer("steps", state_dict["steps"], at_least=-1)  # -1 while a SequentialLR lets it wait
             decays = [Decay(int(step), str(cause), float(factor)) for step, cause, factor in state_dict["decays"]]
             sizes = {str(part): int(size) for part, size in state_dict["sizes"].items()}
             trace = {name: list(state_dict["trace"][name]) for name in ("steps", *sizes)}
@@ -175,33 +184,29 @@ class AbelScheduler(LRScheduler):
         self._apply()
 
     def get_lr(self) -> list[Any]:
-        """Refuse: whoever asks means to set these rates himself, without :meth:`step`, which measures.
-
-        :raises RuntimeError: always
-        """
+        """Refuse, with a RuntimeError: whoever asks would set the rates himself, without :meth:`step`."""
         raise RuntimeError("AbelScheduler sets no rates: call its step(), and read get_last_lr()")
-
-    # What SequentialLR calls: at the beginning, and when the turn has come to this scheduler.
 
     def _initial_step(self) -> None:
         self.last_epoch, self._step_count = 0, 1
 
     def _update_lr(self, epoch: int | None = None) -> None:
+        # A SequentialLR has come to this scheduler, and left the scheduler before one step short of its end.
         self.last_epoch = 0
         for group, rate in zip(self.optimizer.param_groups, self.base_lrs):
             set_rate(group, rate)
-
-    # Copies: of several for one optimizer one has it.
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_rates"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        # What the original has measured says nothing about steps of the copy.
+        self.__dict__.update(state, _total=None)
         self._rates = WhileStepping.of(self.optimizer)
         self._apply()
 
     def _apply(self) -> None:
+        # Of several for one optimizer, copies among them, one has it.
         if self._rates.owner() in (None, self):
             self._rates.owner, self._rates.factor = weakref.ref(self), self.factor
 
@@ -217,8 +222,7 @@ class AbelScheduler(LRScheduler):
         return {part: tensors for part, tensors in trained.items() if tensors}
 
     def _measure(self) -> None:
-        parts = self._measured()
-        if "total" not in parts:
+        if "total" not in (parts := self._measured()):
             self._warn("no parameter of the optimizer is trained now (requires_grad is False): nothing is measured")
             return
         norms = dict(zip(parts, squared_norms(list(parts.values()))))
@@ -233,11 +237,13 @@ class AbelScheduler(LRScheduler):
             self._trace = {name: [] for name in ("steps", *sizes)}
         for name, value in {"steps": self.last_epoch, **norms}.items():
             self._trace[name].append(value)
-        self._look(norms["total"])
+        for message in self._rates.complaints(moved=self._total not in (None, norms["total"])):
+            self._warn(message)
+        self._total = norms["total"]
         # As in AbelCallback: the lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
-        if not (isinstance(self.rule, TrendRule) and self._is_final):
+        if not (isinstance(self.rule, TrendRule) and self._count("final")):
             self._states, bounced = observe_each(self.rule, self._states, self._watched(norms))
-            if bounced and self._may_decay:
+            if bounced and (self.max_decays is None or self._count("bounce") < self.max_decays):
                 self._decays.append(Decay(self.last_epoch, "bounce", self.decay_factor))
 
     def _watched(self, norms: Mapping[str, float]) -> dict[str, float]:
@@ -252,13 +258,8 @@ class AbelScheduler(LRScheduler):
                 states, _ = observe_each(self.rule, states, self._watched(dict(zip(self._sizes, row))))
         return states
 
-    @property
-    def _may_decay(self) -> bool:
-        return self.max_decays is None or sum(decay.cause == "bounce" for decay in self._decays) < self.max_decays
-
-    @property
-    def _is_final(self) -> bool:
-        return any(decay.cause == "final" for decay in self._decays)
+    def _count(self, cause: str) -> int:
+        return sum(decay.cause == cause for decay in self._decays)
 
     @property
     def _is_late(self) -> bool:
@@ -266,24 +267,8 @@ class AbelScheduler(LRScheduler):
         return self.final_decay_at is not None and self.last_epoch >= round(self.final_decay_at * self.total_steps, 9)
 
     def _decide_at_the_end(self) -> None:
-        if self._is_late and not self._is_final:
+        if self._is_late and not self._count("final"):
             self._decays.append(Decay(self.last_epoch, "final", self.decay_factor))
-
-    # Say
-
-    def _look(self, total: float) -> None:
-        """Warn if the weights have moved without us: then the decays are not applied."""
-        if self._total not in (None, total) and not self._rates.stepped:
-            self._warn(
-                "the weights have moved and optimizer.step() was not seen to run, so a decay would not reach them. "
-                "Does another optimizer train them, or is the step captured in a CUDA graph, which must be done anew?"
-            )
-        self._total, self._rates.stepped = total, False
-        if self._rates.overwritten:
-            self._warn(
-                "something sets the learning rate within optimizer.step(), and there the decays are lost. "
-                "Set it before or after the step"
-            )
 
     def _warn_of_few(self) -> None:
         needed = getattr(self.rule, "min_measurements", 0) if self.max_decays != 0 else 0
@@ -309,8 +294,6 @@ def _check_parts(parts: object) -> dict[str, list[torch.Tensor]]:
             raise ValueError(f"names in parts must be strings and none of {list(RESERVED)}, got {name!r}")
         tensors = list(parameters) if isinstance(parameters, Iterable) else []
         if not tensors or isinstance(parameters, torch.Tensor) or not all(isinstance(t, torch.Tensor) for t in tensors):
-            raise ValueError(
-                f"parts[{name!r}] must be parameters, such as module.parameters(), got {parameters!r:.200}"
-            )
+            raise ValueError(f"parts[{name!r}] must be parameters, as module.parameters(), got {parameters!r:.200}")
         checked[name] = tensors
     return checked

@@ -30,7 +30,7 @@ BENCHMARKS = {
     "schedules": {"callbacks"},
     "results": {"folders"},
     "colors": set(),
-    "words": {"statistics"},
+    "words": {"statistics", "colors"},
     "drawing": {"statistics", "colors"},
     "demo": {"arguments", "colors", "drawing"},
     "suites": {"plan"},
@@ -178,14 +178,14 @@ def test_what_needs_no_training_reaches_neither_torch_nor_sb3(module):
 
 
 def test_norms_need_torch_alone():
-    assert not {"tensorboard", "gymnasium"} & EDGES["rl_abel.norms"]
+    assert not {"tensorboard", "gymnasium"} & EDGES["rl_abel.networks.norms"]
 
 
 def test_the_rule_needs_the_standard_library_only():
-    assert reached(EDGES, "rl_abel.rule", "rl_abel") - set(EDGES) <= sys.stdlib_module_names
+    assert reached(EDGES, "rl_abel.rules.bounce", "rl_abel") - set(EDGES) <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.rule", "rl_abel.checks", *PAGES])
+@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.rules.bounce", "rl_abel._validation", *PAGES])
 def test_light_modules_do_not_load_torch(module):
     code = f"import sys, {module}; assert not {{'torch', 'stable_baselines3'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

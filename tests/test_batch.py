@@ -17,9 +17,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from rl_abel import AbelCallback
-from rl_abel.acting import check_action
-from rl_abel.growing import POWERS, split
-from rl_abel.spacing import within_update
+from rl_abel.learning_rate.batch_size import check_action
+from rl_abel.rules.batch_growth import POWERS, split
+from rl_abel.training.measure_interval import within_update
 from tests.algorithms import ALGORITHMS, OFF, ON, DecayAt, make_model, torch_optimizers
 
 GROWING = [name for name in (*ON, *OFF) if name != "A2C"]

@@ -14,7 +14,7 @@ from sb3_contrib import ARS, TRPO
 from stable_baselines3 import PPO, SAC, TD3
 
 from rl_abel import AbelCallback, Decay, weight_norms
-from rl_abel.schedule import Scaled
+from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
@@ -232,7 +232,7 @@ def test_9_two_learns_with_one_callback(name):
     abel.on_training_end()
     assert abel.factor == 0.5
     assert all(group["lr"] == 0.5e-3 for optimizer in torch_optimizers(model) for group in optimizer.param_groups)
-    assert not isinstance(model.lr_schedule, Scaled), "after learn() the model has its own schedule back"
+    assert not isinstance(model.lr_schedule, MultipliedSchedule), "after learn() the model has its own schedule back"
     assert model.lr_schedule(1.0) == 1e-3
 
 
@@ -250,7 +250,7 @@ def test_10_ars_decays_through_its_schedule_and_survives_a_zero_norm():
 
 def test_schedules_pickle_as_the_users_own():
     base = make_model("PPO").lr_schedule
-    restored = pickle.loads(pickle.dumps(Scaled(base, 0.1)))
+    restored = pickle.loads(pickle.dumps(MultipliedSchedule(base, 0.1)))
     assert type(restored) is type(base)
     assert restored(0.5) == 1e-3
 

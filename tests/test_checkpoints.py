@@ -4,6 +4,7 @@ import io
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO, SAC, TD3
@@ -11,9 +12,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from agents.optimizers import MatrixAdamW
 from rl_abel import weight_norms
-from rl_abel.checkpoints import checkpoint_norms, ownership, read_weights, series_norms
-from rl_abel.ownership import match, owned
-from rl_abel.saved import read_saved
+from rl_abel.inspection.readers.checkpoints import checkpoint_norms, ownership, read_weights, series_norms
+from rl_abel.inspection.readers.find_runs import read_path
+from rl_abel.inspection.readers.ownership import match, owned
+from rl_abel.inspection.readers.sb3_zip import read_saved
 from tests.algorithms import ALGORITHMS, STEPS, make_model
 
 DQN_LIKE = {"learning_starts": 20, "batch_size": 16, "buffer_size": 500}
@@ -59,6 +61,91 @@ def test_norms_are_those_of_the_model(name, steps, tmp_path):
         model.learn(steps)
     model.save(tmp_path / "model.zip")
     assert checkpoint_norms(tmp_path / "model.zip") == pytest.approx(weight_norms(model), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["PPO", "DQN", "SAC", "TD3", "ARS"])
+def test_names_that_torch_compile_gives_are_the_names_without_it(name, tmp_path):
+    """As SB3 saved a compiled policy before 2.7."""
+    model = make_model(name)
+    if name != "ARS":
+        model.learn(STEPS)
+    model.save(tmp_path / "model.zip")
+    weights = {f"_orig_mod.{key}": tensor for key, tensor in model.policy.state_dict().items()}
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive, zipfile.ZipFile(tmp_path / "old.zip", "w") as old:
+        for member in archive.namelist():
+            with old.open(member, "w") as file:
+                torch.save(weights, file) if member == "policy.pth" else file.write(archive.read(member))
+    expected = weight_norms(model)
+    assert checkpoint_norms(tmp_path / "old.zip") == pytest.approx(expected, rel=1e-12)
+    model.policy = torch.compile(model.policy, backend="eager")
+    assert weight_norms(model) == expected
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "ARS"])
+def test_a_policy_and_a_path_have_norms_too(name, tmp_path):
+    model = make_model(name)
+    model.learn(60)
+    expected = weight_norms(model)
+    assert weight_norms(model.policy) == expected
+    model.save(tmp_path / "model")
+    for path in (str(tmp_path / "model"), tmp_path / "model.zip"):
+        assert weight_norms(path) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("given", [torch.nn.Linear(2, 2), {"weight": torch.ones(2)}, 3, None])
+def test_what_else_is_given_is_named(given):
+    with pytest.raises(TypeError, match=f"or the path of a saved model, got {type(given).__name__}"):
+        weight_norms(given)
+
+
+def test_a_path_without_a_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"not a readable zip: .*No such file.*missing\.zip"):
+        weight_norms(tmp_path / "missing")
+
+
+# Where models are
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["goes on", "reset by each learn()"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "{}/model.zip",
+        "step={}/policy.zip",
+        "checkpoint-{}/model",
+        "{}_steps/best.zip",
+        "rl_model_{}_steps",
+        "{}",
+        "agent.{}",
+    ],
+)
+@pytest.mark.parametrize("left_out", [[], ["num_timesteps", "start_time"]], ids=["", "without a clock"])
+def test_a_training_is_found_whatever_its_models_are_called(left_out, layout, reset, tmp_path):
+    """Two trainings side by side, each in a loop of learn() and save()."""
+    expected = {}
+    for run in ("ppo/CartPole-v1_1", "ppo/CartPole-v1_2"):
+        model = make_model("PPO", seed=None)
+        norms = expected[str(tmp_path / run)] = []
+        for i in range(1, 5):
+            model.learn(20, reset_num_timesteps=reset)
+            (tmp_path / run / layout.format(20 * i)).parent.mkdir(parents=True, exist_ok=True)
+            model.save(tmp_path / run / layout.format(20 * i), exclude=left_out)
+            norms.append((20 * i, pytest.approx(weight_norms(model)["total"], rel=1e-12)))
+        np.savez(tmp_path / run / "evaluations.npz", timesteps=[20])
+        torch.save(model.policy.state_dict(), tmp_path / run / "policy.pth")
+    found = read_path(tmp_path)
+    assert {run.path: [*zip(run.timesteps, run.norms["total"])] for run in found} == expected
+
+
+def test_folders_called_after_seeds_are_trainings_of_their_own(tmp_path):
+    for seed in (1, 2, 3):
+        (tmp_path / str(seed)).mkdir()
+        model = make_model("PPO", seed=seed)
+        model.learn(60)
+        model.save(tmp_path / str(seed) / "model")
+    assert [(run.path, run.timesteps) for run in read_path(tmp_path)] == [
+        (str(tmp_path / f"{seed}" / "model.zip"), [60]) for seed in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("shared_lstm", [False, True])

@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from rl_abel.clocks import Block, join
-from rl_abel.saved import number_in, read_saved, runs_of, template
+from rl_abel.inspection.readers.resumed_runs import Block, join
+from rl_abel.inspection.readers.sb3_zip import number_in, read_saved, runs_of, template
 
 
 def rows(clock, start=100.0, slope=0.01):

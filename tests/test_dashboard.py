@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 from benchmarks.plan import Run
 from benchmarks.train import train
 from rl_abel import AbelCallback
-from rl_abel.dashboard import METRICS, PARTS
+from rl_abel.reporting.tensorboard import METRICS, PARTS
 from tests.algorithms import make_model
 from tests.browser import open_browser, tensorboard
 

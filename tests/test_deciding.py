@@ -2,9 +2,9 @@
 
 import pytest
 
-from rl_abel.budget import Budget
-from rl_abel.deciding import final_factor, whose_decay
-from rl_abel.memory import Decay
+from rl_abel.rules.budget import Budget
+from rl_abel.rules.decays import final_factor, whose_decay
+from rl_abel.training.state import Decay
 
 
 @pytest.mark.parametrize(

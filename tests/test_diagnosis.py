@@ -14,13 +14,13 @@ from stable_baselines3.common.logger import configure
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rl_abel import AbelCallback, weight_norms
-from rl_abel.cli import main
-from rl_abel.diagnosis import LAYERS, Diagnosis, largest_layers, layer_of
-from rl_abel.effective import effective_rate, growth
-from rl_abel.inspection import explain, judge
-from rl_abel.optimizers import steps_of
-from rl_abel.sources import read_path
-from rl_abel.traces import Trace
+from rl_abel.inspection.cli import main
+from rl_abel.inspection.effective import effective_rate, growth
+from rl_abel.inspection.readers.find_runs import read_path
+from rl_abel.inspection.traces import Trace
+from rl_abel.inspection.verdict import explain, judge
+from rl_abel.networks.diagnosis import LAYERS, Diagnosis, largest_layers, layer_of
+from rl_abel.networks.optimizers import steps_of
 from tests.algorithms import ALGORITHMS, STEPS, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")

@@ -135,7 +135,7 @@ def test_every_page_with_code_is_run():
 
 @pytest.mark.usefixtures("a_folder")
 def test_the_run_of_the_diagnosis_makes_as_many_measurements_as_its_page_shows(capsys):
-    from rl_abel.cli import main
+    from rl_abel.inspection.cli import main
 
     [program] = programs("diagnosis")
     trace = run(program)["callback"].trace
@@ -285,7 +285,7 @@ def test_every_page_is_in_the_tree():
 
 
 def test_the_options_of_the_command_are_described(capsys):
-    from rl_abel.cli import main
+    from rl_abel.inspection.cli import main
 
     with pytest.raises(SystemExit):
         main(["inspect", "--help"])

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import math
 import pickle
 import re
@@ -18,13 +19,13 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rl_abel import AbelCallback, Decay, TrendRule, find_decays, weight_norms
-from rl_abel.advice import weight_decay
-from rl_abel.budget import Budget
-from rl_abel.memory import MOST_MEASUREMENTS
-from rl_abel.norms import measured_parameters
-from rl_abel.optimizers import optimizers
-from rl_abel.schedule import Scaled
+from rl_abel import AbelCallback, AutoLearningRate, Decay, RateByPart, TrendRule, find_decays, weight_norms
+from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule
+from rl_abel.networks.norms import measured_parameters
+from rl_abel.networks.optimizers import optimizers
+from rl_abel.reporting.advice import weight_decay
+from rl_abel.rules.budget import Budget
+from rl_abel.training.state import MOST_MEASUREMENTS
 from tests.algorithms import ALGORITHMS, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
@@ -192,13 +193,15 @@ def test_rollouts_outside_of_a_training():
     assert model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=20)
 
 
-def test_no_budget_no_final_decay(capsys):
+def test_no_budget_no_final_decay():
     """A loop of a user's own, that calls the callback by hand."""
     model, abel = make_model("PPO"), AbelCallback(verbose=1)
     model._logger = Logger(None, [])
     model._total_timesteps = 0
     abel.init_callback(model)
     abel.on_training_start({}, {})
+    with pytest.warns(UserWarning, match="no budget is known"):
+        abel.on_rollout_start()
     for _ in range(20):
         abel.on_rollout_start()
         model.num_timesteps += 20
@@ -210,7 +213,29 @@ def test_no_budget_no_final_decay(capsys):
     abel.on_training_end()
     assert abel.decays == []
     assert len(abel.trace["total"]) == 19
-    assert "no budget is known" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [AutoLearningRate, AbelCallback, lambda **_: RateByPart(value=2)])
+@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
+def test_a_training_without_an_end(name, make, capsys):
+    model = make_model(name)
+    model.learn(math.inf, callback=[make(verbose=1), Do(step=lambda model: model.num_timesteps < 200)])
+    assert not getattr(model, "abel_state", {}).get("decays")
+    assert ("no budget is known" in capsys.readouterr().out) is (make in (AutoLearningRate, AbelCallback))
+    # From here on there is one.
+    end = model.num_timesteps + 300
+    abel = AbelCallback()
+    model.learn(300, callback=abel, reset_num_timesteps=False)
+    assert [cause for _, cause, _ in abel.decays] == ["final"]
+    assert abel.decays[0].timestep < end
+
+
+@pytest.mark.parametrize("total", [300.0, np.int64(300), np.float32(300)])
+def test_a_budget_of_any_type(total):
+    model, abel = make_model("PPO"), AbelCallback()
+    model.learn(total, callback=abel)
+    assert [decay.timestep for decay in abel.decays] == [260]
+    json.dumps(model.abel_state)
 
 
 # Set up once, never compared
@@ -416,8 +441,8 @@ def test_the_weights_are_the_proof_of_learning(learn, measured):
 
 def test_complex_weights_have_two_parts():
     weight = torch.tensor([3 + 4j, 1j])
-    from rl_abel.diagnosis import Diagnosis
-    from rl_abel.norms import squared_norms
+    from rl_abel.networks.diagnosis import Diagnosis
+    from rl_abel.networks.norms import squared_norms
 
     assert squared_norms([[weight]]) == [26.0]
     diagnosis = Diagnosis()
@@ -450,14 +475,15 @@ class Strange(DummyVecEnv):
 
 @pytest.mark.parametrize("tensorboard", [True, False])
 def test_no_row_layout_or_hint_raises(tensorboard, tmp_path, monkeypatch):
-    from rl_abel import advice, dashboard
+    from rl_abel.reporting import advice
+    from rl_abel.reporting import tensorboard as pages
 
     def fail(*_):
         raise RuntimeError("a fault in what is only to be looked at")
 
     model = make_model("PPO", tensorboard_log=str(tmp_path) if tensorboard else None)
-    monkeypatch.setattr(dashboard, "hparams", fail)
-    monkeypatch.setattr(dashboard, "layout", fail)
+    monkeypatch.setattr(pages, "hparams", fail)
+    monkeypatch.setattr(pages, "layout", fail)
     monkeypatch.setattr(advice, "at_start", fail)
     abel = AbelCallback()
     messages = said_by(lambda: model.learn(200, callback=abel))
@@ -576,7 +602,7 @@ def test_after_learn_the_model_trains_at_its_own_rate(name, tmp_path):
     """The live model and the saved one alike."""
     model = make_model(name)
     model.learn(STEPS, callback=AbelCallback(rule=DecayAt(2), measure_every=1))
-    assert not isinstance(model.lr_schedule, Scaled)
+    assert not isinstance(model.lr_schedule, MultipliedSchedule)
     model.save(tmp_path / "model")
     loaded = type(model).load(tmp_path / "model", env=model.get_env())
     for trained in (model, loaded):

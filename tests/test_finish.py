@@ -22,10 +22,18 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import FloatSchedule
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecVideoRecorder,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_abel import AbelCallback, FinishedEval, finish
+from rl_abel.finishing.copies import check_copies
 from tests.algorithms import ALGORITHMS, OFF_POLICY, STEPS, DecayAt, make_model
 
 RATE = 1e-3
@@ -438,6 +446,155 @@ def test_a_model_that_holds_what_cannot_be_copied():
     model.steps = (step for step in range(10))
     with pytest.raises(ValueError, match="PPO holds what cannot be copied: cannot pickle 'generator'"):
         finish(model, 20)
+
+
+# What a copy could share with the original, or write
+
+
+class Game(gym.Env):
+    """Against an opponent, a model; its state is its own, or that of a simulator which all share."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    render_mode = "rgb_array"
+    observation_space = gym.spaces.Box(-9, 9, (2,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+    opponent = None
+
+    def __init__(self, world=None, chance=None, log=None):
+        self.world = {"t": 0} if world is None else world
+        self.chance = chance
+        self.log = log
+
+    def _observed(self):
+        rng = self.np_random if self.chance is None else self.chance()
+        return np.float32([self.world["t"] % 8, rng.uniform(-1, 1)])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.world["t"] = 0
+        return self._observed(), {}
+
+    def step(self, action):
+        self.world["t"] += 1
+        other = 0.0 if self.opponent is None else self.opponent.predict(self._observed())[0].item()
+        if self.log:
+            print(other, file=self.log)
+        return self._observed(), float(action[0]) - other, False, self.world["t"] >= 10, {}
+
+    def render(self):
+        return np.zeros((16, 16, 3), np.uint8)
+
+
+class TwoActions(gym.Wrapper):
+    action_space = gym.spaces.Discrete(2)
+
+    def step(self, action):
+        return self.env.step(np.float32([action]))
+
+
+@pytest.mark.parametrize("wrap", [lambda env: env, VecNormalize, partial(VecFrameStack, n_stack=2)])
+@pytest.mark.parametrize("kind", [PPO, DQN])
+def test_in_self_play_each_environment_holds_the_other_model(kind, wrap):
+    settings = SMALL if kind is PPO else {**OFF_POLICY, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+
+    def make(game):
+        return wrap(DummyVecEnv([lambda: TwoActions(game)]))
+
+    def trained(evaluated):
+        games = [Game(), Game()]
+        models = [kind("MlpPolicy", make(game), verbose=1, **settings) for game in games]
+        for game, other in zip(games, reversed(models)):
+            game.opponent = Seat(other)
+        timesteps = []
+        for model in models * 2:
+            callbacks = [an_eval(eval_env=make(Game()), every=60)] if evaluated else []
+            model.learn(120, callback=callbacks, reset_num_timesteps=False)
+            timesteps += [timestep for callback in callbacks for timestep, _ in callback.finished]
+        return [outcome(model) for model in models], timesteps
+
+    (one, _), (other, timesteps) = trained(evaluated=False), trained(evaluated=True)
+    assert one == other
+    assert timesteps == [60, 120, 60, 120, 180, 240, 180, 240]
+
+
+class Seat:
+    """Plays for a model that sees its own observations in its own way, of frames or normalized."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def predict(self, observation):
+        return self.model.predict(np.resize(observation, self.model.observation_space.shape))
+
+
+WORLD = {"t": 0}
+GENERATOR = np.random.default_rng(0)
+
+
+def test_a_simulator_that_copies_share_is_refused_at_the_start():
+    class InTheSimulator(Game):
+        world = property(lambda self: WORLD, lambda self, value: None)
+
+    model = PPO("MlpPolicy", InTheSimulator(), **SMALL)
+    with pytest.raises(ValueError, match=r"two copies of InTheSimulator that do the same see other things.*give env="):
+        model.learn(40, callback=an_eval(eval_env=Game()))
+    assert finish(model, 20, env=Game()).num_timesteps == 20
+
+
+def test_a_generator_that_copies_share_is_refused_and_global_ones_are_not():
+    model = PPO("MlpPolicy", Game(chance=lambda: GENERATOR), **SMALL)
+    with pytest.raises(ValueError, match="two copies of Game that do the same see other things"):
+        finish(model, 20)
+    finish(PPO("MlpPolicy", Game(chance=lambda: np.random), **SMALL), 20)
+
+
+def test_what_a_mask_forbids_is_no_reason_to_refuse():
+    class Strict(Game):
+        def step(self, action):
+            raise ValueError("forbidden")
+
+    check_copies(DummyVecEnv([Strict]))
+
+
+@pytest.mark.parametrize("of", ["one", "all"])
+def test_videos_are_the_original_s_alone(of, tmp_path):
+    pytest.importorskip("moviepy")
+    if of == "one":
+        env = gym.wrappers.RecordVideo(Game(), str(tmp_path / "0"), episode_trigger=lambda n: True, disable_logger=True)
+    else:
+        env = VecVideoRecorder(DummyVecEnv([Game]), str(tmp_path), lambda step: step % 20 == 5, video_length=5)
+    model = PPO("MlpPolicy", env, **SMALL)
+    model.learn(40)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    assert before
+    finish(model, 100)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")} == before
+
+
+def test_a_log_of_the_environment_is_the_original_s_alone(tmp_path):
+    with (tmp_path / "log").open("w") as log:
+        model = PPO("MlpPolicy", Game(log=log), **SMALL)
+        model.learn(40)
+        finish(model, 40)
+    assert len((tmp_path / "log").read_text().splitlines()) == 40
+    said = r"Game cannot be copied: give env=.*it reads from"
+    with (tmp_path / "log").open() as book, pytest.raises(ValueError, match=said):
+        finish(PPO("MlpPolicy", Game(log=book), **SMALL), 40)
+
+
+def test_what_can_no_longer_be_copied_ends_no_training():
+    model = make_model("PPO")
+
+    def spoil(model):
+        model.env.envs[0].unwrapped.steps = (step for step in range(10))
+        return True
+
+    evaluation = an_eval(every=40, n_eval_episodes=1)
+    with pytest.warns(UserWarning, match="FinishedEval stops here, the training goes on: ValueError: Pend") as said:
+        model.learn(200, callback=[evaluation, At(60, spoil)])
+    assert model.num_timesteps == 200
+    assert [timestep for timestep, _ in evaluation.finished] == [40]
+    assert len(said) == 1
 
 
 # The logs

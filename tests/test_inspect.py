@@ -15,9 +15,9 @@ from stable_baselines3.common.callbacks import CheckpointCallback
 import rl_abel
 from benchmarks.measure.calibration import autoregression
 from rl_abel import find_decays, weight_norms
-from rl_abel.cli import main
-from rl_abel.inspection import Bounce, judge, replay
-from rl_abel.printing import (
+from rl_abel.inspection.cli import main
+from rl_abel.inspection.readers.find_runs import Skipped
+from rl_abel.inspection.text import (
     ASCII,
     BLOCKS,
     EVERY_PART,
@@ -30,9 +30,9 @@ from rl_abel.printing import (
     summary,
     table,
 )
-from rl_abel.rule import TrendRule
-from rl_abel.sources import Skipped
-from rl_abel.traces import Decayed, Record, Trace
+from rl_abel.inspection.traces import Decayed, Record, Trace
+from rl_abel.inspection.verdict import Bounce, judge, replay
+from rl_abel.rules.bounce import TrendRule
 from tests.algorithms import make_model
 
 KEYS = ["path", "run", "runs", "source", "timesteps", "weight_norms", "training", "bounced", "diverged", "bounces"]
@@ -111,7 +111,7 @@ def test_a_part_that_the_total_hides(capsys, tmp_path):
 
 @pytest.mark.parametrize("watch", ["any", "total", "policy", "value"])
 def test_the_replay_is_that_of_the_callback(watch):
-    from rl_abel.rule import observe_each
+    from rl_abel.rules.bounce import observe_each
 
     rng = np.random.default_rng(1)
     noise = 0.02 * rng.standard_normal((2, 3 * len(DIP)))
@@ -413,7 +413,7 @@ def test_wrong_usage(arguments, bouncing):
     assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.cli"])
+@pytest.mark.parametrize("module", ["rl_abel", "rl_abel.inspection.cli"])
 @pytest.mark.parametrize("arguments", [["--version"], ["inspect", "--version"]])
 def test_the_version(module, arguments):
     done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True)
@@ -423,7 +423,7 @@ def test_the_version(module, arguments):
 def test_torch_is_for_the_weights_of_checkpoints_alone(bouncing):
     """Logs, and zips in which the callback has kept what it saw, are read without it."""
     fixture = Path(__file__).parent / "fixtures" / "state_version_0.zip"
-    code = "import sys; from rl_abel.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    code = "import sys; from rl_abel.inspection.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
     arguments = [sys.executable, "-c", code, "inspect", str(bouncing), str(fixture)]
     subprocess.run(arguments, check=True, capture_output=True)
 
@@ -477,7 +477,7 @@ def test_a_plot(bouncing, tmp_path, capsys):
 def test_a_plot_shows_every_part_and_the_decays_that_were_made(monkeypatch, tmp_path):
     from matplotlib.figure import Figure
 
-    from rl_abel.picture import plot
+    from rl_abel.inspection.plot import plot
 
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))

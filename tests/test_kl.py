@@ -41,7 +41,7 @@ def learn(model, *kls, reset=False, callbacks=(), **kwargs):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "rl_abel: the KL divergence leads")
         model.learn((len(kls) + 1) * 20, **kwargs)
-    rates = dict((timestep, rate) for timestep, _, rate in seen)
+    rates = {timestep: rate for timestep, _, rate in seen}
     return [rates[timestep] for timestep in sorted(rates)]
 
 

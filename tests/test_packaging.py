@@ -25,7 +25,7 @@ def test_the_wheel_ships_rl_abel_alone(tmp_path):
     assert {name.partition("/")[0] for name in names} == {"rl_abel", f"rl_abel-{rl_abel.__version__}.dist-info"}
     shipped = {name.removeprefix("rl_abel/") for name in names if name.startswith("rl_abel/")}
     sources = {path.relative_to(ROOT / "rl_abel").as_posix() for path in (ROOT / "rl_abel").rglob("*.py")}
-    assert shipped == sources | {"py.typed", "webpage.html", "webpage.js"}
+    assert shipped == sources | {"py.typed", "inspection/web_page.html", "inspection/web_page.js"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
@@ -42,7 +42,9 @@ def test_the_wheel_alone_is_enough(tmp_path):
     )
     run = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[Decay(timestep=144, cause='final', factor=0.1)]"
-    code = f"import sys; sys.path.insert(0, {str(wheel)!r}); from rl_abel.cli import main; main(sys.argv[1:])"
+    code = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); from rl_abel.inspection.cli import main; main(sys.argv[1:])"
+    )
     inspect = [sys.executable, "-P", "-c", code, "inspect", "no/such/run", "--html", "page.html"]
     subprocess.run(inspect, cwd=tmp_path, capture_output=True, check=True)
     assert "No run could be read." in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -124,5 +126,5 @@ def test_the_guide_names_what_is_there():
         assert (ROOT / path).is_dir(), path
     for path in re.findall(r"\]\(([\w/]+\.md)\)", text):
         assert (ROOT / path).is_file(), path
-    for module in re.findall(r"`(\w+\.py)`", text):
+    for module in re.findall(r"`([\w/]+\.py)`", text):
         assert [*ROOT.glob(f"*/{module}")], module

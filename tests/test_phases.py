@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.moments.phases import EVENTS, bounce_by_rule, bounce_by_shape, equilibrium, minimum
-from rl_abel.rule import TrendRule, replay
+from rl_abel.rules.bounce import TrendRule, replay
 
 FALL = [float(norm) for norm in range(40, 20, -1)]
 LEVEL = [20.0] * 12

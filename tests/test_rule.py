@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.measure.calibration import BOUNCE, MINIMUM, NO_BOUNCE, bounce, decays_of
 from rl_abel import PaperRule, Rule, TrendRule, find_decays
-from rl_abel.rule import make_rule, observe_each, replay, t_statistic
+from rl_abel.rules.bounce import make_rule, observe_each, replay, t_statistic
 
 NORMS = st.lists(st.one_of(st.integers(0, 3).map(float), st.floats(0, 1e9)), max_size=60)
 FALL = [100.0 - t for t in range(30)]

@@ -15,11 +15,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv
 
 from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish, weight_norms
-from rl_abel.advice import weight_decay
-from rl_abel.finishing import FinishedEval
-from rl_abel.jax_models import injected_in
-from rl_abel.kl import kl_adapted
-from rl_abel.saved import read_saved
+from rl_abel.callbacks.kl_adaptive import kl_adapted
+from rl_abel.finishing.finish import FinishedEval
+from rl_abel.inspection.readers.sb3_zip import read_saved
+from rl_abel.networks.jax_models import injected_in
+from rl_abel.reporting.advice import weight_decay
 from tests.algorithms import DecayAt
 
 MISSING = "these tests train models of SBX, which is not installed: pip install rl_abel[sbx]"
@@ -433,9 +433,8 @@ def test_what_is_not_supported_says_so(tmp_path):
 
 
 def test_without_movers_the_package_loads_no_jax():
-    code = (
-        "import sys, rl_abel.callback, rl_abel.kl, rl_abel.by_part; assert not {'jax', 'sbx', 'optax'} & {*sys.modules}"
-    )
+    movers = "rl_abel.callbacks.abel, rl_abel.callbacks.kl_adaptive, rl_abel.callbacks.rate_by_part"
+    code = f"import sys, {movers}; assert not {{'jax', 'sbx', 'optax'}} & {{*sys.modules}}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -14,11 +14,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from benchmarks.measure.synthetic import make_run
 from rl_abel import AbelCallback
-from rl_abel.events import begun, left_over, scalars
-from rl_abel.logs import event_blocks
-from rl_abel.sources import NO_RUN, NOTHING, ROUTE, Skipped, read_path, read_paths
-from rl_abel.tables import read_table
-from rl_abel.traces import Decayed, joined, make_trace, state_record, state_rows
+from rl_abel.inspection.readers.csv_table import read_table
+from rl_abel.inspection.readers.event_file import begun, left_over, scalars
+from rl_abel.inspection.readers.find_runs import NO_RUN, NOTHING, ROUTE, Skipped, read_path, read_paths
+from rl_abel.inspection.readers.logs import event_blocks
+from rl_abel.inspection.traces import Decayed, joined, make_trace, state_record, state_rows
 from tests.algorithms import make_model
 
 LOG = "time/total_timesteps,rollout/ep_rew_mean,abel/weight_norm_total,abel/bounces,abel/decays,abel/factor"

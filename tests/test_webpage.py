@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from rl_abel.cli import main
-from rl_abel.inspection import judge
-from rl_abel.picture import COLORS, DECAY
-from rl_abel.sources import Skipped
-from rl_abel.traces import Decayed, Record, Trace
-from rl_abel.webpage import POINTS, chart_data, thinned, write_page
+from rl_abel.inspection.cli import main
+from rl_abel.inspection.plot import COLORS, DECAY
+from rl_abel.inspection.readers.find_runs import Skipped
+from rl_abel.inspection.traces import Decayed, Record, Trace
+from rl_abel.inspection.verdict import judge
+from rl_abel.inspection.web_page import POINTS, chart_data, thinned, write_page
 from tests.browser import open_browser
 from tests.test_inspect import DIP, FINAL, RISE, both, made, write_log
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.control.plan import ARMS, DECAY_FACTOR, FINAL_DECAY_AT, LAYERS, TUNING_SEEDS, Setting, first_epoch, tune
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval, mean_interval
-from rl_abel.rule import find_decays, make_rule, replay
+from rl_abel.rules.bounce import find_decays, make_rule, replay
 
 EQUAL = 1.0
 """Differences of the test accuracy within one point of a hundred, interval and all, count as none."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from benchmarks.control.plan import TRAIN_IMAGES
-from rl_abel.growing import POWERS, split
+from rl_abel.rules.batch_growth import POWERS, split
 
 EPOCHS = 60
 BATCH_SIZE = 8

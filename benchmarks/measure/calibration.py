@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_abel import Rule, find_decays
-from rl_abel.rule import make_rule
+from rl_abel.rules.bounce import make_rule
 
 Rng = np.random.Generator
 MINIMUM = 35

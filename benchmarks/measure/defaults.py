@@ -24,8 +24,8 @@ from benchmarks.measure.watching import noise, watching
 from benchmarks.results import FIRST_STUDY, Results, read_parquet
 from benchmarks.statistics.estimates import exact_binomial_interval
 from benchmarks.words import percent, templates
-from rl_abel import rule
-from rl_abel.rule import TrendRule, find_decays
+from rl_abel.rules import bounce as rules
+from rl_abel.rules.bounce import TrendRule, find_decays
 
 PAGE = "defaults.md"
 TUNING_SEEDS = (1000, 1001)
@@ -42,13 +42,13 @@ class Setting:
 
     window: int = TrendRule.window
     z: float = TrendRule.z
-    strides: tuple[int, ...] = rule.STRIDES
+    strides: tuple[int, ...] = rules.STRIDES
     depth: float = TrendRule.depth
     every: int = 1
 
     def decays(self, norms: np.ndarray) -> list[int]:
         """Return where the rule decays, as indices of the whole trace."""
-        with mock.patch.object(rule, "STRIDES", self.strides):
+        with mock.patch.object(rules, "STRIDES", self.strides):
             thinned = norms[self.every - 1 :: self.every]
             found = find_decays(thinned.tolist(), TrendRule(self.window, self.z, self.depth))
         return [self.every * (index + 1) - 1 for index in found]

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.report.answers import undisturbed, with_tasks
 from benchmarks.results import Results
 from benchmarks.words import Grid
-from rl_abel.rule import TrendRule, find_decays
+from rl_abel.rules.bounce import TrendRule, find_decays
 
 DEPTHS = (0.0, 0.01, 0.02, TrendRule.depth, 0.05, 0.1, 0.2)
 PARTS = ("total", "policy", "value")

@@ -159,7 +159,7 @@ def inspect(n: int, form: str) -> float:
             log(model, form, number)
         for number in range(n):
             shutil.copytree(models[number % len(models)], Path(folder) / "runs" / f"{number:04}")
-        return _seconds([sys.executable, "-m", "rl_abel.cli", "inspect", f"{folder}/runs"])
+        return _seconds([sys.executable, "-m", "rl_abel.inspection.cli", "inspect", f"{folder}/runs"])
 
 
 def log(folder: Path, form: str, number: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rl_abel.rule import EQUILIBRATED, TrendRule, find_decays, t_statistic
+from rl_abel.rules.bounce import EQUILIBRATED, TrendRule, find_decays, t_statistic
 
 RULE = TrendRule()
 """Of which window, z and depth are."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.report.answers import undisturbed, with_tasks
 from benchmarks.results import Results
-from rl_abel.rule import TrendRule, replay
+from rl_abel.rules.bounce import TrendRule, replay
 
 PARTS = ("total", "policy", "value")
 SMOOTHED, DEEP = 5, 0.05

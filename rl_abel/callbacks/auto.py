@@ -1,0 +1,140 @@
+"""AutoLearningRate: what is recommended for the algorithm at hand, in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+
+from rl_abel._validation import known_arguments
+from rl_abel.callbacks.abel import AbelCallback
+from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback, has_kl
+from rl_abel.callbacks.placement import Portable, refuse_to_be_a_child
+from rl_abel.rules.bounce import Rule
+from rl_abel.training.state import Decay
+
+
+class AutoLearningRate(Portable, CallbackList):
+    """Decide the learning rate of any algorithm by measurement.
+
+    Where updates have a KL divergence (PPO, MaskablePPO, RecurrentPPO) the rate adapts to it, and decays
+    once near the end: :class:`KLAdaptiveCallback` beside :class:`AbelCallback`. Elsewhere it is the model's
+    own rate, with the decay near the end. Each argument is that of one of the two; all have to be named.
+
+    :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
+    :param final_decay_at: progress in (0, 1) at which the rate decays once; None turns the final decay off
+    :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
+        ``final_decay_at`` to the end of the budget
+    :param verbose: 1 prints what was taken, and what is decided; 2 each change by the KL divergence too
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: the KL divergence, a decay after a
+        bounce or the final one; never raises the user's own. None for 1e-5 as the smallest that the KL divergence
+        leads to, and none for the decays
+    :param target_kl: KL divergence of an update after which the rate is left as it is
+    :param step: above 1; after an update with a KL divergence above twice the target the rate is divided by it,
+        after one below half of the target multiplied
+    :param max_learning_rate: largest rate that the KL divergence leads to
+    :param max_decays: most decays after a bounce of the weight norm: 0, as in RL these have not been shown to help
+        (docs/results/evidence.md), or None for any number, as in the paper. With 0 bounces are seen and counted
+    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 of Lewkowycz
+        2021 to the letter: in RL it takes noise for one), or an object with ``init() -> state`` and
+        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
+    :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
+        them, each by itself; None for "any" with the rule "trend" and "total" with another
+    :param scope: whose rate decays after a bounce. "model": everybody's. "part", which needs ``max_decays``: that of
+        the network that has bounced; what belongs to neither network decays after a bounce of the total. The final
+        decay is everybody's
+    :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
+        batch grows by 1/f in its place, up to a rollout, off-policy to a tenth of the data; what does not fit goes
+        to the rate. "mixed": batch by 1/f and rate by the square root of f, for Adam. Not for A2C, ARS and SBX. A
+        cooldown acts on the rate alone
+    :param max_batch_size: largest batch, for a memory that is small
+    :param measure_every: timesteps between measurements of the weight norm, made at ends of rollouts; None for about
+        100 a training, within an update too (at ends of epochs) where rollouts are few
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>``, ``abel/alignment_<part>``,
+        ``abel/relative_update_<part>`` and ``abel/layer/<name>``. Keeps a copy of the weights
+    :raises TypeError: for an argument that there is not, with the right one where it can be guessed
+    :raises ValueError: for a value out of its range, when it is made; when a training begins, for an argument about
+        the KL divergence where there is none, and whatever the two callbacks refuse
+    """
+
+    @known_arguments
+    def __init__(
+        self,
+        *,
+        decay_factor: float = 0.1,
+        final_decay_at: float | None = 0.85,
+        final_decay_shape: str = "step",
+        verbose: int = 0,
+        min_learning_rate: float | None = None,
+        target_kl: float = 0.01,
+        step: float = 1.5,
+        max_learning_rate: float = 1e-2,
+        max_decays: int | None = 0,
+        rule: str | Rule = "trend",
+        watch: str | None = None,
+        scope: str = "model",
+        acts_on: str = "learning_rate",
+        max_batch_size: int | None = None,
+        measure_every: int | None = None,
+        diagnose: bool = False,
+    ) -> None:
+        super().__init__([])
+        # Made here, where the user calls: whatever is wrong with an argument is said at this line.
+        self._kl = KLAdaptiveCallback(target_kl, step, min_learning_rate, max_learning_rate, verbose=verbose)
+        self.abel = AbelCallback(
+            rule,
+            watch=watch,
+            decay_factor=decay_factor,
+            final_decay_at=final_decay_at,
+            final_decay_shape=final_decay_shape,
+            max_decays=max_decays,
+            min_learning_rate=0.0 if min_learning_rate is None else min_learning_rate,
+            scope=scope,
+            acts_on=acts_on,
+            max_batch_size=max_batch_size,
+            measure_every=measure_every,
+            diagnose=diagnose,
+            verbose=verbose,
+        )
+        self.verbose = self.abel.verbose
+
+    @property
+    def kl(self) -> KLAdaptiveCallback | None:
+        """The callback that adapts to the KL divergence, None where there is none."""
+        return self._kl if self._kl in self.callbacks else None
+
+    @property
+    def factor(self) -> float:
+        """What the user's rate is multiplied by: product of the decays, and of what the KL divergence says."""
+        return self.abel.factor * (self.kl.factor if self.kl else 1.0)
+
+    @property
+    def decays(self) -> list[Decay]:
+        """Decays in force, each with its timestep, cause ("bounce" or "final") and factor."""
+        return self.abel.decays
+
+    @property
+    def trace(self) -> dict[str, list[Any]]:
+        """Measurements of the weight norm so far: ``timesteps`` and |w|^2 by part."""
+        return self.abel.trace
+
+    def _init_callback(self) -> None:
+        refuse_to_be_a_child(self, None)
+        taken: list[BaseCallback] = [self._kl, self.abel] if has_kl(self.model) else [self.abel]
+        of_kl = [name for name in ("target_kl", "step", "max_learning_rate") if name in getattr(self, "_given", ())]
+        if of_kl and self._kl not in taken:
+            value, model = getattr(self._kl, of_kl[0]), type(self.model).__name__
+            raise ValueError(f"{of_kl[0]}={value!r}: {model} has no KL divergence to adapt to")
+        self.callbacks = taken
+        for callback in taken:
+            # Whose errors speak of what the user wrote.
+            callback.parent = self
+            callback.init_callback(self.model)
+
+    def _on_training_start(self) -> None:
+        if self.verbose >= 1:
+            name, kl = type(self.model).__name__, self._kl.target_kl
+            whose = f"adapts to the KL divergence of each update (target {kl:g})" if self.kl else "is your own"
+            bounces = ", and decays after a bounce of the weight norm" if self.abel.max_decays != 0 else ""
+            print(f"abel: the learning rate of {name} {whose}{bounces}")
+        super()._on_training_start()

@@ -1,0 +1,1 @@
+"""What an agent would be worth if training stopped now: copies that are trained on."""

@@ -1,0 +1,236 @@
+"""What an agent would be worth if one stopped now: a copy of it, trained on at a decayed rate."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from contextlib import nullcontext
+from inspect import signature
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+
+from rl_abel._validation import check_between, check_integer, check_verbose, known_arguments
+from rl_abel._warnings import Harmless, warn
+from rl_abel.callbacks.placement import Portable, misplaced, refuse_to_be_a_child
+from rl_abel.callbacks.rate_by_part import RateByPart
+from rl_abel.finishing.copies import (
+    AnyEnv,
+    Model,
+    beside,
+    check_copies,
+    copy_model,
+    random_states_kept,
+    take_statistics,
+    vectorized,
+)
+from rl_abel.learning_rate.applied_rate import AppliedRate
+from rl_abel.learning_rate.multiplied_schedule import unscaled
+from rl_abel.networks.jax_models import is_jax
+from rl_abel.networks.norms import parts_of
+from rl_abel.reporting.tensorboard import tensorboards
+from rl_abel.training.resume import clock
+from rl_abel.training.state import ATTRIBUTE, NETWORKS, REST, TrainingState, kept_by_others
+
+SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_schedule")
+"""Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions."""
+
+
+@known_arguments
+def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv | None = None) -> Model:
+    """Return a copy of the model, trained on at a decayed learning rate; the original goes on as if never asked.
+
+    For training without a budget (Lewkowycz 2021, Sec. 2): train at the full rate for as long as one
+    likes, and finish a copy whenever one wants to know what the agent is worth.
+
+    The copy has everything: weights, optimizers, replay buffer, environment, its statistics
+    (``VecNormalize``) and its random generators. It begins with a new episode. Its rate is constant: the
+    one in force now, with what our callbacks make of it, times ``decay_factor``; it keeps that rate
+    afterwards, and no memory of the callbacks. Its other schedules (clip range, exploration) stay at what
+    they are now. It logs nothing while it is finished. A compiled policy is copied uncompiled.
+
+    Global random states (``random``, numpy, torch on CPU and CUDA) are as before afterwards, so the
+    original trains on to the last bit as it would have without this call, from within a callback too.
+
+    :param model: of stable-baselines3 or sb3-contrib; it may be in the middle of a ``learn()``
+    :param timesteps: to train the copy for, in whole rollouts
+    :param decay_factor: in (0, 1); what the rate is multiplied by
+    :param env: to train the copy in, for an environment that cannot be copied; as many environments as the
+        model has. Where the model's is in a ``VecNormalize`` this one gets its statistics, and is wrapped in
+        one if it is not. Left out, the model's own is copied: with all its state, or, where its
+        class pickles itself in a way of its own (Box2D, MuJoCo, Atari), made anew from its arguments
+    :raises ValueError: for an argument out of its range, or what cannot be copied: an environment that runs
+        in processes of its own (``SubprocVecEnv``), or holds what Python cannot copy. Give ``env`` then
+    :raises TypeError: for a model of SBX, or one in which there is nothing to measure
+    """
+    timesteps = check_integer("timesteps", timesteps, at_least=1)
+    decay_factor = check_between("decay_factor", decay_factor, 0, 1)
+    if not isinstance(model, BaseAlgorithm):
+        raise ValueError(f"model must be a model of stable-baselines3, got {model!r}")
+    _refuse_jax(model)
+    parts_of(model)
+    applied = AppliedRate.in_force_on(model)
+    with random_states_kept():
+        with applied.whole() if applied else nullcontext():
+            finished = copy_model(model, env)
+        rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
+        rate = rates[None]
+        if rate == 0:
+            warn("the learning rate in force is 0: to finish the model changes no weights")
+        _freeze_schedules(finished, rate)
+        # The rate holds the decays already.
+        vars(finished).pop(ATTRIBUTE, None)
+        apart: dict[str, Any] = {part: own / rate for part, own in rates.items() if part and rate and own != rate}
+        finished.learn(timesteps, reset_num_timesteps=False, callback=RateByPart(**apart) if apart else None)
+    # Trained on by the user it logs as a new model does: never into the original's files.
+    finished._custom_logger = False
+    return finished
+
+
+def _refuse_jax(model: BaseAlgorithm) -> None:
+    if is_jax(model):
+        raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
+
+
+class FinishedEval(Portable, BaseCallback):
+    """Log ``abel/finished_reward``: what the agent would be worth if one stopped now.
+
+    Every so often finishes a copy of the model (:func:`finish`) and evaluates it; the training goes on to
+    the last bit as without this callback. A finished copy costs ``timesteps`` of training, and
+    for its time a second replay buffer. In TensorBoard each result stands at its own timestep.
+
+    :param eval_env: to evaluate the copies in, deterministically; gets the statistics of a ``VecNormalize``
+    :param every: timesteps between two results, each at the start of a rollout, and at the end of a training
+    :param timesteps: to finish a copy for
+    :param decay_factor: in (0, 1); what the rate is multiplied by
+    :param n_eval_episodes: episodes to average over
+    :param env: as in :func:`finish`
+    :param verbose: 1 prints the results
+    :raises ValueError: for an argument out of its range, when the callback is made; for an environment that
+        cannot be copied, or a place inside a callback such as ``EvalCallback``, when a training begins
+    :raises TypeError: for a model of SBX, when a training begins
+    """
+
+    @known_arguments
+    def __init__(
+        self,
+        eval_env: AnyEnv,
+        every: int,
+        timesteps: int,
+        decay_factor: float = 0.1,
+        n_eval_episodes: int = 5,
+        env: AnyEnv | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose=check_verbose(verbose))
+        self.eval_env = vectorized("eval_env", eval_env)
+        self.every = check_integer("every", every, at_least=1)
+        self.timesteps = check_integer("timesteps", timesteps, at_least=1)
+        self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
+        self.n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
+        self.env = None if env is None else vectorized("env", env)
+        self._finished: list[tuple[int, float]] = []
+        self._next: int | None = None
+        self._in_rollouts = False
+        self._harmless = Harmless()
+
+    @property
+    def finished(self) -> list[tuple[int, float]]:
+        """Results so far: timestep, and mean reward of the finished copy."""
+        return list(self._finished)
+
+    def _init_callback(self) -> None:
+        refuse_to_be_a_child(self, None)
+        self._next, self._in_rollouts = None, False
+
+    def _on_training_start(self) -> None:
+        refuse_to_be_a_child(self, self.locals.get("callback"))
+        _refuse_jax(self.model)
+        self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
+        # What cannot be copied is to be said now, not after hours.
+        if self.env is None:
+            with random_states_kept():
+                check_copies(self.model.get_env())
+        else:
+            self.env = beside(self.model, "env", self.env)
+        self._schedule_next()
+
+    def _on_rollout_start(self) -> None:
+        self._in_rollouts = True
+        self._finish_if_due()
+
+    def _on_step(self) -> bool:
+        if not self._in_rollouts:
+            raise misplaced(self, self.parent)
+        return True
+
+    def _on_training_end(self) -> None:
+        self._finish_if_due()
+        self._next = None
+
+    def _schedule_next(self) -> None:
+        self._next = (self.model.num_timesteps // self.every + 1) * self.every
+
+    def _finish_if_due(self) -> None:
+        timestep = self.model.num_timesteps
+        if self._next is None or timestep < self._next:
+            return
+        try:
+            reward = self._evaluate()
+        except Warning:
+            # Raised where warnings are errors, as the user wants them to be.
+            raise
+        except Exception as error:  # whatever a user's environment raises
+            self._next = None
+            warn(f"FinishedEval stops here, the training goes on: {type(error).__name__}: {error}")
+            return
+        self._finished.append((timestep, reward))
+        self._schedule_next()
+        self.logger.record("abel/finished_reward", reward, exclude="tensorboard")
+        if self.locals.get("log_interval", 1) is not None:
+            with self._harmless("a result in TensorBoard"):
+                for output in tensorboards(self.logger):
+                    output.writer.add_scalar("abel/finished_reward", reward, timestep)
+                    output.writer.flush()
+        if self.verbose >= 1:
+            print(f"abel: timestep {timestep}: finished now, the agent's mean reward is {reward:.2f}")
+
+    def _evaluate(self) -> float:
+        with random_states_kept():
+            finished = finish(self.model, self.timesteps, self.decay_factor, self.env)
+            take_statistics(finished, self.eval_env)
+            evaluate: Any = evaluate_policy
+            if "action_masks" in signature(finished.predict).parameters:
+                evaluate = importlib.import_module("sb3_contrib.common.maskable.evaluation").evaluate_policy
+            said, episodes = bool(self._finished), self.n_eval_episodes
+            return float(evaluate(finished, self.eval_env, n_eval_episodes=episodes, warn=not said)[0])
+
+
+def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | None, float]:
+    """Return the rate that the model's next update would have, and under the name of a part that of a part."""
+    # The copy's is asked, which is the user's own: a user's schedule may count its calls.
+    plain = max(float(unscaled(copied.lr_schedule)(model._current_progress_remaining)), 0.0)
+    parts = [None, *parts_of(model)]
+    if applied := AppliedRate.in_force_on(model):
+        return {part: applied.moved(plain, part) for part in parts}
+    # Outside of learn() what was decided is on hold, until the model has been trained on without it.
+    state, updates = getattr(model, ATTRIBUTE, None), clock(model).updates
+    memory, kl = TrainingState.read(copy.deepcopy(state)), kept_by_others(state).get("kl", {})
+    if kl.get("rate") and kl["seen"][1] == updates:
+        plain = kl["rate"]
+    if memory is None or memory.data["seen"][1] != updates:
+        return dict.fromkeys(parts, plain)
+    return {part: plain * memory.factor_of(part if part in NETWORKS else REST) for part in parts}
+
+
+def _freeze_schedules(model: BaseAlgorithm, rate: float) -> None:
+    """Keep every schedule at what it is: the copy's progress would begin anew."""
+    for name, value in list(vars(model).items()):
+        known = isinstance(value, (FloatSchedule, ConstantSchedule, LinearSchedule))
+        if name != "lr_schedule" and (known or (name in SCHEDULES and callable(value))):
+            setattr(model, name, FloatSchedule(float(value(model._current_progress_remaining))))
+    model.learning_rate = rate
+    model.lr_schedule = FloatSchedule(rate)

@@ -1,0 +1,1 @@
+"""What finished runs and saved models tell: the command ``rl-abel inspect``."""

@@ -1,0 +1,1 @@
+"""Files of finished runs, read into traces."""

@@ -1,0 +1,155 @@
+"""Weight norms of a model, live or saved. Of a saved one from its weights alone: nothing else is unpickled."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rl_abel.inspection.readers.ownership import NETWORKS, Ownership, owned
+from rl_abel.inspection.readers.sb3_zip import UNREADABLE, WEIGHTS, Saved, read_saved
+from rl_abel.networks.norms import COMPILED, by_part, measured_parameters, norms_of
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.policies import BasePolicy
+
+
+def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
+    """Squared L2 norm |w|^2 of each part of the model (Lewkowycz 2021, Sec. 2).
+
+    The parameters that the optimizers own and that are not frozen count, each once: no target
+    networks, no running statistics, no entropy coefficient. Where there is no optimizer (ARS) the
+    policy's parameters count. One synchronisation per call on a GPU.
+
+    :param model: a model of stable-baselines3, sb3-contrib or SBX; or of the first two a ``model.policy``,
+        or the path of a saved model
+    :return: squared norms of those of the parts ``policy``, ``value`` (a Q-network is "value") and
+        ``shared`` (in both networks) that the model has; ``total``, their sum; and ``log_std``,
+        outside the total, where it is a parameter of its own
+    :raises TypeError: for anything else, or if there is nothing to measure in the model's policy
+    :raises ValueError: for a file that is no saved model
+    """
+    given: Any = model
+    if isinstance(given, (str, os.PathLike)):
+        path = Path(given)
+        return checkpoint_norms(path if path.exists() else path.with_name(f"{path.name}.zip"))
+    if not hasattr(given, "policy"):
+        if not (
+            isinstance(given, torch.nn.Module)
+            and hasattr(given, "predict")
+            and next(given.parameters(), None) is not None
+        ):
+            raise TypeError(
+                "weight_norms takes a model of stable-baselines3, sb3-contrib or SBX, a policy with parameters of "
+                f"PyTorch, or the path of a saved model, got {type(given).__name__}"
+            )
+        given = SimpleNamespace(policy=given)
+    return norms_of(measured_parameters(given))
+
+
+def checkpoint_norms(path: Path) -> dict[str, float]:
+    """Squared weight norms by part of a model that SB3 has saved, as :func:`weight_norms` of the model.
+
+    :raises ValueError: if the file is not such a zip, or its weights are not plain tensors
+    """
+    saved = read_saved(path)
+    weights = read_weights(path)
+    return norms_in(weights, ownership(saved, weights), saved.shared_lstm)
+
+
+def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]]], dict[str, str], tuple[str, ...]]:
+    """Squared weight norms by part of the checkpoints of one training.
+
+    What counts is told once, by the last of them that can be read: the first may not have trained yet.
+
+    :return: (timestep, norms) of each, what could not be read with the reason, and doubts
+    """
+    rows: list[tuple[int, dict[str, float]]] = []
+    skipped: dict[str, str] = {}
+    counted: Ownership | None = None
+    for saved in reversed(run):
+        try:
+            weights = read_weights(saved.path)
+            if counted is None or not counted.names <= weights.keys():
+                counted = ownership(saved, weights)
+            rows.append((saved.timestep, norms_in(weights, counted, saved.shared_lstm)))
+        except ValueError as error:
+            skipped[str(saved.path)] = str(error)
+    return rows[::-1], skipped, counted.doubts if counted else ()
+
+
+def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
+    """Tell what counts of a saved model."""
+    optimizers: dict[str, Any] = {}
+    with zipfile.ZipFile(saved.path) as archive:
+        for name in NETWORKS:
+            try:
+                optimizers[name] = _load(archive, f"{name}.pth")
+            except KeyError:
+                continue
+            except ValueError:
+                optimizers[name] = None
+    return owned(weights, optimizers, saved.line_search)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return name -> tensor of the policy of a saved model.
+
+    :raises ValueError: if they are not plain tensors
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            loaded = _load(archive, WEIGHTS)
+    except KeyError:
+        raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3") from None
+    except UNREADABLE as error:
+        raise ValueError(f"not a readable zip: {error}") from None
+    weights = {
+        # Before 2.7 SB3 saved a compiled policy by the names that torch.compile gives.
+        name.replace(COMPILED, ""): tensor
+        for name, tensor in (loaded.items() if isinstance(loaded, dict) else ())
+        if isinstance(tensor, torch.Tensor) and _is_number(tensor) and tensor.numel() > 0
+    }
+    if not weights:
+        raise ValueError(f"{WEIGHTS} holds no weights")
+    return weights
+
+
+def norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
+    """Squared norms by part of those weights that count, each once."""
+    # A shared parameter was saved once and has a name in each network.
+    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in weights.items()}
+    first: dict[Any, torch.Tensor] = {}
+    counting = {places[name] for name in counted.names if name in weights}
+    names: dict[torch.Tensor, list[str]] = {}
+    for name, tensor in weights.items():
+        if places[name] in counting:
+            names.setdefault(first.setdefault(places[name], tensor), []).append(name)
+    return norms_of(by_part(names, shared_lstm))
+
+
+def _is_number(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _load(archive: zipfile.ZipFile, member: str) -> Any:
+    """Unpickle a member of the zip as plain tensors, and nothing else.
+
+    :raises KeyError: if there is no such member
+    :raises ValueError: if it holds anything else
+    """
+    try:
+        data = archive.read(member)
+    except UNREADABLE as error:
+        raise ValueError(f"{member} cannot be read: {error}") from None
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its parsers do
+        raise ValueError(f"{member} holds no plain weights: {str(error).splitlines()[0]:.200}") from None

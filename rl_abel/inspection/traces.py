@@ -1,0 +1,214 @@
+"""What finished runs are read into: a trace of weight norms, and what the callback did in training."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rl_abel.inspection.readers.csv_table import DIAGNOSIS, NORM, PARTS, STATUS, TOTAL, Row
+from rl_abel.inspection.readers.resumed_runs import Curves
+
+OUTSIDE_TOTAL = ("log_std",)
+"""Parts that do not count as weights, as in :mod:`rl_abel.networks.norms`, which needs torch."""
+
+LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}
+"""What a log can hold of these unless it is damaged."""
+
+DIGITS = 5
+"""Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
+
+
+class Decayed(NamedTuple):
+    """A decay that was made in training: when, why ("bounce" or "final"), and by what factor."""
+
+    timestep: int
+    cause: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the callback did in training, as it was logged or saved.
+
+    :param n_bounces: bounces that the rule saw in training
+    :param bounces: their timesteps, as far as they are known
+    :param decays: decays of the learning rate
+    :param factor: product of the decays in force at the end
+    :param exact: whether timesteps are those of the events; else of the first row that tells of them
+    """
+
+    n_bounces: int
+    bounces: list[int]
+    decays: list[Decayed]
+    factor: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The weight norms of one run.
+
+    :param path: of the file or folder
+    :param source: "run", "csv", "tensorboard", "model" (what the callback kept in a saved one) or
+        "checkpoints" (computed from the weights)
+    :param timesteps: of the measurements, (n,)
+    :param norms: |w|^2 by part, (n,) each; "total" is always there
+    :param terms: ``displacement_<part>`` and ``alignment_<part>`` since the measurement before, and
+        ``relative_update_<part>``; (n,) each, NaN where unknown; empty if they were not recorded
+    :param weight_decay: coefficient of the optimizer, None if it was not recorded
+    :param skipped: files of the series that could not be read, with the reason
+    :param record: what the callback did, None if that is not known
+    :param notes: what a reader should know of how this was read, a sentence each
+    :param of: its number among the runs of this path, and how many there are
+    :param curves: what SB3 logged of ``learning rate``, ``episode reward`` and ``evaluation``
+    :param about: ``algorithm`` and ``environment``, where the log says
+    """
+
+    path: str
+    source: str
+    timesteps: list[int]
+    norms: dict[str, list[float]]
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    weight_decay: float | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    record: Record | None = None
+    notes: list[str] = field(default_factory=list)
+    of: tuple[int, int] = (1, 1)
+    curves: Curves = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+
+
+def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool = False, exact: bool = False) -> Trace:
+    """Make columns of the rows of one run.
+
+    :param every_row_new: whether each row is a measurement; else it is the latest one, new or not
+    :param exact: whether rows tell of decays at the timesteps of these
+    :raises ValueError: if no row holds a norm
+    """
+    kept: list[Row] = []
+    parts = {name for _, values in rows for name in values if name.startswith(NORM)} - {TOTAL}
+    for timestep, values in rows:
+        norms = {name: value for name, value in values.items() if name.startswith(NORM)}
+        terms = {name: value for name, value in values.items() if name.startswith(DIAGNOSIS)}
+        if not norms and kept:
+            # A dump tells the terms of the latest measurement, which may have been written before it.
+            kept[-1] = (kept[-1][0], terms | kept[-1][1])
+        if TOTAL not in norms:
+            # A sum of some of the parts would look like a fall.
+            if not norms or not parts <= norms.keys():
+                continue
+            norms = {TOTAL: total({name.removeprefix(NORM): norm for name, norm in norms.items()}), **norms}
+        before = {name: value for name, value in kept[-1][1].items() if name.startswith(NORM)} if kept else {}
+        # As text, for NaN is not equal to itself.
+        if not every_row_new and kept and str(norms) == str(before):
+            continue
+        if every_row_new and kept and kept[-1][0] == timestep:
+            kept.pop()
+        kept.append((timestep, norms | terms))
+    if not kept:
+        raise ValueError("it holds no measurement")
+    first = [NORM + part for part in PARTS]
+    names = sorted({name for _, values in kept for name in values})
+    names.sort(key=lambda name: first.index(name) if name in first else len(first))
+    columns = {name: [values.get(name, math.nan) for _, values in kept] for name in names}
+    return Trace(
+        path,
+        source,
+        [timestep for timestep, _ in kept],
+        {name.removeprefix(NORM): column for name, column in columns.items() if name.startswith(NORM)},
+        {name: column for name, column in columns.items() if name.startswith(DIAGNOSIS)},
+        next((values["weight_decay"] for _, values in reversed(rows) if "weight_decay" in values), None),
+        record=record_of(rows, exact),
+    )
+
+
+def total(norms: Mapping[str, float]) -> float:
+    """Sum of the parts that count as weights."""
+    counted = [norm for part, norm in norms.items() if part not in OUTSIDE_TOTAL]
+    return math.fsum(counted) if all(map(math.isfinite, counted)) else math.nan
+
+
+def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
+    """Tell bounces and decays from the counts and the factor that were logged; None if there are none."""
+    bounces: list[int] = []
+    decays: list[Decayed] = []
+    seen = {"bounces": 0.0, "decays": 0.0, "factor": 1.0}
+    told = False
+    for timestep, values in rows:
+        now = {name: values[name] for name in STATUS if name in values and 0 <= values[name] <= LIMITS[name]}
+        told = told or bool(now)
+        n_bounces = max(0, round(now.get("bounces", seen["bounces"]) - seen["bounces"]))
+        bounces += [timestep] * n_bounces
+        change = now.get("factor", seen["factor"]) / seen["factor"]
+        n_decays = round(now["decays"] - seen["decays"]) if "decays" in now else int(change < 1)
+        for number in range(max(0, n_decays)):
+            cause = "bounce" if number < n_bounces else "final"
+            decays.append(Decayed(timestep, cause, change ** (1 / n_decays)))
+        seen |= {name: value for name, value in now.items() if name != "factor" or value > 0}
+    return Record(len(bounces), bounces, decays, seen["factor"], exact) if told else None
+
+
+def state_rows(state: Mapping[str, Any]) -> tuple[list[Row], int]:
+    """Return the measurements that the callback has kept in a saved model, and how many rows are not readable."""
+    rows: list[Row] = []
+    parts, trace = state.get("parts"), state.get("trace")
+    if not isinstance(parts, list) or not isinstance(trace, list):
+        return [], 0
+    bad = 0
+    for row in trace:
+        try:
+            timestep, *norms = json.loads(row) if isinstance(row, str) else row
+            named = {part: float(norm) for part, norm in zip(parts, norms, strict=True)}
+            rows.append((int(timestep), {TOTAL: total(named), **{NORM + part: named[part] for part in named}}))
+        except (TypeError, ValueError):
+            bad += 1
+    return rows, bad
+
+
+def state_record(state: Mapping[str, Any]) -> Record | None:
+    """Return the bounces and decays that the callback has kept in a saved model, or a benchmark in its run.json."""
+    try:
+        decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor, *_ in state["decays"]]
+        n_bounces = int(state["n_bounces"])
+        bounces = [int(timestep) for timestep in state.get("bounces", ())]
+    except (KeyError, TypeError, ValueError):
+        return None
+    bounces = bounces or [decay.timestep for decay in decays if decay.cause == "bounce"]
+    return Record(max(n_bounces, len(bounces)), bounces, decays, math.prod(decay.factor for decay in decays), True)
+
+
+def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None, int]:
+    """Return what the callback kept in the saved models of one run, oldest first: of each training its last memory.
+
+    A budget that ends elsewhere is another training, with a memory that begins where it does.
+
+    :return: measurements, what happened, and how many measurements are not readable
+    """
+    last = {str(state.get("begin")): state for state in states}
+    rows: list[Row] = []
+    records: list[Record] = []
+    bad = 0
+    for state in last.values():
+        more, lost = state_rows(state)
+        bad += lost
+        rows = [row for row in rows if not more or row[0] < more[0][0]] + more
+        records += filter(None, [state_record(state)])
+    if not records:
+        return rows, None, bad
+    bounces = sorted({timestep for record in records for timestep in record.bounces})
+    decays = sorted({decay for record in records for decay in record.decays})
+    n_bounces = max(len(bounces), *(record.n_bounces for record in records))
+    return rows, Record(n_bounces, bounces, decays, records[-1].factor, True), bad
+
+
+def fingerprint(trace: Trace) -> frozenset[str]:
+    """Return the norms of a trace as texts that two sources of one training have in common."""
+    return frozenset(f"{norm:.{DIGITS}g}" for norm in trace.norms["total"])
+
+
+def overlap(one: frozenset[str], other: frozenset[str]) -> float:
+    """Share of the norms of the shorter trace that are in the longer."""
+    return len(one & other) / min(len(one), len(other))

@@ -1,0 +1,213 @@
+"""What a decay acts on: the learning rate, the batch in its place, or both.
+
+A batch is grown for the updates alone. At a rollout's end the model gets the larger one, which SB3 reads
+as it begins to train; at the first event after the update it has the user's own back. So whatever is
+saved between updates, and a training without the callback, have the user's.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from rl_abel.networks.jax_models import is_jax
+from rl_abel.rules.batch_growth import POWERS, Split, split
+from rl_abel.training.measure_interval import rollout_timesteps
+from rl_abel.training.state import ATTRIBUTE, HELD, section
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+ACTIONS = ("learning_rate", *POWERS)
+
+BATCH = "batch_size"
+
+SHARE_OF_DATA = 10
+"""Off-policy a batch is at most the data over this: Smith et al. 2018 grow it to a tenth, then decay the rate."""
+
+WITHOUT = {
+    "A2C": "it makes one update of the whole rollout, without minibatches (a larger n_steps is a larger batch)",
+    "ARS": "it follows no gradient, so it has no batch",
+}
+
+
+class Action(Protocol):
+    """Puts decays in force on one model in one ``learn()``."""
+
+    def rate(self, factor: float) -> float:
+        """Return what of the product of the decays is left to the learning rate, and take the rest."""
+
+    def begin_update(self) -> None:
+        """Put in force what was taken, before SB3 updates the weights."""
+
+    def end_update(self) -> None:
+        """Leave the model, between updates, as it is without us."""
+
+    @property
+    def put_off(self) -> bool:
+        """Whether the latest rollout is followed by no update, as less than one is due."""
+
+    @property
+    def status(self) -> dict[str, float]:
+        """What the latest update had beside the rate, by name in the logs."""
+
+    @property
+    def says(self) -> str:
+        """What is in force beside the rate, in words; empty if nothing can be."""
+
+    @property
+    def idle(self) -> str:
+        """Why nothing can be taken from the rate in this training, empty if it can."""
+
+
+class OnRate:
+    """The paper's: all of a decay is the learning rate's."""
+
+    status: dict[str, float] = {}  # noqa: RUF012
+    says = idle = ""
+    put_off = False
+
+    def rate(self, factor: float) -> float:
+        """Return all of it."""
+        return factor
+
+    def begin_update(self) -> None:
+        """There is nothing to do."""
+
+    def end_update(self) -> None:
+        """There is nothing to do."""
+
+
+class OnBatch:
+    """The batch grows by what the decays say, up to a limit, and the rate decays by the rest (Smith et al. 2018).
+
+    On-policy the limit is the rollout, whose updates become fewer by themselves. Off-policy it is a tenth
+    of the data that there will be, and ``gradient_steps`` falls by the same factor: a part of an update
+    is owed to the next one (and forgotten when a training ends).
+
+    :param model: with a batch, see :func:`check_action`; what it has is looked up anew for every update
+    :param power: of :data:`rl_abel.rules.batch_growth.POWERS`
+    :param max_batch_size: a limit of the user's
+    """
+
+    def __init__(self, model: BaseAlgorithm, power: float, max_batch_size: int | None) -> None:
+        self._model: Any = model
+        self._power, self._max_batch_size = power, max_batch_size
+        self._off_policy = isinstance(model, OffPolicyAlgorithm)
+        # What was set for the update under way: name -> the user's own, ours. JSON, and saved with the model.
+        self._held = section(model, HELD)
+        self._owed = Fraction(0)
+        self._seen = model.num_timesteps
+        self._split = Split(self._own, 1.0)
+        self._latest = self._own
+        self.put_off = False
+
+    @property
+    def _own(self) -> int:
+        own = self._held[BATCH][0] if BATCH in self._held else self._model.batch_size
+        # Some algorithms take None for the whole rollout.
+        return int(own or rollout_timesteps(self._model))
+
+    @property
+    def _most(self) -> int:
+        if self._off_policy:
+            most = int(min(self._model.buffer_size, self._model._total_timesteps)) // SHARE_OF_DATA
+        else:
+            most = rollout_timesteps(self._model)
+        return most if self._max_batch_size is None else min(most, self._max_batch_size)
+
+    def rate(self, factor: float) -> float:
+        """Return what the batch cannot take."""
+        rollout = None if self._off_policy else rollout_timesteps(self._model)
+        self._split = split(factor, self._own, self._most, rollout, self._power)
+        return self._split.rate
+
+    def begin_update(self) -> None:
+        """Grow the batch."""
+        own, collected = self._own, self._model.num_timesteps - self._seen
+        self._seen = self._model.num_timesteps
+        self._latest, self.put_off = self._split.batch_size, False
+        if self._latest <= own:
+            return
+        self._hold(BATCH, self._latest)
+        if self._off_policy:
+            steps = self._steps_due(collected, Fraction(own, self._latest))
+            self._hold("gradient_steps", steps)
+            self.put_off = steps == 0
+
+    def end_update(self) -> None:
+        """Give the user's own batch back."""
+        put_back(self._model)
+
+    def _hold(self, name: str, value: int) -> None:
+        self._held[name] = [getattr(self._model, name), value]
+        setattr(self._model, name, value)
+
+    def _steps_due(self, collected: int, share: Fraction) -> int:
+        """Return how many updates follow this rollout: SB3's own number, times a share."""
+        own = self._model.gradient_steps
+        if self._model.num_timesteps > self._model.learning_starts:
+            # SB3 makes as many updates as timesteps where it is told -1.
+            self._owed += (own if own >= 0 else collected) * share
+        due: int = math.floor(self._owed)
+        self._owed -= due
+        return due
+
+    @property
+    def status(self) -> dict[str, float]:
+        """The batch of the latest update."""
+        return {BATCH: self._latest}
+
+    @property
+    def says(self) -> str:
+        """How the decays are divided."""
+        return f", which is batch size {self._own} -> {self._split.batch_size} and learning rate x {self._split.rate:g}"
+
+    @property
+    def idle(self) -> str:
+        """Whether there is no room for a larger batch."""
+        own, most = self._own, self._most
+        if split(1e-9, own, most, None if self._off_policy else rollout_timesteps(self._model)).batch_size > own:
+            return ""
+        limit = "a tenth of the data" if self._off_policy else "the rollout"
+        if most == self._max_batch_size:
+            limit = "max_batch_size"
+        return f"the batch of {own} cannot grow, as {limit} is {most}: decays act on the learning rate alone"
+
+
+def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = None) -> Action:
+    """Return what a decay acts on, and undo what a training that was interrupted within an update has left.
+
+    :param name: one of :data:`ACTIONS`
+    :param model: in training
+    :param max_batch_size: largest batch; None where memory is no matter
+    """
+    put_back(model)
+    return OnBatch(model, POWERS[name], max_batch_size) if name in POWERS else OnRate()
+
+
+def check_action(name: str, model: BaseAlgorithm) -> None:
+    """Raise a ValueError for an algorithm without a batch that could grow."""
+    if name in POWERS and is_jax(model):
+        raise ValueError(f"acts_on={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
+    known_kind = isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm))
+    if name not in POWERS or (known_kind and hasattr(model, BATCH)):
+        return
+    known = next((why for kind in type(model).__mro__ if (why := WITHOUT.get(kind.__name__))), "")
+    why = known or "it has no batch_size that stable-baselines3's algorithms read at each update"
+    raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why}")
+
+
+def put_back(model: BaseAlgorithm) -> None:
+    """Give a model the user's own batch back; what somebody else has set since stays."""
+    state = getattr(model, ATTRIBUTE, None)
+    held = state.get(HELD) if isinstance(state, dict) else None
+    for name, (own, ours) in (held or {}).items():
+        if getattr(model, name, None) == ours:
+            setattr(model, name, own)
+    if held:
+        held.clear()

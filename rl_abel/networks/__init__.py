@@ -1,0 +1,1 @@
+"""A model's networks: their parts, parameters, optimizers and squared weight norms."""

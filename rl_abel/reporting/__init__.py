@@ -1,0 +1,1 @@
+"""What a user reads during a training: logs, TensorBoard, advice."""

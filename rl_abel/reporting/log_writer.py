@@ -1,0 +1,134 @@
+"""What the callback writes into the user's logs: beside theirs, and never a reason to stop a training.
+
+TensorBoard gets every measurement at its own timestep. ``progress.csv``, the terminal and whatever
+else a logger writes hold the latest at each of SB3's dumps; ``abel.csv`` beside progress.csv holds all.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat, Logger
+
+from rl_abel._warnings import Harmless
+from rl_abel.networks.diagnosis import RELATIVE, TERMS
+from rl_abel.reporting.tensorboard import tensorboards
+from rl_abel.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+TABLE = "abel.csv"
+LAYER = "layer/"
+
+STATUS = ("factor", "bounces", "decays")
+"""What is in force: the product of the decays, bounces that the rule has seen, decays."""
+
+
+class LogWriter:
+    """Writes measurements and what is in force.
+
+    :param model: whose logger it is, which may be replaced at any time
+    :param memory: what ``abel.csv`` holds
+    :param diagnose: whether it holds the terms too
+    :param quiet: where the user has turned logging off: only what a dump of another's would take is recorded
+    """
+
+    def __init__(self, model: BaseAlgorithm, memory: TrainingState, diagnose: bool, quiet: bool) -> None:
+        self._model, self._memory, self._diagnose, self._quiet = model, memory, diagnose, quiet
+        self._harmless = Harmless()
+        self._columns: list[str] = []
+        self._table: Path | None = None
+
+    @property
+    def logger(self) -> Logger:
+        """The model's, as it is now."""
+        return self._model.logger
+
+    def record_norms(self, norms: Mapping[str, float], terms: Mapping[str, float]) -> None:
+        """Hand the latest measurement to the next dump, except TensorBoard's, which has it already."""
+        for part, norm in norms.items():
+            self.logger.record(f"abel/weight_norm_{part}", norm, exclude="tensorboard")
+        for term, value in terms.items():
+            # A table of the terminal cuts long names, and fails where two become the same.
+            others = ("stdout", "log") if term.startswith(LAYER) else ()
+            self.logger.record(f"abel/{term}", value, exclude=("tensorboard", *others))
+
+    def record_status(self, status: Mapping[str, float]) -> None:
+        """Hand to the next dump what is in force since the latest update, as ``train/learning_rate`` is."""
+        for name, value in status.items():
+            self.logger.record(f"abel/{name}", value)
+
+    @property
+    def emptied(self) -> bool:
+        """Whether a dump has taken what was recorded."""
+        return "abel/factor" not in self._model.logger.name_to_value
+
+    def write_measurement(
+        self, timestep: int, norms: Mapping[str, float], terms: Mapping[str, float], status: Mapping[str, float]
+    ) -> None:
+        """Write one measurement into TensorBoard, at its own timestep, and into the table."""
+        if self._quiet:
+            return
+        with self._harmless("a measurement in TensorBoard"):
+            starts = self._memory.data["starts"]
+            scalars = {f"weight_norm_{part}": norm for part, norm in norms.items()}
+            scalars |= {f"over_start_{part}": norm / starts[part] for part, norm in norms.items() if starts.get(part)}
+            for output in tensorboards(self.logger):
+                for name, value in {**scalars, **terms, "timesteps": timestep}.items():
+                    output.writer.add_scalar(f"abel/{name}", value, timestep)
+        with self._harmless(TABLE):
+            if self._place() != self._table:
+                self.rewrite_table()
+            elif self._table:
+                self._write("a", [{"timesteps": timestep, **norms, **status, **terms}])
+
+    def rewrite_table(self) -> None:
+        """Write ``abel.csv`` from its beginning: a row for every measurement of the trace.
+
+        Its columns: ``timesteps``, |w|^2 of each part, ``factor``, ``bounces``, ``decays``, and the terms if wanted.
+        """
+        with self._harmless(TABLE):
+            self._table = self._place()
+            trace = self._memory.trace
+            parts = [part for part in trace if part != "timesteps"]
+            terms = [f"{term}_{part}" for term in (*TERMS, RELATIVE) for part in parts]
+            self._columns = [*trace, *STATUS, *(terms if self._diagnose else [])]
+            self._write("w", _rows(self._memory, trace))
+
+    def write_last_update(self, timestep: int) -> None:
+        """Let TensorBoard have what the last update recorded, which SB3 never dumps.
+
+        No other output gets it: a last row of progress.csv without an episode's reward breaks what is read from it.
+        """
+        if self._quiet:
+            return
+        with self._harmless("the last update in TensorBoard"):
+            for output in tensorboards(self.logger):
+                output.write(dict(self.logger.name_to_value), dict(self.logger.name_to_excluded), timestep)
+
+    def _place(self) -> Path | None:
+        for output in self.logger.output_formats if not self._quiet else []:
+            if isinstance(output, (CSVOutputFormat, JSONOutputFormat)) and not output.file.closed:
+                return Path(output.file.name).with_name(TABLE)
+        return None
+
+    def _write(self, mode: str, rows: Iterable[Mapping[str, float]]) -> None:
+        if self._table:
+            with self._table.open(mode, newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+                if mode == "w":
+                    writer.writeheader()
+                writer.writerows(rows)
+
+
+def _rows(memory: TrainingState, trace: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, float]]:
+    for values in zip(*trace.values()):
+        row = dict(zip(trace, values))
+        made = [decay.factor for decay in memory.decays if decay.timestep <= row["timesteps"]]
+        bounces = sum(timestep <= row["timesteps"] for timestep in memory.data["bounces"])
+        yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}

@@ -1,0 +1,123 @@
+"""What TensorBoard shows without a click: a dashboard of the weight norm, and a row under HParams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
+
+from rl_abel.learning_rate.multiplied_schedule import described
+from rl_abel.reporting.advice import weight_decay
+from rl_abel.rules.bounce import RULES
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from rl_abel.callbacks.settings import AbelOptions
+
+# A chart a part: of one run all lines of a chart have one colour.
+PARTS = ("policy", "value", "total", "shared", "log_std")
+
+METRICS = (
+    "eval/mean_reward",
+    "rollout/ep_rew_mean",
+    "train/learning_rate",
+    "abel/decays",
+    "abel/timesteps",
+)
+"""Columns of HParams, each the last value of its scalar; empty where a run has no such scalar.
+
+TensorBoard shows five without a click. The outcome comes first. ``eval/mean_reward`` is what SB3's
+EvalCallback logs. Every run names all of them, or TensorBoard leaves a column out.
+"""
+
+
+def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any]]]:
+    """Return the dashboard: what matters first, then the rest; charts, each with the tags that it draws.
+
+    :param parts: that the model has, "total" among them
+    :param diagnose: whether the terms are recorded
+    """
+    own = [part for part in PARTS if part in set(parts)]
+    # The factor is drawn with the norms, so that its steps show where the rate decays.
+    norms = {
+        f"|w|² of the {part}, over its start; steps: the rate decays": _line(f"abel/over_start_{part}", "abel/factor")
+        for part in own
+    }
+    first = dict(list(norms.items())[:2]) | {
+        "episode reward": _line("rollout/ep_rew_mean", "eval/mean_reward"),
+        "learning rate": _line("train/learning_rate"),
+    }
+    more = {title: chart for title, chart in norms.items() if title not in first}
+    more |= {name: _steps(f"abel/{name}") for name in ("factor", "decays", "bounces")}
+    for part in own if diagnose else []:
+        more[f"why: terms of the {part}"] = _line(f"abel/displacement_{part}", f"abel/alignment_{part}")
+        more[f"an update of the {part}, over |w|"] = _line(f"abel/relative_update_{part}")
+    return {"ABEL": first, "ABEL, the rest": more}
+
+
+def _line(*tags: str) -> list[Any]:
+    """A chart of lines. Tags are regular expressions there, unanchored unless said."""
+    return ["Multiline", [f"^{tag}$" for tag in tags]]
+
+
+def _steps(tag: str) -> list[Any]:
+    """A chart that TensorBoard does not smooth: one with a margin, which here has no width."""
+    return ["Margin", [tag, tag, tag]]
+
+
+def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]:
+    """Return what a row under HParams tells of a training."""
+    return {
+        "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
+        # A schedule may count its calls, so it is named and not asked.
+        "base_rate": described(rate) if callable(rate := model.learning_rate) else float(rate),
+        "algorithm": type(model).__name__,
+        "environment": _environment(model) or "unknown",
+        "watch": chosen.watch,
+        "decay_factor": chosen.decay_factor,
+        "weight_decay": weight_decay(model),
+    }
+
+
+def _environment(model: BaseAlgorithm) -> str | None:
+    """Name of the environment, where it can be asked for: it may run in a process or a simulator of its own."""
+    env: Any = model.get_env()
+    while hasattr(env, "venv"):
+        env = env.venv
+    envs = getattr(env, "envs", None)
+    spec = getattr(envs[0] if isinstance(envs, (list, tuple)) and envs else env, "spec", None)
+    return getattr(spec, "id", None)
+
+
+def write_layout(logger: Logger, parts: Iterable[str], diagnose: bool) -> None:
+    """Write the dashboard into every TensorBoard log of the logger.
+
+    TensorBoard shows the last layout of a run, so before any other callback may write its own.
+    """
+    for output in tensorboards(logger):
+        output.writer.add_custom_scalars(layout(parts, diagnose))
+
+
+def write_row(logger: Logger, hparams: Callable[[], Mapping[str, str | float]]) -> None:
+    """Write the row under HParams into every TensorBoard log of the logger, unless another callback has one.
+
+    TensorBoard shows the first row of a run alone. What others record is in the logger until the first dump.
+
+    :param hparams: returns the row; asked for where there is a TensorBoard alone
+    """
+    if any(isinstance(value, HParam) for value in logger.name_to_value.values()):
+        return
+    for output in tensorboards(logger):
+        # Not through logger.record, which would hand them to outputs that know nothing of them.
+        from torch.utils.tensorboard.summary import hparams as summaries
+
+        for summary in summaries(dict(hparams()), dict.fromkeys(METRICS, 0.0)):  # type: ignore[no-untyped-call]
+            output.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        output.writer.flush()
+
+
+def tensorboards(logger: Logger) -> list[TensorBoardOutputFormat]:
+    """TensorBoard logs that a logger writes, none in most trainings."""
+    return [output for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]

@@ -1,0 +1,1 @@
+"""Pure decisions: numbers in, decisions out. Standard library only."""

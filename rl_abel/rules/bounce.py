@@ -1,0 +1,249 @@
+"""Pure decisions: squared weight norms in, decays out. Standard library only.
+
+A rule is an object with two methods, both pure::
+
+    state = rule.init()
+    state, decayed = rule.observe(state, weight_norm)
+
+``weight_norm`` is always the *squared* L2 norm, and the state is made of JSON values: plain data,
+which is compared, printed and kept as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, Protocol, runtime_checkable
+
+from rl_abel._validation import meant
+
+JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
+
+STRIDES = (1, 2, 3, 4)
+"""A single stride misses slow bounces: under strong noise it finds one in five."""
+
+EQUILIBRATED = 0.1
+"""Growth counts as over when the mean increment is at most this share of its largest."""
+
+ROUNDING = 1e-12
+"""Increments below this share of the norm are float rounding, not movement."""
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What decides from weight norms when to decay; write your own with these two methods."""
+
+    def init(self) -> JsonValue:
+        """Return the state before the first measurement."""
+        ...
+
+    def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
+        """Return the state after one more measurement of |w|^2, and whether to decay now."""
+        ...
+
+
+@dataclass(frozen=True)
+class PaperRule:
+    """Algorithm 1 of Lewkowycz 2021, exact to the last decision.
+
+    Every second change of direction decays, whatever the first was: a maximum counts as a
+    minimum, and so does noise. In RL use :class:`TrendRule`.
+    """
+
+    min_measurements = 4
+    """Fewest measurements after which the rule can decay: two changes of direction."""
+
+    def init(self) -> JsonValue:
+        """Return the state before the first measurement."""
+        return {"norms": [], "reached_minimum": False}
+
+    def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
+        """Return the state after one more measurement of |w|^2, and whether to decay now."""
+        norms, reached_minimum = [*state["norms"], weight_norm], state["reached_minimum"]
+        decayed = False
+        if len(norms) == 3:
+            before, last, now = norms
+            if (now - last) * (last - before) < 0:
+                decayed = reached_minimum
+                reached_minimum = not reached_minimum
+        return {"norms": norms[-2:], "reached_minimum": reached_minimum}, decayed
+
+
+@dataclass(frozen=True)
+class TrendRule:
+    """A bounce that stands out from noise: a significant fall, then a rise, then its end.
+
+    The order is the definition of a bounce, so a norm that only rises can never decay the rate.
+    Significance is a t-statistic of the latest ``window`` increments, at strides 1, 2, 3 and 4;
+    the increments of different scale show slow and fast bounces. Fall and rise must both be by
+    ``depth`` or more: the norm of a PPO agent's value network may dip by 2 % as it grows, which
+    is significant and no bounce. After a decay the rule starts anew, on measurements from there on.
+
+    :param window: number of successive increments in a t-statistic, at least 2
+    :param z: the t-statistic beyond which the increments are a trend, above 0
+    :param depth: least fall, as a share of the highest norm before it, and least rise, as a share
+        of the lowest; in [0, 1)
+    :raises ValueError: if an argument is out of range
+    """
+
+    window: int = 10
+    z: float = 3.7
+    depth: float = 0.03
+
+    def __post_init__(self) -> None:
+        window: Any = self.window
+        z: Any = self.z
+        depth: Any = self.depth
+        if not isinstance(window, Integral) or _is_flag(window) or int(window) < 2:
+            raise ValueError(f"window must be an integer of at least 2, got {window!r}")
+        if not isinstance(z, Real) or _is_flag(z) or not 0 < float(z) < math.inf:
+            raise ValueError(f"z must be a finite number above 0, got {z!r}")
+        if not isinstance(depth, Real) or _is_flag(depth) or not 0 <= float(depth) < 1:
+            raise ValueError(f"depth must be in [0, 1), got {depth!r}")
+        # numpy's numbers are fine; a state made with them would be no JSON.
+        for name, number in (("window", int(window)), ("z", float(z)), ("depth", float(depth))):
+            object.__setattr__(self, name, number)
+
+    @property
+    def min_measurements(self) -> int:
+        """Fewest measurements that hold a fall and a rise of one window each."""
+        return 2 * self.window + 1
+
+    def init(self) -> JsonValue:
+        """Return the state before the first measurement."""
+        return {"phase": "fall", "norms": [], "highest": 0.0, "lowest": 0.0, "largest_growth": 0.0}
+
+    def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
+        """Return the state after one more measurement of |w|^2, and whether to decay now."""
+        norms = [*state["norms"], weight_norm][-(max(STRIDES) * self.window + 1) :]
+        phase, largest_growth = state["phase"], state["largest_growth"]
+        highest, lowest = state["highest"], min(state["lowest"], weight_norm)
+        if phase == "fall":
+            if any(t < -self.z for t in self._trends(norms, -1)):
+                phase, highest = "minimum", max(norms)
+                lowest = min(norms[norms.index(highest) :])
+        elif phase == "minimum":
+            if any(t > self.z for t in self._trends(norms, 1)):
+                if highest - lowest >= self.depth * abs(highest):
+                    phase, largest_growth = "equilibrium", self._growth(norms)
+                else:
+                    phase = "fall"
+        else:
+            growth = self._growth(norms)
+            largest_growth = max(largest_growth, growth)
+            if t_statistic(norms, 1, self.window) <= self.z or growth <= EQUILIBRATED * largest_growth:
+                if weight_norm - lowest >= self.depth * abs(lowest):
+                    return {**self.init(), "norms": [weight_norm]}, True
+                phase = "minimum"
+        seen = {"phase": phase, "norms": norms, "highest": highest, "lowest": lowest}
+        return {**seen, "largest_growth": largest_growth}, False
+
+    def _trends(self, norms: Sequence[float], sign: int) -> Iterable[float]:
+        """t-statistics of those strides whose mean increment has the sign."""
+        for stride in STRIDES:
+            span = stride * self.window
+            if len(norms) > span and sign * (norms[-1] - norms[-1 - span]) > 0:
+                yield t_statistic(norms, stride, self.window)
+
+    def _growth(self, norms: Sequence[float]) -> float:
+        return (norms[-1] - norms[-1 - self.window]) / self.window
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def t_statistic(norms: Sequence[float], stride: int, window: int) -> float:
+    """t-statistic of the last ``window`` increments ``norms[t] - norms[t - stride]``.
+
+    The increments do not overlap. Zero deviation with a non-zero mean is infinitely significant.
+    """
+    recent = norms[len(norms) - 1 - stride * window :: stride]
+    increments = [now - before for before, now in pairwise(recent)]
+    scale = max(map(abs, increments))
+    if scale <= ROUNDING * max(map(abs, recent)):
+        return 0.0
+    mean = math.fsum(increments) / scale / window
+    variance = math.fsum((d / scale - mean) ** 2 for d in increments) / (window - 1)
+    if variance == 0:
+        return math.copysign(math.inf, mean)
+    return mean / math.sqrt(variance / window)
+
+
+RULES: dict[str, type[PaperRule] | type[TrendRule]] = {"paper": PaperRule, "trend": TrendRule}
+
+
+def make_rule(rule: str | Rule, **options: Any) -> Rule:
+    """Return the named rule with its options, or the user's own object as it is.
+
+    :raises ValueError: for an unknown name or option, or an object without ``init`` and ``observe``
+    """
+    if isinstance(rule, str):
+        if rule not in RULES:
+            hint = meant(rule, RULES)
+            raise ValueError(
+                f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}{hint}"
+            )
+        known = [field.name for field in fields(RULES[rule])]
+        if unknown := sorted(set(options) - set(known)):
+            hint = meant(unknown[0], known)
+            raise ValueError(
+                f"rule {rule!r} has no option {', '.join(unknown)}; its options are: {known or 'none'}{hint}"
+            )
+        return RULES[rule](**options)
+    if isinstance(rule, type) or not isinstance(rule, Rule):
+        raise ValueError(f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}")
+    if options:
+        raise ValueError(f"options are for named rules; set {sorted(options)} on the rule object {rule!r} itself")
+    return rule
+
+
+def replay(rule: Rule, weight_norms: Iterable[float]) -> Iterator[tuple[JsonValue, bool]]:
+    """Yield the rule's state and decision after each measurement; non-finite ones are passed over."""
+    state = rule.init()
+    for weight_norm in weight_norms:
+        decayed = False
+        if math.isfinite(weight_norm):
+            state, decayed = rule.observe(state, weight_norm)
+        yield state, decayed
+
+
+def observe_each(
+    rule: Rule, states: Mapping[str, JsonValue], weight_norms: Mapping[str, float], alone: bool = False
+) -> tuple[dict[str, JsonValue], list[str]]:
+    """Show a rule the norms of several parts; return its state of each, and the parts that have bounced.
+
+    A bounce of one part is a bounce: the rate decays for all, so the others start anew.
+
+    :param states: part -> state after the measurement before; empty before the first
+    :param weight_norms: part -> |w|^2 of one measurement
+    :param alone: whether a part decays alone, so that the others go on
+    """
+    seen = {part: rule.observe(states.get(part, rule.init()), norm) for part, norm in weight_norms.items()}
+    bounced = [part for part, (_, decayed) in seen.items() if decayed]
+    anew = {part for part in seen if bounced and part not in bounced and not alone}
+    return {part: rule.init() if part in anew else seen[part][0] for part in seen}, bounced
+
+
+def find_decays(weight_norms: Iterable[float], rule: str | Rule = "trend", **options: Any) -> list[int]:
+    """Replay a trace of squared weight norms and tell where a rule decays the learning rate.
+
+    >>> find_decays([3.0, 2.0, 3.0, 2.0], rule="paper")
+    [3]
+
+    :param weight_norms: |w|^2, one a measurement, oldest first (a list or a 1-d array)
+    :param rule: "trend", "paper" (Algorithm 1 of Lewkowycz 2021) or an object of your own
+    :param options: of the named rule: ``window``, ``z`` and ``depth`` of "trend"
+    :return: 0-based indices of the measurements at which the rule decays; non-finite measurements
+        are passed over, as in training
+    :raises ValueError: for an unknown rule or option, or a trace that is not a sequence of numbers
+    """
+    decider = make_rule(rule, **options)
+    try:
+        norms = [float(norm) for norm in weight_norms]
+    except (TypeError, ValueError):
+        raise ValueError(f"weight_norms must be a sequence of numbers, got {weight_norms!r:.200}") from None
+    return [index for index, (_, decayed) in enumerate(replay(decider, norms)) if decayed]

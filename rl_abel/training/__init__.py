@@ -1,0 +1,1 @@
+"""One training: what is kept with the model, when to measure, and the measurements."""
