@@ -35,7 +35,7 @@ def on(model):
 
 
 def reset(model):
-    model.learn(260)
+    model.learn(300)
     return model
 
 
