@@ -168,7 +168,6 @@ class AbelCallback(AbelOptions, AbelReadings):
 
     def _measure(self, timestep: int) -> None:
         """Measure, let the rule decide, and keep both."""
-        self._rate.look_again()
         norms = self._measuring.measure(timestep)
         if norms is None:
             return
