@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -93,9 +92,10 @@ def described(schedule: Schedule) -> str:
     """Tell one schedule of a user's from another, over save and load: its kind, and the floats that it holds."""
     while isinstance(schedule, FloatSchedule):
         schedule = schedule.value_schedule
-    # Floats of its code, of its attributes and of what it encloses. Integers may count its calls.
+    # Floats of its code, its attributes, what it encloses, a partial's arguments. Integers may count its calls.
     held = [*getattr(getattr(schedule, "__code__", None), "co_consts", ()), *getattr(schedule, "__dict__", {}).values()]
-    held += inspect.getclosurevars(schedule).nonlocals.values() if inspect.isfunction(schedule) else []
+    held += [cell.cell_contents for cell in getattr(schedule, "__closure__", None) or ()]
+    held += [*getattr(schedule, "args", ()), *(getattr(schedule, "keywords", None) or {}).values()]
     kind = getattr(schedule, "__qualname__", type(schedule).__qualname__)
     return f"{kind} {[float(value) for value in held if isinstance(value, float)]}"
 

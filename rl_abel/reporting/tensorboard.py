@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
 
 from rl_abel.learning_rate.multiplied_schedule import described
+from rl_abel.networks.optimizers import groups_of
 from rl_abel.reporting.advice import weight_decay
 from rl_abel.rules.bounce import RULES
 
@@ -67,14 +68,22 @@ def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]
     spec = getattr(envs[0] if isinstance(envs, (list, tuple)) and envs else env, "spec", None)
     return {
         "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
-        # A schedule may count its calls, so it is named and not asked.
-        "base_rate": described(rate) if callable(rate := model.learning_rate) else float(rate),
+        "base_rate": _base_rate(model),
         "algorithm": type(model).__name__,
         "environment": getattr(spec, "id", None) or "unknown",
         "watch": chosen.watch,
         "decay_factor": chosen.decay_factor,
         "weight_decay": weight_decay(model),
     }
+
+
+def _base_rate(model: BaseAlgorithm) -> float | str:
+    """Return the user's own rate. A schedule is not asked, as it may count its calls: SB3 did for its optimizers."""
+    rate = model.learning_rate
+    if not callable(rate):
+        return float(rate)
+    groups = [] if getattr(model, "_n_updates", 0) else groups_of(model)
+    return float(groups[0]["lr"]) if groups else described(rate)
 
 
 def write_layout(logger: Logger, parts: Iterable[str], diagnose: bool) -> None:
