@@ -279,7 +279,7 @@ def frozen(model, name):
 )
 def test_a_part_that_is_not_trained_for_a_while_ends_no_training(name, event, monkeypatch):
     """As in a curriculum: it is said once, and when the part comes back it has its rate again."""
-    monkeypatch.setattr("rl_abel.by_part.FEW_TIMESTEPS", 40)
+    monkeypatch.setattr("rl_abel.callbacks.rate_by_part.FEW_TIMESTEPS", 40)
     model, undo = make_model(name), []
     part = "value" if name == "DQN" else "policy"
 
