@@ -74,8 +74,6 @@ class LearningRateCallback(Portable, BaseCallback):
             self._rate.require_movable(type(as_given(self)).__name__)
         self._factor: Multiplier = self._rate.join(self.NAME)
         self._begin()
-        # To what trains without rollouts, too.
-        self._rate.promise()
         self._started = self._updating = True
 
     def _on_rollout_start(self) -> None:
@@ -92,7 +90,7 @@ class LearningRateCallback(Portable, BaseCallback):
         # Rollouts are collected outside of learn() too.
         if self._started:
             self._updating = True
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._before_update()
             self._rate.begin_update()
 
@@ -111,11 +109,11 @@ class LearningRateCallback(Portable, BaseCallback):
         if self._updating:
             self._updating = False
             self._rate.end_update(self._touched)
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._after_update()
         else:
             # There are as many steps as environment steps: this has to be quick.
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._at_step()
 
     # What survives, and what is said
