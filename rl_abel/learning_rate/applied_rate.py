@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 from rl_abel._warnings import warn
 from rl_abel.learning_rate.jax_rates import JaxRates
@@ -19,8 +18,6 @@ from rl_abel.networks.optimizers import at_hand
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
-
-_LATEST: WeakValueDictionary[int, AppliedRate] = WeakValueDictionary()
 
 
 class AppliedRate:
@@ -51,16 +48,15 @@ class AppliedRate:
     @classmethod
     def of(cls, model: BaseAlgorithm) -> AppliedRate:
         """Return the one of the ``learn()`` that a model is in: movers of one training share it."""
-        latest = _LATEST.get(id(model))
-        if latest is None or latest._model is not model or not latest.in_force:
-            latest = _LATEST[id(model)] = cls(model)
-        return latest
+        return cls.in_force_on(model) or cls(model)
 
     @classmethod
     def in_force_on(cls, model: BaseAlgorithm) -> AppliedRate | None:
         """Return the one of the ``learn()`` that a model is in, None outside of one."""
-        latest = _LATEST.get(id(model))
-        return latest if latest and latest._model is model and latest.in_force and latest._factors else None
+        schedule = model.lr_schedule
+        if isinstance(schedule, MultipliedSchedule) and schedule.in_force and schedule.factors:
+            return schedule.owner
+        return None
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -151,7 +147,7 @@ class AppliedRate:
             self._last_set = self._scaled.asked[1] if self._scaled.asked else None
         base = unscaled(self._model.lr_schedule)
         self._scaled = MultipliedSchedule(base, self._factors, self._model, self._when_asked)
-        self._scaled.updating = self._updating
+        self._scaled.updating, self._scaled.owner = self._updating, self
         self._model.lr_schedule = self._scaled
         self._learning_rate = self._model.learning_rate
 

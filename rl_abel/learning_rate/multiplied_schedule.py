@@ -15,6 +15,8 @@ from stable_baselines3.common.utils import FloatSchedule
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+    from rl_abel.learning_rate.applied_rate import AppliedRate
+
 Schedule = Callable[[float], float]
 
 ORDER = ("kl", "abel", "part")
@@ -71,6 +73,8 @@ class MultipliedSchedule:
     ) -> None:
         self.base, self.factors = base, factors
         self.retired = False
+        # Who has set it as the model's schedule, for whoever else moves the rate of this training.
+        self.owner: AppliedRate | None = None
         # Whether to answer with the user's rate, as what asks multiplies it itself.
         self.plain = False
         # The user's rate and the applied one, as an update last asked for them; None since one began. Anybody else
