@@ -3,7 +3,6 @@
 import functools
 import io
 import itertools
-import math
 import warnings
 
 import pytest
@@ -22,7 +21,7 @@ from rl_abel import (
     find_decays,
     finish,
 )
-from rl_abel.callbacks.kl_adaptive import kl_adapted
+from rl_abel.rules.kl import kl_adapted
 from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
@@ -400,24 +399,6 @@ def test_the_kl_adaptive_rate_is_rsl_rls(name, base):
     assert base != 3e-4 or len(set(seen)) > 3, "it has moved"
 
 
-@pytest.mark.parametrize(
-    ("rate", "kl", "adapted"),
-    [
-        (1e-3, 0.021, 1e-3 / 1.5),
-        (1e-3, 0.0049, 1.5e-3),
-        (1e-3, 0.02, 1e-3),
-        (1e-3, 0.005, 1e-3),
-        (1e-3, 0.0, 1e-3),
-        (1e-3, -0.001, 1e-3),
-        (1e-3, math.nan, 1e-3),
-        (1.2e-5, 1.0, 1e-5),
-        (8e-3, 0.001, 1e-2),
-    ],
-)
-def test_kl_adapted(rate, kl, adapted):
-    assert kl_adapted(rate, kl) == adapted
-
-
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name not in KL_ALGORITHMS])
 def test_an_algorithm_without_a_kl_is_an_error_that_names_those_with_one(name):
     with pytest.raises(ValueError, match=rf"\['PPO', 'MaskablePPO', 'RecurrentPPO'\], got {name}"):
@@ -516,6 +497,18 @@ def test_the_rate_of_each_step_is_the_product_over_save_and_load(order):
     for timestep, part, rate in seen:
         multiplier = {"policy": 0.5, "value": 2.0}.get(part, 1.0)
         assert rate == pytest.approx(expected[timestep] * multiplier, rel=1e-6), (timestep, part)
+
+
+def test_a_schedule_that_is_replaced_between_two_movers_moves_at_both_rates():
+    model = make_model("PPO")
+    seen = rates_of(model, "PPO")
+    replace = Do(training_start=lambda model: setattr(model, "lr_schedule", lambda remaining: 2e-3))
+    model.learn(60, callback=[AbelCallback(DecayAt(1), final_decay_at=None), replace, RateByPart(policy=3)])
+    assert {(part, round(rate, 9)) for t, part, rate in seen if t > 40} == {
+        ("policy", 6e-4),
+        ("value", 2e-4),
+        ("log_std", 2e-4),
+    }
 
 
 def test_nothing_compounds_over_learns():

@@ -299,6 +299,3 @@ class AbelCallback(AbelOptions, AbelReadings):
             # Those of a training that goes on in many a learn() differ.
             said[:] = [*said, line][-20:]
             self._say(line)
-
-
-AbelCallback.KIND = AbelCallback
