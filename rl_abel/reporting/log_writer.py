@@ -129,6 +129,6 @@ class LogWriter:
 def _rows(memory: TrainingState, trace: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, float]]:
     for values in zip(*trace.values()):
         row = dict(zip(trace, values))
-        made = [decay.factor for decay in memory.decays if decay.timestep <= row["timesteps"]]
-        bounces = sum(timestep <= row["timesteps"] for timestep in memory.data["bounces"])
+        made = [decay.factor for decay in memory.decided.decays if decay.timestep <= row["timesteps"]]
+        bounces = sum(timestep <= row["timesteps"] for timestep in memory.decided.bounces)
         yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}

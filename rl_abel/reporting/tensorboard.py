@@ -14,7 +14,7 @@ from rl_abel.rules.bounce import RULES
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from rl_abel.callbacks.settings import AbelOptions
+    from rl_abel.callbacks.settings import AbelSettings
 
 # A chart a part: of one run all lines of a chart have one colour.
 PARTS = ("policy", "value", "total", "shared", "log_std")
@@ -67,7 +67,7 @@ def _steps(tag: str) -> list[Any]:
     return ["Margin", [tag, tag, tag]]
 
 
-def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]:
+def hparams(model: BaseAlgorithm, chosen: AbelSettings) -> dict[str, str | float]:
     """Return what a row under HParams tells of a training."""
     return {
         "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
