@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import weakref
 from collections.abc import Callable
@@ -128,9 +127,10 @@ def described(schedule: Schedule) -> str:
     """Tell one schedule of a user's from another, over save and load: its kind, and the floats that it holds."""
     while isinstance(schedule, FloatSchedule):
         schedule = schedule.value_schedule
-    # Those of its text, of what it encloses, and its attributes. Integers may count its calls.
+    # Of its text, its attributes, what it encloses, a partial's arguments. Integers may count its calls.
     held = [*getattr(getattr(schedule, "__code__", None), "co_consts", ()), *getattr(schedule, "__dict__", {}).values()]
-    held += inspect.getclosurevars(schedule).nonlocals.values() if inspect.isfunction(schedule) else []
+    held += [cell.cell_contents for cell in getattr(schedule, "__closure__", None) or ()]
+    held += [*getattr(schedule, "args", ()), *(getattr(schedule, "keywords", None) or {}).values()]
     kind = getattr(schedule, "__qualname__", type(schedule).__qualname__)
     return f"{kind} {[float(value) for value in held if isinstance(value, float)]}"
 

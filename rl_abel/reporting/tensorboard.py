@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.logger import HParam, Logger, TensorBoardOutputFormat
 
 from rl_abel.learning_rate.multiplied_schedule import described
+from rl_abel.networks.optimizers import groups_of
 from rl_abel.reporting.advice import weight_decay
 from rl_abel.rules.bounce import RULES
 
@@ -71,14 +72,22 @@ def hparams(model: BaseAlgorithm, chosen: AbelSettings) -> dict[str, str | float
     """Return what a row under HParams tells of a training."""
     return {
         "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
-        # A schedule may count its calls, so it is named and not asked.
-        "base_rate": described(rate) if callable(rate := model.learning_rate) else float(rate),
+        "base_rate": _base_rate(model),
         "algorithm": type(model).__name__,
         "environment": _environment(model) or "unknown",
         "watch": chosen.watch,
         "decay_factor": chosen.decay_factor,
         "weight_decay": weight_decay(model),
     }
+
+
+def _base_rate(model: BaseAlgorithm) -> float | str:
+    """The user's own rate. A schedule may count its calls, so it is not asked: SB3 builds optimizers at its first."""
+    rate = model.learning_rate
+    if not callable(rate):
+        return float(rate)
+    groups = [] if getattr(model, "_n_updates", 0) else groups_of(model)
+    return float(groups[0]["lr"]) if groups else described(rate)
 
 
 def _environment(model: BaseAlgorithm) -> str | None:

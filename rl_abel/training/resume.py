@@ -37,8 +37,9 @@ def look(model: BaseAlgorithm, who: str) -> list[Any]:
     :param who: name of the callback that will ask
     """
     _BUFFERS.setdefault(model, {})[who] = getattr(model, "ep_success_buffer", None)
-    buffer: Any = model.ep_info_buffer or [""]
-    return [*clock(model), str(buffer[-1])]
+    episode: Any = model.ep_info_buffer[-1] if model.ep_info_buffer else {}
+    # An episode is known by the time at which it ended, which ARS does not note.
+    return [*clock(model), str(episode) if "t" in episode else ""]
 
 
 def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
@@ -62,7 +63,7 @@ def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
     buffer: Any = model.ep_info_buffer or []
     if episode[0] in map(str, buffer):
         return True
-    # A full buffer drops its oldest episode. ARS makes another buffer for each rollout, without a limit.
+    # A full buffer drops its oldest episode.
     return None if len(buffer) >= (getattr(buffer, "maxlen", None) or 0) else False
 
 
