@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rl_abel.callbacks.rate_by_part import RateByPart
     from rl_abel.finishing.finish import FinishedEval, finish
     from rl_abel.inspection.readers.checkpoints import weight_norms
-    from rl_abel.training.state import Decay
+    from rl_abel.rules.decays import Decay
 
 __version__ = "0.1.0"
 
@@ -42,7 +42,7 @@ _LAZY = {
     "AutoLearningRate": "rl_abel.callbacks.auto",
     "KLAdaptiveCallback": "rl_abel.callbacks.kl_adaptive",
     "RateByPart": "rl_abel.callbacks.rate_by_part",
-    "Decay": "rl_abel.training.state",
+    "Decay": "rl_abel.rules.decays",
     "FinishedEval": "rl_abel.finishing.finish",
     "finish": "rl_abel.finishing.finish",
     "weight_norms": "rl_abel.inspection.readers.checkpoints",

@@ -8,28 +8,25 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel._validation import check_between, check_integer, known_arguments
+from rl_abel._validation import check_integer, known_arguments
 from rl_abel._warnings import warn
 from rl_abel.learning_rate.while_stepping import WhileStepping, copied, set_rate
 from rl_abel.networks.norms import squared_norms
-from rl_abel.rules.bounce import JsonValue, Rule, TrendRule, make_rule, observe_each
+from rl_abel.rules.bounce import Rule, TrendRule, make_rule
+from rl_abel.rules.decay_controller import DecayRules, DecayState, decide, resume
+from rl_abel.rules.decays import Decay
+
+__all__ = ["AbelScheduler", "Decay"]
 
 RESERVED = ("steps", "total")
 """What a trace holds beside the parts."""
-
-
-class Decay(NamedTuple):
-    """One decay in force: after which ``step()``, counted from 1, why ("bounce" or "final"), by what factor."""
-
-    step: int
-    cause: str
-    factor: float
 
 
 class AbelScheduler(LRScheduler):
@@ -47,7 +44,7 @@ class AbelScheduler(LRScheduler):
     ...     optimizer.step()
     ...     scheduler.step()
     >>> scheduler.decays
-    [Decay(step=85, cause='final', factor=0.1)]
+    [Decay(timestep=85, cause='final', factor=0.1)]
     >>> optimizer.param_groups[0]["lr"], scheduler.get_last_lr()
     (0.25, [0.025])
 
@@ -95,35 +92,37 @@ class AbelScheduler(LRScheduler):
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {optimizer!r:.200}")
         self.optimizer = optimizer
-        self.rule = make_rule(rule)
-        self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
+        self.rules = DecayRules(make_rule(rule), decay_factor, final_decay_at, max_decays=max_decays)
         # Infinity, not None: Accelerate compares it with _step_count.
         self.total_steps = math.inf if total_steps is None else check_integer("total_steps", total_steps, at_least=1)
-        self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
         self.measure_every = check_integer("measure_every", measure_every, at_least=1)
-        self.max_decays = None if max_decays is None else check_integer("max_decays", max_decays, at_least=0)
         self._parts = _check_parts({} if parts is None else parts)
         self._warn_of_few()
         self.base_lrs = [copied(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
         self._initial_step()
-        self._decays: list[Decay] = []
+        self._state = DecayState()
         self._trace: dict[str, list[Any]] = {"steps": []}
         self._sizes: dict[str, int] = {}
-        self._states: dict[str, JsonValue] = {}
         self._said: set[str] = set()
         self._total: float | None = None  # the latest that was measured in this session
         self._rates = WhileStepping.of(optimizer)
         self._rates.owner, self._rates.factor = weakref.ref(self), 1.0
 
+    def __getattr__(self, name: str) -> Any:
+        # The arguments are attributes too.
+        if name in DecayRules.__dataclass_fields__:
+            return getattr(self.rules, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
     @property
     def decays(self) -> list[Decay]:
-        """Decays in force, in the order they were made."""
-        return list(self._decays)
+        """Decays in force, in the order in which they were made; each has the ``step`` after which it is in force."""
+        return list(self._state.decays)
 
     @property
     def factor(self) -> float:
         """Product of the decays in force."""
-        return math.prod((decay.factor for decay in self._decays), start=1.0)
+        return self._state.factor_of()
 
     @property
     def trace(self) -> dict[str, list[Any]]:
@@ -149,39 +148,33 @@ class AbelScheduler(LRScheduler):
             return
         self._step_count += 1
         self.last_epoch += 1
-        if self.last_epoch % self.measure_every == 0:
-            self._measure()
-        self._decide_at_the_end()
-        self._apply()
+        self._decide(self._measure() if self.last_epoch % self.measure_every == 0 else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs, as JSON values. What was given as arguments is not in it."""
-        decays = list(map(list, self._decays))
-        return {"steps": self.last_epoch, "decays": decays, "sizes": dict(self._sizes), "trace": self.trace}
+        seen = {"steps": self.last_epoch, "sizes": dict(self._sizes), "trace": self.trace}
+        return {**seen, **self._state.to_json()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, with the arguments that this scheduler was made with.
 
-        With more ``total_steps`` than before the final decay may lapse; another rule catches up with the trace.
+        With more ``total_steps`` than before the final decay may lapse. Another rule begins anew.
 
         :raises ValueError: if this is nothing that :meth:`state_dict` has returned
         """
         try:
             steps = check_integer("steps", state_dict["steps"], at_least=-1)  # -1 while a SequentialLR lets it wait
-            decays = [Decay(int(step), str(cause), float(factor)) for step, cause, factor in state_dict["decays"]]
+            state = DecayState.from_json(state_dict)
             sizes = {str(part): int(size) for part, size in state_dict["sizes"].items()}
             trace = {name: list(state_dict["trace"][name]) for name in ("steps", *sizes)}
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ValueError(
                 f"state_dict must be what AbelScheduler.state_dict() returns, got {state_dict!r:.200}"
             ) from None
-        self.last_epoch, self._decays, self._sizes, self._trace = steps, decays, sizes, trace
+        self.last_epoch, self._sizes, self._trace = steps, sizes, trace
         self._step_count, self._total = steps + 1, None
-        if not self._is_late:
-            self._decays = [decay for decay in decays if decay.cause != "final"]
-        self._states = self._replayed()
-        self._decide_at_the_end()
-        self._apply()
+        self._state = resume(self.rules, state, self._progress)
+        self._decide()
 
     def get_lr(self) -> list[Any]:
         """Refuse, with a RuntimeError: whoever asks would set the rates himself, without :meth:`step`."""
@@ -212,6 +205,14 @@ class AbelScheduler(LRScheduler):
 
     # Measure and decide
 
+    @property
+    def _progress(self) -> float:
+        return self.last_epoch / self.total_steps
+
+    def _decide(self, norms: Mapping[str, float] | None = None) -> None:
+        self._state, _ = decide(self.rules, self._state, self.last_epoch, norms, self._progress)
+        self._apply()
+
     def _measured(self) -> dict[str, list[torch.Tensor]]:
         owned = [p for group in self.optimizer.param_groups for p in group["params"]]
         trained = {
@@ -221,57 +222,31 @@ class AbelScheduler(LRScheduler):
         }
         return {part: tensors for part, tensors in trained.items() if tensors}
 
-    def _measure(self) -> None:
+    def _measure(self) -> dict[str, float] | None:
+        """Return |w|^2 of what the rule watches, None where nothing can be measured."""
         if "total" not in (parts := self._measured()):
             self._warn("no parameter of the optimizer is trained now (requires_grad is False): nothing is measured")
-            return
+            return None
         norms = dict(zip(parts, squared_norms(list(parts.values()))))
         if not all(map(math.isfinite, norms.values())):
             self._warn("the weight norm is not finite: such measurements are skipped")
-            return
+            return None
         sizes = {part: sum(p.numel() for p in tensors) for part, tensors in parts.items()}
         if sizes != self._sizes:
             if self._sizes:
                 warn(f"other weights are trained than before ({self._sizes}, now {sizes}): the trace begins anew")
-            self._sizes, self._states, self._total = sizes, {}, None
+            self._sizes, self._total = sizes, None
+            self._state = replace(self._state, rule_states={})
             self._trace = {name: [] for name in ("steps", *sizes)}
         for name, value in {"steps": self.last_epoch, **norms}.items():
             self._trace[name].append(value)
         for message in self._rates.complaints(moved=self._total not in (None, norms["total"])):
             self._warn(message)
         self._total = norms["total"]
-        # As in AbelCallback: the lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
-        if not (isinstance(self.rule, TrendRule) and self._count("final")):
-            self._states, bounced = observe_each(self.rule, self._states, self._watched(norms))
-            if bounced and (self.max_decays is None or self._count("bounce") < self.max_decays):
-                self._decays.append(Decay(self.last_epoch, "bounce", self.decay_factor))
-
-    def _watched(self, norms: Mapping[str, float]) -> dict[str, float]:
-        return {p: norm for p, norm in norms.items() if p == "total" or isinstance(self.rule, TrendRule)}
-
-    def _replayed(self) -> dict[str, JsonValue]:
-        """What the rule knows after the measurements of the trace that it has been shown."""
-        last = min((decay.step for decay in self._decays if decay.cause == "final"), default=math.inf)
-        states: dict[str, JsonValue] = {}
-        for step, *row in zip(self._trace["steps"], *(self._trace[part] for part in self._sizes)):
-            if step <= last or not isinstance(self.rule, TrendRule):
-                states, _ = observe_each(self.rule, states, self._watched(dict(zip(self._sizes, row))))
-        return states
-
-    def _count(self, cause: str) -> int:
-        return sum(decay.cause == cause for decay in self._decays)
-
-    @property
-    def _is_late(self) -> bool:
-        # Rounded, so that 0.55 of 100 is 55.
-        return self.final_decay_at is not None and self.last_epoch >= round(self.final_decay_at * self.total_steps, 9)
-
-    def _decide_at_the_end(self) -> None:
-        if self._is_late and not self._count("final"):
-            self._decays.append(Decay(self.last_epoch, "final", self.decay_factor))
+        return norms if isinstance(self.rules.rule, TrendRule) else {"total": norms["total"]}
 
     def _warn_of_few(self) -> None:
-        needed = getattr(self.rule, "min_measurements", 0) if self.max_decays != 0 else 0
+        needed = getattr(self.rules.rule, "min_measurements", 0) if self.rules.max_decays != 0 else 0
         if (fit := self.total_steps // self.measure_every) < needed:
             warn(
                 f"total_steps={self.total_steps} and measure_every={self.measure_every} make {fit} measurements, and "

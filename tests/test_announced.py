@@ -52,7 +52,8 @@ def test_what_is_foretold_is_what_is_decided():
     for _ in range(300):
         rollout, end, at = int(rng.integers(1, 300)), int(rng.integers(1, 2000)), float(rng.uniform(0.01, 0.99))
         now, step = int(rng.integers(0, end)), (0.1, None)[rng.integers(2)]
-        factors = [final_factor(Budget(0, end), rollout, t, t + rollout, at, step) for t in range(now, end, rollout)]
+        budget = Budget(0, end).in_rollouts(rollout)
+        factors = [final_factor(budget.progress(t), at, step) for t in range(now, end, rollout)]
         made = [factor for factor in factors if factor is not None]
         coming = final_decay(Budget(0, end), rollout, now, 0, at, step, learned=True)
         assert (coming.decayed, coming.updates) == (len(made), len(factors))

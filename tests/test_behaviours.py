@@ -72,7 +72,7 @@ def test_2_a_linear_schedule_is_multiplied_at_every_train(name):
 
 @every_algorithm
 def test_3_save_load_learn_keeps_factor_and_history(name, tmp_path):
-    model, abel = make_model(name), callback(2, decay_factor=0.5)
+    model, abel = make_model(name), callback(2, 10_000, decay_factor=0.5)
     model.learn(STEPS, callback=abel)
     model.save(tmp_path / "model")
     again = callback(2, 10_000, decay_factor=0.3)

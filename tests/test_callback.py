@@ -159,13 +159,17 @@ def test_what_is_watched(arguments, watch):
     assert AbelCallback(**arguments).watch == watch
 
 
-def test_another_rule_or_part_catches_up_by_replay():
-    model = make_model("PPO")
-    model.learn(200, callback=callback(rule="paper", max_decays=0))
-    abel = callback(rule="paper", watch="value", max_decays=None, decay_factor=0.9)
-    model.learn(400, callback=abel, reset_num_timesteps=False)
-    whole = find_decays(abel.trace["value"], rule="paper")
-    assert bounces(abel) == [index for index in whole if abel.trace["timesteps"][index] > 200]
+def test_another_rule_or_part_begins_anew():
+    model, arguments = make_model("PPO"), {"max_decays": None, "decay_factor": 0.9}
+    model.learn(200, callback=callback(3))
+    model.learn(200, callback=callback(rule="paper", watch="value", **arguments), reset_num_timesteps=False)
+    abel = callback(rule="paper", watch="policy", **arguments)
+    model.learn(200, callback=abel, reset_num_timesteps=False)
+    timesteps = abel.trace["timesteps"]
+    first, second = ([begin < timestep <= begin + 200 for timestep in timesteps].index(True) for begin in (200, 400))
+    expected = [first + index for index in find_decays(abel.trace["value"][first:second], rule="paper")]
+    expected += [second + index for index in find_decays(abel.trace["policy"][second:], rule="paper")]
+    assert bounces(abel) == [2, *expected]
 
 
 def test_the_interval_is_kept_over_a_resume(tmp_path):
@@ -320,7 +324,7 @@ def test_a_bounce_that_decays_nothing_is_counted_and_said(capsys):
 
 def test_each_decay_remembers_its_own_factor():
     model = make_model("PPO")
-    model.learn(100, callback=callback(1, decay_factor=0.5))
+    model.learn(100, callback=callback(1, 7, decay_factor=0.5))
     abel = callback(1, 7, decay_factor=0.2)
     model.learn(100, callback=abel, reset_num_timesteps=False)
     assert [decay.factor for decay in abel.decays] == [0.5, 0.2]

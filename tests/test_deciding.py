@@ -3,37 +3,37 @@
 import pytest
 
 from rl_abel.rules.budget import Budget
-from rl_abel.rules.decays import final_factor, whose_decay
-from rl_abel.training.state import Decay
+from rl_abel.rules.decay_controller import whose_decay
+from rl_abel.rules.decays import Decay, final_factor
 
 
 @pytest.mark.parametrize(
-    ("began", "timestep", "step", "factor"),
+    ("began", "step", "factor"),
     [
         # A budget of 1,000 in rollouts of 10, decayed at 85 %.
-        (800, 810, 0.1, None),
-        (840, 850, 0.1, None),  # the rollout began before
-        (850, 860, 0.1, 0.1),
-        (990, 1000, 0.1, 0.1),
-        (850, 860, None, 1.0),
-        (925, 935, None, 0.5),
-        (1000, 1010, None, 0.0),
+        (800, 0.1, None),
+        (840, 0.1, None),  # the rollout ends there
+        (850, 0.1, 0.1),
+        (990, 0.1, 0.1),
+        (850, None, 1.0),
+        (925, None, 0.5),
+        (1000, None, 0.0),
     ],
 )
-def test_the_final_decay_begins_with_a_rollout(began, timestep, step, factor):
-    found = final_factor(Budget(0, 1000), 10, began, timestep, 0.85, step)
+def test_the_final_decay_begins_with_a_rollout(began, step, factor):
+    found = final_factor(Budget(0, 1000).in_rollouts(10).progress(began), 0.85, step)
     assert found == (None if factor is None else pytest.approx(factor))
 
 
 @pytest.mark.parametrize(("rollouts", "decayed"), [(1, 0), (2, 0), (6, 0), (7, 1), (10, 1), (20, 3), (100, 15)])
 def test_few_rollouts_lose_few_updates(rollouts, decayed):
-    budget = Budget(0, 20 * rollouts)
-    factors = [final_factor(budget, 20, at, at + 20, 0.85, 0.1) for at in range(0, 20 * rollouts, 20)]
+    budget = Budget(0, 20 * rollouts).in_rollouts(20)
+    factors = [final_factor(budget.progress(at), 0.85, 0.1) for at in range(0, 20 * rollouts, 20)]
     assert factors == [None] * (rollouts - decayed) + [0.1] * decayed
 
 
 def test_without_a_budget_there_is_none():
-    assert final_factor(Budget(0, None), 20, 10**9, 10**9 + 20, 0.85, 0.1) is None
+    assert final_factor(Budget(0, None).in_rollouts(20).progress(10**9), 0.85, 0.1) is None
 
 
 @pytest.mark.parametrize(

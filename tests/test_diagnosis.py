@@ -94,7 +94,7 @@ def test_a_relative_update_is_of_one_step_of_the_optimizer(name, stepped):
                 return  # the weights have not moved
             counted = {
                 part: max(stepped[id(p)] for p in named.values()) or self.model._n_updates
-                for part, named in self._gauge.parts.items()
+                for part, named in self._measurement.parts.items()
             }
             steps.append({"total": max(counted.values()), **counted})
 
@@ -112,7 +112,7 @@ def test_where_the_optimizer_counts_nothing_the_model_does():
     sgd = {"net_arch": [8], "optimizer_class": torch.optim.SGD}
     model, abel = make_model("DQN", policy_kwargs=sgd), AbelCallback(diagnose=True, measure_every=20, max_decays=0)
     model.learn(STEPS, callback=abel)
-    assert steps_of(model, abel._gauge.parts) == {"value": model._n_updates}
+    assert steps_of(model, abel._measurement.parts) == {"value": model._n_updates}
     assert min(abel.diagnosis["relative_update_value"][1:]) > 0
 
 
@@ -159,7 +159,7 @@ def test_measuring_changes_nothing():
 
 def test_one_copy_of_the_weights():
     model, abel = trained()
-    kept = abel._gauge.diagnosis._before
+    kept = abel._measurement.diagnosis._before
     ours = {id(p) for p in model.policy.parameters()}
     assert sum(t.numel() for t in kept.values()) == sum(p.numel() for p in model.policy.parameters())
     assert not ours & {id(t) for t in kept.values()}

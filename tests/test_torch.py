@@ -478,7 +478,7 @@ def test_a_resumed_training_is_that_which_went_on(way, stop):
     for objects in (whole, part):
         loop(*objects, 60 - stop, seed=1)
     assert str(saved(part)) == str(saved(whole))
-    assert part[2][0]._states == whole[2][0]._states
+    assert part[2][0]._state == whole[2][0]._state
     assert {cause for _, cause, _ in part[2][0].decays} == {"bounce", "final"}
     assert state == json.loads(json.dumps(state)), "what was saved is left alone"
     assert len(state["trace"]["steps"]) == stop
@@ -501,16 +501,18 @@ def test_the_final_decay_lapses_where_the_training_has_become_longer():
     assert late.decays == [(55, "final", 0.1)]
 
 
-def test_another_rule_catches_up_with_the_trace():
-    before = show(BOUNCE[:50], At())
+@pytest.mark.parametrize(("before", "decays"), [(TrendRule(), 1), (TrendRule(z=3.6), 0), (At(), 0)])
+def test_another_rule_begins_anew(before, decays):
+    kept = show(BOUNCE[:50], before).state_dict()
     optimizer = optimizer_of(rates=(0.1,))
     abel = AbelScheduler(optimizer)
-    abel.load_state_dict(before.state_dict())
+    abel.load_state_dict(kept)
     for norm in BOUNCE[50:]:
         optimizer.step()
         set_norm(optimizer, norm)
         abel.step()
-    assert abel.decays == show(BOUNCE).decays != []
+    assert len(abel.decays) == decays
+    assert abel.trace == show(BOUNCE).trace, "the trace goes on"
 
 
 @pytest.mark.parametrize("state", [{}, None, {"steps": 1}, {"steps": -1, "decays": [], "sizes": {}, "trace": {}}, "x"])

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from rl_abel._validation import known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
-from rl_abel.callbacks.readings import AbelReadings
-from rl_abel.callbacks.settings import AbelOptions
+from rl_abel.callbacks.settings import WATCHABLE, AbelSettings, watched_by_default
 from rl_abel.learning_rate.batch_size import OnRate, check_action, make_action
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting import advice, tensorboard
 from rl_abel.reporting.log_writer import LogWriter
-from rl_abel.rules.decays import WATCHABLE, Deciding, final_factor, watched, whose_decay
-from rl_abel.training.during import DuringUpdate
-from rl_abel.training.gauge import Gauge
+from rl_abel.rules.bounce import Rule, make_rule
+from rl_abel.rules.decay_controller import DecayRules, decide, resume
+from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay
 from rl_abel.training.measure_interval import Notice, rollout_timesteps, within_update
-from rl_abel.training.measurement import Measuring
-from rl_abel.training.resume import DOUBTFUL, look, recall
-from rl_abel.training.state import EVERY_PART, NETWORKS, Decay, TrainingState
+from rl_abel.training.measurement import DuringUpdate, Measurement
+from rl_abel.training.resume import look, recall
+from rl_abel.training.state import TrainingState
 
 
-class AbelCallback(AbelOptions, AbelReadings):
+class AbelCallback(LearningRateCallback):
     """Decay the learning rate when the squared weight norm has bounced, and once near the end (ABEL).
 
     Multiplies whatever ``learning_rate`` the model was given, for every algorithm of stable-baselines3,
@@ -65,49 +66,126 @@ class AbelCallback(AbelOptions, AbelReadings):
     """
 
     NAME = "abel"
-    PASSING: ClassVar[tuple[str, ...]] = (
-        *LearningRateCallback.PASSING,
-        *("_during", "_recorder", "_measuring", "_deciding", "_action"),
-    )
+    PASSING: ClassVar[tuple[str, ...]] = (*LearningRateCallback.PASSING, "_during", "_recorder", "_action")
 
-    def _prepare(self) -> None:
-        self._memory, self._gauge = TrainingState.empty(), Gauge(self.diagnose)
+    @known_arguments
+    def __init__(
+        self,
+        rule: str | Rule = "trend",
+        *,
+        watch: str | None = None,
+        decay_factor: float = 0.1,
+        final_decay_at: float | None = 0.85,
+        final_decay_shape: str = "step",
+        max_decays: int | None = None,
+        min_learning_rate: float = 0.0,
+        scope: str = "model",
+        acts_on: str = "learning_rate",
+        max_batch_size: int | None = None,
+        measure_every: int | None = None,
+        diagnose: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        decider = make_rule(rule)
+        self.settings = AbelSettings(
+            rule=decider,
+            watch=watched_by_default(decider) if watch is None else watch,
+            decay_factor=decay_factor,
+            final_decay_at=final_decay_at,
+            final_decay_shape=final_decay_shape,
+            max_decays=max_decays,
+            min_learning_rate=min_learning_rate,
+            scope=scope,
+            acts_on=acts_on,
+            max_batch_size=max_batch_size,
+            measure_every=measure_every,
+            diagnose=diagnose,
+        )
+        self._state, self._measurement = TrainingState.empty(), Measurement(self.settings.diagnose)
         self._parts: list[str] = []
         self._make_tools()
 
     def _make_tools(self) -> None:
         self._during = DuringUpdate(self._measure_within)
-        self._action = OnRate()
+        self._action: OnRate = OnRate()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._make_tools()
 
+    # What a user reads off
+
+    def __getattr__(self, name: str) -> Any:
+        # The arguments are attributes too, as they were checked.
+        if name in AbelSettings.__dataclass_fields__:
+            return getattr(self.settings, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    @property
+    def factor(self) -> float:
+        """Product of the decays in force: what they multiply the model's rate by.
+
+        With ``scope="part"`` that of parameters of neither network alone, see :attr:`factors`.
+        """
+        return self._state.decided.factor_of()
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """Product of the decays in force of each part of the model, ``total`` apart."""
+        return {part: self._state.decided.factor_of(part if part in NETWORKS else REST) for part in self._parts}
+
+    @property
+    def n_bounces(self) -> int:
+        """Bounces that the rule has seen, whether or not ``max_decays`` let them decay the rate."""
+        return len(self._state.decided.bounces)
+
+    @property
+    def decays(self) -> list[Decay]:
+        """Decays in force, each with its timestep, cause ("bounce" or "final") and factor."""
+        return list(self._state.decided.decays)
+
+    @property
+    def trace(self) -> dict[str, list[Any]]:
+        """Measurements so far: ``timesteps`` and |w|^2 by part, lists of equal length."""
+        return self._state.trace
+
+    @property
+    def diagnosis(self) -> dict[str, list[float]]:
+        """With ``diagnose=True``, at the measurements of this session: ``timesteps``, terms and layers by tag.
+
+        The terms are NaN at the first one. They are not saved with the model.
+        """
+        return self._measurement.diagnosis.history if self._measurement.diagnosis else {}
+
     # The course of a training
 
     @property
     def _may_move(self) -> bool:
-        return self.max_decays != 0 or self.final_decay_at is not None
+        return self.settings.max_decays != 0 or self.settings.final_decay_at is not None
 
     def _init_callback(self) -> None:
         super()._init_callback()
-        if not watched(self.watch, parts := ["total", *parts_of(self.model)]):
+        parts = ["total", *parts_of(self.model)]
+        if not any(map(self.settings.watches, parts)):
             have = [part for part in WATCHABLE if part in parts]
-            raise ValueError(f"watch={self.watch!r}: {type(self.model).__name__} has no such part; it has {have}")
-        check_action(self.acts_on, self.model)
+            name, watch = type(self.model).__name__, self.settings.watch
+            raise ValueError(f"watch={watch!r}: {name} has no such part; it has {have}")
+        check_action(self.settings.acts_on, self.model)
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
             with self._harmless("the dashboard of TensorBoard"):
-                tensorboard.write_layout(self.logger, parts, self.diagnose)
+                tensorboard.write_layout(self.logger, parts, self.settings.diagnose)
 
     def _begin(self) -> None:
         self._during.disarm()
-        # Of a model with one network the parts are the whole.
-        self._alone = self.scope == "part" and set(NETWORKS) <= self._rate.split()
+        # A model with one network has no parts that could decay alone.
+        alone = self.settings.scope == "part" and set(NETWORKS) <= self._rate.split()
+        self._rules: DecayRules = replace(self.settings, scope="part" if alone else "model")
         self._recall()
-        # What has decayed alone before stays so.
-        self._apart = self._alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
-        self._action = make_action(self.acts_on, self.model, self.max_batch_size)
+        # Parts that decayed alone before keep their rates, whatever the scope is now.
+        self._apart = alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
+        self._action = make_action(self.settings.acts_on, self.model, self.settings.max_batch_size)
         self._apply()
         self._row_due = True
         self._rollout = rollout_timesteps(self.model)
@@ -117,24 +195,39 @@ class AbelCallback(AbelOptions, AbelReadings):
         self._asks_first = advice.is_of(self.model, "ARS")
         self._record()
 
+    def _recall(self) -> None:
+        """Take up the training that the model is in."""
+        self._state, warning = recall(self.model, self.settings.measure_every)
+        state = self._state
+        if warning:
+            self._rate.warn_once("doubtful", warning)
+        state.decided = resume(self._rules, state.decided, state.budget.progress(self.model.num_timesteps))
+        self._parts = parts_of(self.model)
+        quiet = self.locals.get("log_interval", 1) is None
+        self._recorder = LogWriter(self.model, state, self.settings.diagnose, quiet)
+        self._measurement.begin(self.model, state, self._warn)
+        self._recorder.rewrite_table()
+
     def _before_update(self) -> None:
         timestep = self.model.num_timesteps
         began = timestep if self._asks_first else self._rollout_began
-        if self._measuring.is_due(timestep):
+        if self._measurement.is_due(timestep):
             self._measure(timestep)
-        self._decide_at_the_end(began, timestep)
-        if self.acts_on != "learning_rate":
+        budget = self._state.budget
+        if self._measurement.learned and budget.left(began) != 0:
+            self._decide(timestep, progress=budget.in_rollouts(self._rollout).progress(began), began=began)
+        if self.settings.acts_on != "learning_rate":
             # The batch may be another now.
             self._apply()
         self._action.begin_update()
         self._rollout_began = timestep
-        data = self._memory.data
-        if data["auto"] and data["measure_every"] < self._rollout and self._memory.budget.left(timestep) != 0:
-            steps = within_update(self.model, self._memory.data["measure_every"])
+        data = self._state.data
+        if data["auto"] and data["measure_every"] < self._rollout and budget.left(timestep) != 0:
+            steps = within_update(self.model, data["measure_every"])
             self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
 
     def _after_update(self) -> None:
-        self._memory.data["seen"] = look(self.model, self.NAME)
+        self._state.data["seen"] = look(self.model, self.NAME)
         self._during.disarm()
         self._action.end_update()
         if self._status_due or self._recorder.emptied:
@@ -151,151 +244,104 @@ class AbelCallback(AbelOptions, AbelReadings):
             # By now every other callback has had its training start, and nothing has been dumped.
             self._row_due = False
             with self._harmless("the row under HParams of TensorBoard"):
-                tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self))
-            self._advise()
+                tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self.settings))
+            with self._harmless("a hint"):
+                for notice in advice.at_start(self.model, self._state, self.settings, self._rate.is_led):
+                    self._tell(notice)
+                if self._action.idle:
+                    self._warn("batch", self._action.idle)
 
     def _end(self) -> None:
         self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
-        for notice in advice.at_end(self.model, self._memory, self, self._measuring.learned):
+        for notice in advice.at_end(self.model, self._state, self.settings, self._measurement.learned):
             self._tell(notice)
 
     def _touched(self) -> bool:
-        # Of an update that was put off nothing has moved, whatever has since the last measurement.
-        return not self._action.put_off and self._gauge.touched()
+        # An update that was put off has moved nothing, whatever moved since the last measurement.
+        return not self._action.put_off and self._measurement.touched()
 
-    # Measure
+    # Measure, decide, apply, record
 
     def _measure(self, timestep: int) -> None:
         """Measure, let the rule decide, and keep both."""
-        norms = self._measuring.measure(timestep)
+        if self._measurement.look():
+            self._rate.look()
+            self._recorder.rewrite_table()
+        norms = self._measurement.measure(timestep)
         if norms is None:
             return
-        self._decide(timestep, norms)
-        if self._measuring.thin(timestep):
-            self._deciding.keep()
+        watched = {part: norm for part, norm in norms.items() if self.settings.watches(part)}
+        if not watched:
+            watch = self.settings.watch
+            self._warn("not trained", f"watch={watch!r}: nothing of it is trained now, so no bounce can be seen")
+        self._decide(timestep, watched)
+        if self.settings.diagnose:
+            self._measurement.terms = {**self._measurement.terms, "weight_decay": advice.weight_decay(self.model)}
+        self._recorder.record_norms(norms, self._measurement.terms)
+        self._recorder.write_measurement(timestep, norms, self._measurement.terms, self._status)
+        if self._measurement.thin():
             self._recorder.rewrite_table()
-        if self.diagnose:
-            self._measuring.terms = {**self._measuring.terms, "weight_decay": advice.weight_decay(self.model)}
-        self._recorder.record_norms(norms, self._measuring.terms)
-        self._recorder.write_measurement(timestep, norms, self._measuring.terms, self._status)
 
     def _measure_within(self, share: float) -> None:
         """Measure within the update after a rollout, as if it took as long as the next rollout does."""
         if self._started and self._rate.in_force:
             self._measure(self.model.num_timesteps + int(share * rollout_timesteps(self.model)))
 
-    # Decide
-
-    def _decide(self, timestep: int, norms: dict[str, float]) -> None:
-        """Show the rule a measurement; a bounce decays the rate."""
-        bounced = self._deciding.observe(norms)
-        if bounced is None:
-            self._warn("not trained", f"watch={self.watch!r}: nothing of it is trained now, so no bounce can be seen")
-        if not bounced:
-            return
-        self._memory.add_bounce(timestep)
-        self._status_due = True
-        whose = whose_decay(bounced, self.decays, self.max_decays, self._alone)
-        if not whose:
-            seen = " and ".join(bounced)
-            self._say(
-                f"timestep {timestep}: the {seen} weight norm has bounced; no decay (max_decays={self.max_decays})"
-            )
-        for part, of in whose.items():
-            decay = Decay(timestep, "bounce", self.decay_factor, part)
-            self._add_decay(decay, f"the {of} weight norm has bounced")
-
-    def _decide_at_the_end(self, began: int, timestep: int) -> None:
-        """Decay near the end of the budget."""
-        budget, linear = self._memory.budget, self.step is None
-        if self.final_decay_at is None or not self._measuring.learned or budget.left(began) == 0:
-            return
-        factor = final_factor(budget, self._rollout, began, timestep, self.final_decay_at, self.step)
-        if factor is None:
-            return
-        if not self._memory.is_final:
-            cooldown = ", from here on linearly to 0" if linear else ""
-            self._add_decay(
-                Decay(began, "final", factor), f"{self.final_decay_at:.0%} of the budget is used up{cooldown}"
-            )
-            self._deciding.stop_at_the_end()
-        elif linear:
-            self._memory.set_final(factor)
+    def _decide(
+        self,
+        timestep: int,
+        norms: dict[str, float] | None = None,
+        progress: float = 0.0,
+        began: int | None = None,
+    ) -> None:
+        """Let a bounce, or the end of the budget, decay the rate."""
+        before = self._state.decided
+        self._state.decided, (bounced, made) = decide(self._rules, before, timestep, norms, progress, began)
+        if bounced or self._state.decided.decays != before.decays:
             self._apply()
-
-    def _add_decay(self, decay: Decay, reason: str) -> None:
-        self._memory.add_decay(decay)
-        self._apply()
-        says = "" if decay.cause == "final" and self.final_decay_shape == "linear" else self._action.says
-        what = "decay" if says else "learning rate"
-        whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
-        in_all = self._memory.factor_of(decay.part)
-        self._say(f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}")
-
-    # Apply
+        for decay, reason in made:
+            linear = decay.cause == "final" and self._rules.step is None
+            says = "" if linear else self._action.says
+            what = "decay" if says else "learning rate"
+            whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
+            in_all = self._state.decided.factor_of(decay.part)
+            self._say(f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}")
+        if bounced and not made:
+            seen, most = " and ".join(bounced), self._rules.max_decays
+            self._say(f"timestep {timestep}: the {seen} weight norm has bounced; no decay (max_decays={most})")
 
     def _apply(self) -> None:
         """Put in force what was decided, from the next update on."""
-        self._status_due = True
-        # What the batch takes is all parameters' and, as no batch grows without end, not a cooldown to 0.
-        shared = self._memory.factor_of_all(final=self.final_decay_shape == "step")
+        self._status_due, decided = True, self._state.decided
+        # The batch grows for all parts at once. It takes no part in a cooldown to 0, as no batch grows without end.
+        shared = decided.factor_of(EVERY_PART, final=self.settings.final_decay_shape == "step")
         given_back = self._action.rate(shared) / shared
         self._factor.value = self.factor * given_back
         if self._apart:
-            self._factor.by_part = {part: self._memory.factor_of(part) * given_back for part in NETWORKS}
-        self._factor.floor, self._factor.final = self.min_learning_rate, self._memory.is_final
-
-    # Record
+            self._factor.by_part = {part: decided.factor_of(part) * given_back for part in NETWORKS}
+        self._factor.floor = self.settings.min_learning_rate
+        self._factor.final = decided.final_timestep is not None
 
     def _record(self) -> None:
         self._status_due = False
-        # The factor of the latest update, whose rate SB3 logs: not that of the next, which a rollout's end may set.
+        # The factor of the latest update, whose rate SB3 logs: a rollout's end may set another for the next update.
         self._recorder.record_status(self._status)
-        self._recorder.record_norms(self._measuring.norms, self._measuring.terms)
+        self._recorder.record_norms(self._measurement.norms, self._measurement.terms)
 
-    # Remember
-
-    def _recall(self) -> None:
-        """Take up the memory of the model, and what the rule knows."""
-        self._memory, fresh, finer, begins, unreadable, doubtful = recall(self.model, self.measure_every)
-        memory = self._memory
-        if fresh:
-            self._gauge = Gauge(self.diagnose)
-        self._parts = parts_of(self.model)
-        quiet = self.locals.get("log_interval", 1) is None
-        self._recorder = LogWriter(self.model, memory, self.diagnose, quiet)
-        if unreadable:
-            self._warn("unreadable", "what the model remembers is of another version, so the measurements begin anew")
-        if doubtful and (memory.decays or memory.data["trace"]):
-            self._rate.warn_once("doubtful", DOUBTFUL)
-        if self.final_decay_at is None or memory.budget.progress(self.model.num_timesteps) < self.final_decay_at:
-            memory.lift_final_decay()
-        self._deciding = Deciding(self.rule, self.watch, memory, self._alone)
-        self._measuring = Measuring(self.model, self._gauge, memory, self._begin_trace, self._warn)
-        self._deciding.recall(finer, begins)
-        self._recorder.rewrite_table()
-
-    def _begin_trace(self, change: str) -> None:
-        self._rate.look()
-        self._deciding.forget()
-        self._recorder.rewrite_table()
-
-    # Say
-
-    def _advise(self) -> None:
-        with self._harmless("a hint"):
-            for notice in advice.at_start(self.model, self._memory, self, self._rate.is_led):
-                self._tell(notice)
-            if self._action.idle:
-                self._warn("batch", self._action.idle)
+    @property
+    def _status(self) -> dict[str, float]:
+        """What is in force, by name in the logs."""
+        apart = {f"factor_{part}": self._state.decided.factor_of(part) for part in NETWORKS} if self._apart else {}
+        counts = {"bounces": self.n_bounces, "decays": len(self.decays)}
+        return {"factor": self.factor, **apart, **counts, **self._action.status}
 
     def _tell(self, notice: Notice) -> None:
         """Warn once, or say it once in the life of a model."""
-        said, line = self._memory.data["said"], notice.message
+        said, line = self._state.data["said"], notice.message
         if notice.warning:
             self._warn(notice.warning, line)
         elif line not in said:
-            # Those of a training that goes on in many a learn() differ.
+            # A training that goes on in many a learn() has other numbers to tell each time.
             said[:] = [*said, line][-20:]
             self._say(line)

@@ -11,7 +11,7 @@ from rl_abel.callbacks.abel import AbelCallback
 from rl_abel.callbacks.base import Portable
 from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback, has_kl
 from rl_abel.rules.bounce import Rule
-from rl_abel.training.state import Decay
+from rl_abel.rules.decays import Decay
 
 
 class AutoLearningRate(Portable, CallbackList):

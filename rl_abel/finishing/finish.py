@@ -30,8 +30,9 @@ from rl_abel.learning_rate.multiplied_schedule import unscaled
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting.tensorboard import tensorboards
+from rl_abel.rules.decays import NETWORKS, REST
 from rl_abel.training.resume import clock
-from rl_abel.training.state import ATTRIBUTE, NETWORKS, REST, TrainingState, kept_by_others
+from rl_abel.training.state import ATTRIBUTE, TrainingState, kept_by_others
 
 SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_schedule")
 """Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions."""
@@ -209,7 +210,7 @@ def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | N
         plain = kl["rate"]
     if memory is None or memory.data["seen"][1] != updates:
         return dict.fromkeys(parts, plain)
-    return {part: plain * memory.factor_of(part if part in NETWORKS else REST) for part in parts}
+    return {part: plain * memory.decided.factor_of(part if part in NETWORKS else REST) for part in parts}
 
 
 def _freeze_schedules(model: BaseAlgorithm, rate: float) -> None:

@@ -24,11 +24,11 @@ from rl_abel.training.resume import clock
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from rl_abel.callbacks.settings import AbelOptions
+    from rl_abel.callbacks.settings import AbelSettings
     from rl_abel.training.state import TrainingState
 
 
-def at_start(model: BaseAlgorithm, memory: TrainingState, given: AbelOptions, led: bool = False) -> Iterator[Notice]:
+def at_start(model: BaseAlgorithm, memory: TrainingState, given: AbelSettings, led: bool = False) -> Iterator[Notice]:
     """Yield what will happen in the training that begins, or goes on, and what will not.
 
     :param given: what the user chose
@@ -66,8 +66,8 @@ def _final_decay(model: BaseAlgorithm, memory: TrainingState, at: float, step: f
             "expect, set final_decay_at=None, or decay a copy with finish()",
             "final decay",
         )
-    if memory.is_final:
-        return Notice(f"the final decay of timestep {memory.final_timestep:,} is in force")
+    if (since := memory.decided.final_timestep) is not None:
+        return Notice(f"the final decay of timestep {since:,} is in force")
     # Who only looks if it runs is not warned.
     warning = "final decay" if end - now >= TRIAL else ""
     starts = int(getattr(model, "learning_starts", 0))
@@ -109,7 +109,7 @@ def _final_decay(model: BaseAlgorithm, memory: TrainingState, at: float, step: f
     )
 
 
-def _floor(rate: float, given: AbelOptions) -> Iterator[Notice]:
+def _floor(rate: float, given: AbelSettings) -> Iterator[Notice]:
     """Say what a floor does to the decays of a constant rate."""
     floor, final = given.min_learning_rate, given.final_decay_at is not None
     if not floor or not (final or given.max_decays != 0):
@@ -145,7 +145,7 @@ def _unexpected(model: BaseAlgorithm) -> Iterator[str]:
     yield from _dropped_optimizer_kwargs(model)
 
 
-def at_end(model: BaseAlgorithm, memory: TrainingState, given: AbelOptions, learned: bool) -> Iterator[Notice]:
+def at_end(model: BaseAlgorithm, memory: TrainingState, given: AbelSettings, learned: bool) -> Iterator[Notice]:
     """Yield what to say where a training has ended with too little to decide on, or without its final decay."""
     made, needed = len(memory.data["trace"]), getattr(given.rule, "min_measurements", 0)
     budget, timestep, at, rollout = memory.budget, model.num_timesteps, given.final_decay_at, known_rollout(model)
@@ -153,7 +153,7 @@ def at_end(model: BaseAlgorithm, memory: TrainingState, given: AbelOptions, lear
         return
     begin, end = max(budget.begin, getattr(model, "learning_starts", 0)), budget.end
     trial, cut = end is not None and end - begin < TRIAL, end is not None and timestep < end
-    waiting = end is not None and at is not None and not memory.is_final
+    waiting = end is not None and at is not None and memory.decided.final_timestep is None
     stopped = f"stopped at timestep {timestep:,} of {end or 0:,}{', before its final decay' if waiting else ''}"
     if made < needed and not trial and (given.max_decays != 0 or (cut and waiting)):
         were = "measurement of the weight norm was" if made == 1 else "measurements of the weight norm were"

@@ -126,6 +126,6 @@ class LogWriter:
         trace = self._memory.trace
         for values in zip(*trace.values()):
             row = dict(zip(trace, values))
-            made = [decay.factor for decay in self._memory.decays if decay.timestep <= row["timesteps"]]
-            bounces = sum(timestep <= row["timesteps"] for timestep in self._memory.data["bounces"])
+            made = [decay.factor for decay in self._memory.decided.decays if decay.timestep <= row["timesteps"]]
+            bounces = sum(timestep <= row["timesteps"] for timestep in self._memory.decided.bounces)
             yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}

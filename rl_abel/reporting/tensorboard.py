@@ -15,7 +15,7 @@ from rl_abel.rules.bounce import RULES
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from rl_abel.callbacks.settings import AbelOptions
+    from rl_abel.callbacks.settings import AbelSettings
 
 # A chart a part: all lines of one run have one colour.
 PARTS = ("policy", "value", "total", "shared", "log_std")
@@ -58,7 +58,7 @@ def _line(*tags: str) -> list[Any]:
     return ["Multiline", [f"^{tag}$" for tag in tags]]
 
 
-def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]:
+def hparams(model: BaseAlgorithm, chosen: AbelSettings) -> dict[str, str | float]:
     """Return what a row under HParams tells of a training."""
     env: Any = model.get_env()
     while hasattr(env, "venv"):

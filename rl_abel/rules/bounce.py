@@ -5,8 +5,7 @@ A rule is an object with two methods, both pure::
     state = rule.init()
     state, decayed = rule.observe(state, weight_norm)
 
-``weight_norm`` is always the *squared* L2 norm, and the state is made of JSON values: plain data,
-which is compared, printed and kept as it is.
+``weight_norm`` is always the *squared* L2 norm. The state is made of JSON values, so that it is saved with the model.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-from rl_abel._validation import meant
+from rl_abel._validation import check_integer, check_number, meant
 
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
 
@@ -34,7 +33,7 @@ ROUNDING = 1e-12
 
 @runtime_checkable
 class Rule(Protocol):
-    """What decides from weight norms when to decay; write your own with these two methods."""
+    """Decides from weight norms when to decay. Write your own with these two methods."""
 
     def init(self) -> JsonValue:
         """Return the state before the first measurement."""
@@ -49,8 +48,8 @@ class Rule(Protocol):
 class PaperRule:
     """Algorithm 1 of Lewkowycz 2021, exact to the last decision.
 
-    Every second change of direction decays, whatever the first was: a maximum counts as a
-    minimum, and so does noise. In RL use :class:`TrendRule`.
+    Every second change of direction decays, whatever the first was. So a maximum counts as a minimum, and noise
+    counts too. In RL use :class:`TrendRule`.
     """
 
     min_measurements = 4
@@ -76,11 +75,10 @@ class PaperRule:
 class TrendRule:
     """A bounce that stands out from noise: a significant fall, then a rise, then its end.
 
-    The order is the definition of a bounce, so a norm that only rises can never decay the rate.
-    Significance is a t-statistic of the latest ``window`` increments, at strides 1, 2, 3 and 4;
-    the increments of different scale show slow and fast bounces. Fall and rise must both be by
-    ``depth`` or more: the norm of a PPO agent's value network may dip by 2 % as it grows, which
-    is significant and no bounce. After a decay the rule starts anew, on measurements from there on.
+    A norm that only rises can never decay the rate. Significance is a t-statistic of the latest ``window`` increments,
+    at strides 1, 2, 3 and 4: small strides show fast bounces, large ones slow bounces. Fall and rise must both be by
+    ``depth`` or more: the norm of a PPO agent's value network may dip by 2 % as it grows, which is significant and no
+    bounce. After a decay the rule starts anew.
 
     :param window: number of successive increments in a t-statistic, at least 2
     :param z: the t-statistic beyond which the increments are a trend, above 0
@@ -94,17 +92,12 @@ class TrendRule:
     depth: float = 0.03
 
     def __post_init__(self) -> None:
-        window: Any = self.window
-        z: Any = self.z
         depth: Any = self.depth
-        if not isinstance(window, Integral) or _is_flag(window) or int(window) < 2:
-            raise ValueError(f"window must be an integer of at least 2, got {window!r}")
-        if not isinstance(z, Real) or _is_flag(z) or not 0 < float(z) < math.inf:
-            raise ValueError(f"z must be a finite number above 0, got {z!r}")
-        if not isinstance(depth, Real) or _is_flag(depth) or not 0 <= float(depth) < 1:
+        if isinstance(depth, bool) or not isinstance(depth, Real) or not 0 <= float(depth) < 1:
             raise ValueError(f"depth must be in [0, 1), got {depth!r}")
+        window, z = check_integer("window", self.window, at_least=2), check_number("z", self.z, above=0)
         # numpy's numbers are fine; a state made with them would be no JSON.
-        for name, number in (("window", int(window)), ("z", float(z)), ("depth", float(depth))):
+        for name, number in (("window", window), ("z", z), ("depth", float(depth))):
             object.__setattr__(self, name, number)
 
     @property
@@ -150,10 +143,6 @@ class TrendRule:
 
     def _growth(self, norms: Sequence[float]) -> float:
         return (norms[-1] - norms[-1 - self.window]) / self.window
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
 
 
 def t_statistic(norms: Sequence[float], stride: int, window: int) -> float:
@@ -216,11 +205,11 @@ def observe_each(
 ) -> tuple[dict[str, JsonValue], list[str]]:
     """Show a rule the norms of several parts; return its state of each, and the parts that have bounced.
 
-    A bounce of one part is a bounce: the rate decays for all, so the others start anew.
+    A bounce of one part decays the rate of all, so the rule starts anew on the others too.
 
-    :param states: part -> state after the measurement before; empty before the first
-    :param weight_norms: part -> |w|^2 of one measurement
-    :param alone: whether a part decays alone, so that the others go on
+    :param states: state of each part after the measurement before; empty before the first
+    :param weight_norms: |w|^2 of each part in one measurement
+    :param alone: whether a part decays alone, so that the rule goes on with the others
     """
     seen = {part: rule.observe(states.get(part, rule.init()), norm) for part, norm in weight_norms.items()}
     bounced = [part for part, (_, decayed) in seen.items() if decayed]

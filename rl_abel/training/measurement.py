@@ -1,56 +1,90 @@
-"""Measure: the weight norm of a model, when it is due, into the trace that is kept with it."""
+"""Measure: the weight norm of a model, when it is due, into the trace that is saved with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from rl_abel.training.gauge import Gauge, finite
+import torch
+
+from rl_abel.networks import jax_models
+from rl_abel.networks.diagnosis import Diagnosis
+from rl_abel.networks.norms import measured_parameters, norms_of
+from rl_abel.networks.optimizers import steps_of
 from rl_abel.training.resume import clock
 from rl_abel.training.state import MOST_MEASUREMENTS, TrainingState
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+Parts = Mapping[str, Mapping[str, torch.Tensor]]
+Warn = Callable[[str, str], None]
 
-class Measuring:
-    """Measurements of one model in one ``learn()``.
 
-    :param model: its networks and optimizers may be replaced at any time
-    :param gauge: which may know the model from an earlier ``learn()``
-    :param memory: of the training, whose trace grows
-    :param other_weights: called with what has changed where measurements cannot be compared any more
-    :param warn: called with a key and a message
+class Measurement:
+    """Measures the weights of a model, whose networks and optimizers may be replaced at any time.
+
+    :param diagnose: whether to find out too why the norms move
     """
 
-    def __init__(
-        self,
-        model: BaseAlgorithm,
-        gauge: Gauge,
-        memory: TrainingState,
-        other_weights: Callable[[str], None],
-        warn: Callable[[str, str], None],
-    ) -> None:
-        self._model, self._gauge, self._memory = model, gauge, memory
-        self._other_weights, self._warn = other_weights, warn
+    def __init__(self, diagnose: bool = False) -> None:
+        self._diagnose = diagnose
+        self.diagnosis: Diagnosis | None = None
+        self.parts: dict[str, dict[str, torch.Tensor]] = {}
+        """What is trained now: part -> name -> weights."""
         self.norms: dict[str, float] = {}
+        """The latest measurement of the trace."""
         self.terms: dict[str, float] = {}
+        """Why the norms moved before it."""
         self.learned = False
-        last = memory.last_timestep
-        self._next = 0.0 if last is None else last + memory.data["measure_every"]
-        self._next_look = self._next
-        change = gauge.find(model)
-        gauge.mark()
-        if not memory.fits(gauge.sizes):
-            self._begin_trace(change or "their number differs from that of the model that was measured before")
-        elif change:
-            self._begin_trace(change)
-        elif last:
-            self.norms = {part: norms[-1] for part, norms in memory.trace.items() if part != "timesteps"}
-            self.terms = gauge.diagnosis.latest if gauge.diagnosis else {}
-        # Weights that have moved since the last measurement, in an earlier session, are one to come.
-        moved = clock(model).updates != memory.data["n_updates"]
-        self._known = self.norms if self.norms or moved else gauge.norms()
+        """Whether weights have moved in this ``learn()``."""
+        self._model: Any = None
+        self._marks: list[tuple[int, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy keeps what was found out, and not the weights.
+        return {**vars(Measurement(self._diagnose)), "diagnosis": self.diagnosis}
+
+    def begin(self, model: BaseAlgorithm, state: TrainingState, warn: Warn) -> None:
+        """Take up the trace of a training.
+
+        :param warn: called with a key and a message
+        """
+        is_known, self._model, self._state, self._warn = self._model is model, model, state, warn
+        self.learned = False
+        if not is_known or not state.data["trace"]:
+            self.diagnosis = None
+        last = state.last_timestep
+        self._next = self._next_look = 0.0 if last is None else last + state.data["measure_every"]
+        self.look(is_known)
+        self._mark()
+        self.norms = {part: norms[-1] for part, norms in state.trace.items() if part != "timesteps" and norms}
+        self.terms = self.diagnosis.latest if self.diagnosis else {}
+        # Weights that have moved since the last measurement, in an earlier session, are still to be measured.
+        self._known = self.norms if self.norms or self._counted else self._now()
+
+    def look(self, is_known: bool = True) -> bool:
+        """Find what is trained now; begin the trace anew where it is of other weights, and return whether it was.
+
+        :param is_known: whether the model is that of the latest look: another model's weights are no change
+        """
+        before, self.parts = self.parts, measured_parameters(self._model)
+        change = _difference(before, self.parts) if is_known else ""
+        if change:
+            self.diagnosis = None
+        sizes = {part: sum(tensor.numel() for tensor in named.values()) for part, named in self.parts.items()}
+        if not change and sizes == self._state.sizes:
+            return False
+        if self._state.data["trace"]:
+            change = change or "their number differs from that of the model that was measured before"
+            self._warn(
+                "other weights",
+                f"other weights are trained now ({change}), so the trace and the rule begin anew; decays stay",
+            )
+        self._state.begin_trace(sizes)
+        self.norms = {}
+        return True
 
     def is_due(self, timestep: int) -> bool:
         """Whether weights are to be measured at the end of this rollout."""
@@ -58,28 +92,25 @@ class Measuring:
         if early and self.learned:
             # Off-policy nearly every step: this has to be quick.
             return False
-        moved = clock(self._model).updates != self._memory.data["n_updates"] or self._gauge.touched()
+        moved = self._counted or self.touched()
         self.learned = self.learned or moved
         if early or not (moved or timestep >= self._next_look):
             return False
-        # Not every algorithm counts its updates, nor does torch count what is written into parameter.data.
-        self._next_look = timestep + self._memory.data["measure_every"]
+        # Not every algorithm counts its updates, and torch does not count what is written into parameter.data.
+        self._next_look = timestep + self._state.data["measure_every"]
         if moved:
-            # Whether or not it is kept: off-policy the next chance is a step away.
+            # Off-policy the next chance is a step away, so this one counts even if nothing is kept.
             self._next = self._next_look
         return True
 
     def measure(self, timestep: int) -> dict[str, float] | None:
         """Return |w|^2 by part, kept in the trace; None where weights have not moved or have no finite norm."""
-        memory = self._memory
-        if change := self._gauge.find(self._model):
-            self._begin_trace(change)
-        norms = self._gauge.norms()
-        self._gauge.mark()
-        memory.data["n_updates"] = clock(self._model).updates
+        norms = self._now()
+        self._mark()
+        self._state.data["n_updates"] = clock(self._model).updates
         if not norms or norms == self._known:
             return None
-        if not finite(norms):
+        if not all(map(math.isfinite, norms.values())):
             self._warn(
                 "not finite",
                 f"the weight norm is not finite at timestep {timestep}: {norms}. Such measurements are "
@@ -87,27 +118,80 @@ class Measuring:
             )
             return None
         self.learned, self.norms, self._known = True, norms, norms
-        self.terms = self._gauge.terms(timestep)
-        memory.add_measurement(timestep, norms)
+        if self._diagnose:
+            self.diagnosis = self.diagnosis or Diagnosis()
+            self.diagnosis.observe(timestep, self.parts, steps_of(self._model, self.parts))
+            self.terms = self.diagnosis.latest
+        self._state.add_measurement(timestep, norms)
+        self._next = timestep + self._state.data["measure_every"]
         return norms
 
-    def thin(self, timestep: int) -> bool:
-        """Thin a trace that has outgrown its interval, if nobody has fixed that; set when the next is due."""
-        memory = self._memory
-        thinned = memory.data["auto"] and len(memory.data["trace"]) > MOST_MEASUREMENTS
+    def thin(self) -> bool:
+        """Thin a trace that has outgrown its interval, unless the user has fixed that; return whether it was."""
+        every = self._state.data["measure_every"]
+        thinned = self._state.data["auto"] and len(self._state.data["trace"]) > MOST_MEASUREMENTS
         if thinned:
-            memory.thin()
-        self._next = timestep + memory.data["measure_every"]
+            self._state.thin()
+            self._next += every
         return bool(thinned)
 
-    def _begin_trace(self, change: str) -> None:
-        """Measurements of other weights cannot be compared with those before."""
-        kept = len(self._memory.data["trace"])
-        self._memory.begin_trace(self._gauge.sizes)
-        self.norms = {}
-        if kept:
-            self._warn(
-                "other weights",
-                f"other weights are trained now ({change}), so the trace and the rule begin anew; decays stay",
-            )
-            self._other_weights(change)
+    def touched(self) -> bool:
+        """Whether the weights were written since the latest measurement, as far as torch has counted.
+
+        An optimizer that writes into ``parameter.data`` goes uncounted.
+        """
+        return self._marks != self._now_marked()
+
+    @property
+    def _counted(self) -> bool:
+        """Whether the model has counted an update since the latest measurement."""
+        return bool(clock(self._model).updates != self._state.data["n_updates"])
+
+    def _now(self) -> dict[str, float]:
+        return norms_of(self.parts) if self.parts else {}
+
+    def _mark(self) -> None:
+        self._marks = self._now_marked()
+
+    def _now_marked(self) -> list[tuple[int, Any]]:
+        if self._model is not None and jax_models.is_jax(self._model):
+            return jax_models.marks_of(self._model)
+        # ARS gives its parameters new storage, optimizers write in place.
+        return [(t.data_ptr(), t._version) for named in self.parts.values() for t in named.values()]
+
+
+class DuringUpdate:
+    """Calls back within one update, after given steps of its optimizer.
+
+    :param call: called with the share of the update that is done, as if its steps in ``at`` cut it into equal parts
+    """
+
+    def __init__(self, call: Callable[[float], None]) -> None:
+        self._call = call
+        self._handle: Any = None
+
+    def arm(self, optimizer: object, at: Sequence[int]) -> None:
+        """Count the optimizer's steps from now on; an optimizer that is not torch's has no hooks."""
+        self.disarm()
+        if at and isinstance(optimizer, torch.optim.Optimizer):
+            self._at, self._steps = list(at), 0
+            self._handle = optimizer.register_step_post_hook(self._step)
+
+    def disarm(self) -> None:
+        """Take the hook away; harmless where there is none."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def _step(self, *_: Any) -> None:
+        self._steps += 1
+        if self._steps in self._at:
+            self._call((1 + self._at.index(self._steps)) / (1 + len(self._at)))
+
+
+def _difference(before: Parts, now: Parts) -> str:
+    """Tell in words which weights are new and which are gone, empty if they are the same."""
+    were, are = ({id(t): name for named in parts.values() for name, t in named.items()} for parts in (before, now))
+    new, gone = [are[key] for key in are if key not in were], [were[key] for key in were if key not in are]
+    told = ((what, names) for what, names in (("new", new), ("no longer", gone)) if names)
+    return "; ".join(f"{what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}" for what, names in told)

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from rl_abel.rules.budget import Clock
 from rl_abel.training.measure_interval import default_interval
-from rl_abel.training.state import ATTRIBUTE, UNKNOWN, TrainingState, kept_by_others, kept_by_others_alone
+from rl_abel.training.state import ATTRIBUTE, TrainingState, decays_in, has_more_than_sections, kept_by_others
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 _BUFFERS: WeakKeyDictionary[BaseAlgorithm, dict[str, Any]] = WeakKeyDictionary()
-"""Of models in memory, by who has looked: the buffer of successes, which SB3 exchanges at a reset alone."""
-
-
-class Recalled(NamedTuple):
-    """What a model remembers at the start of a ``learn()``.
-
-    :param memory: of this training, empty where the model is new or was reset
-    :param fresh: whether nothing before counts
-    :param finer: whether measurements come at a smaller distance than those in the trace
-    :param begins: whether a training begins here, or goes on
-    :param unreadable: whether the model had a memory that this version cannot read
-    :param doubtful: whether it may have been reset since, which cannot be told
-    """
-
-    memory: TrainingState
-    fresh: bool
-    finer: bool
-    begins: bool
-    unreadable: bool
-    doubtful: bool
+"""The buffer of successes that each callback saw last on a model in memory. SB3 replaces it at a reset alone."""
 
 
 DOUBTFUL = (
     "this model was saved, loaded and trained on without the callback, and it cannot be told whether with a reset. "
     "What was decided before stays; learn(reset_num_timesteps=True) begins anew"
+)
+UNREADABLE = (
+    "what the model remembers is of another version, so the measurements begin anew; decays that can be read stay"
 )
 
 
@@ -50,19 +34,19 @@ def clock(model: BaseAlgorithm) -> Clock:
 def look(model: BaseAlgorithm, who: str) -> list[Any]:
     """Return what tells later if a model was reset: its timesteps, updates, and the episode that ended last.
 
-    :param who: has looked, and asks later
+    :param who: name of the callback that will ask
     """
     _BUFFERS.setdefault(model, {})[who] = getattr(model, "ep_success_buffer", None)
     episode: Any = model.ep_info_buffer[-1] if model.ep_info_buffer else {}
-    # Without the time at which it ended it may be told from no other: ARS notes none.
+    # An episode is known by the time at which it ended, which ARS does not note.
     return [*clock(model), str(episode) if "t" in episode else ""]
 
 
 def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
     """Whether a model is still in the training in which it was looked at; None where that cannot be told.
 
-    SB3 counts updates over any reset, and others may change how many there are: they tell nothing. A reset
-    exchanges the buffers of episodes: told by what they are, after a load by what they hold.
+    SB3 counts updates over any reset, so their number tells nothing. But a reset replaces the buffers of episodes.
+    In memory the buffer is another object then; after a load it holds other episodes.
 
     :param seen: what :func:`look` returned
     """
@@ -80,43 +64,45 @@ def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
     buffer: Any = model.ep_info_buffer or []
     if episode[0] in map(str, buffer):
         return True
-    # One that is full drops its oldest.
+    # A full buffer drops its oldest episode.
     return None if len(buffer) >= (getattr(buffer, "maxlen", None) or 0) else False
 
 
-def recall(model: BaseAlgorithm, measure_every: int | None) -> Recalled:
-    """Return the memory of the training that a model is in, and keep it in the model.
+def recall(model: BaseAlgorithm, measure_every: int | None) -> tuple[TrainingState, str]:
+    """Return the state of the training that a model is in, kept in the model, and a warning if there is reason for one.
 
-    Where the budget ends where it ended before, a training is resumed. A budget that ends elsewhere
-    is another training: it begins now, and has a progress, a final decay and an interval of its own.
-    Decays by a bounce stay. After a reset everything begins anew.
+    A training is resumed if its budget ends where it ended before. With another end it is another training: it
+    begins now, and has a progress, a final decay and an interval of its own. Its decays stay. After a reset
+    everything begins anew.
 
-    :param measure_every: the user's; None for the default, which a resumed training keeps as it is
+    :param measure_every: interval that the user has fixed; None for the default, which a resumed training keeps
     """
-    now, kept = clock(model), getattr(model, ATTRIBUTE, None)
+    now, kept, warning = clock(model), getattr(model, ATTRIBUTE, None), ""
     total = getattr(model, "_total_timesteps", 0)
     end = int(total) or None if math.isfinite(total) else None
-    memory = TrainingState.read(kept) if now.timesteps else None
-    unreadable = memory is None and kept is not None and now.timesteps > 0 and not kept_by_others_alone(kept)
-    on = memory is not None and goes_on(model, "abel", memory.data["seen"])
-    if on is False:
-        memory = None
-    fresh = memory is None
-    if memory is None:
-        memory = TrainingState.empty(now, end)
-        memory.data.update(kept_by_others(kept))
-    before = memory.data["measure_every"]
-    memory.data["seen"] = look(model, "abel")
-    begins = fresh or memory.data["end"] not in (end, UNKNOWN)
-    memory.data["end"] = end
+    state = TrainingState.read(kept) if now.timesteps else None
+    same = state is not None and goes_on(model, "abel", state.data["seen"])
+    if state is None or same is False:
+        unreadable = state is None and now.timesteps > 0 and has_more_than_sections(kept)
+        state, begins = TrainingState.empty(now), True
+        state.data.update(kept_by_others(kept))
+        if unreadable:
+            state.decided, warning = decays_in(kept), UNREADABLE
+    else:
+        begins = state.data["end"] != end
+        if same is None and (state.decided.decays or state.data["trace"]):
+            warning = DOUBTFUL
+    before = state.data["measure_every"]
+    state.data.update(seen=look(model, "abel"), end=end)
     if begins:
-        memory.data["begin"] = list(now)
-        memory.lift_final_decay()
+        state.data["begin"] = list(now)
     if measure_every is not None:
-        memory.data.update(measure_every=measure_every, auto=False)
+        state.data.update(measure_every=measure_every, auto=False)
     elif begins:
-        interval = max(default_interval(model, memory.budget), memory.data["least_interval"])
-        memory.data.update(measure_every=interval, auto=True)
-    setattr(model, ATTRIBUTE, memory.data)
-    finer = bool(memory.data["trace"]) and memory.data["measure_every"] < before
-    return Recalled(memory, fresh, finer, begins, unreadable, on is None)
+        interval = max(default_interval(model, state.budget), state.data["least_interval"])
+        state.data.update(measure_every=interval, auto=True)
+    if state.data["measure_every"] < before:
+        # Closer measurements grow by less, which is no end of a growth.
+        state.forget()
+    setattr(model, ATTRIBUTE, state.data)
+    return state, warning

@@ -1,0 +1,208 @@
+"""The decays of one training, decided by pure functions. Standard library only.
+
+:class:`~rl_abel.AbelCallback` and :class:`~rl_abel.torch.AbelScheduler` both decide here, so both decay alike on the
+same trace.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from rl_abel._validation import check_between, check_choice, check_integer
+from rl_abel.rules.bounce import JsonValue, Rule, TrendRule, observe_each
+from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay, final_factor
+
+SHAPES = ("step", "linear")
+SCOPES = ("model", "part")
+
+
+@dataclass(frozen=True)
+class DecayRules:
+    """What decides on the decays of a training.
+
+    :param rule: tells from the norms of a part whether it has bounced
+    :param decay_factor: factor of each decay, in (0, 1)
+    :param final_decay_at: progress in (0, 1) from which on the rate is decayed once more; None for never
+    :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0
+    :param max_decays: most decays by a bounce that a part may have; None for any number
+    :param scope: "model" if a bounce decays the rate of all parameters, "part" if it decays that of its part alone
+    :raises ValueError: if an argument is out of range
+    """
+
+    rule: Rule
+    decay_factor: float = 0.1
+    final_decay_at: float | None = 0.85
+    final_decay_shape: str = "step"
+    max_decays: int | None = None
+    scope: str = "model"
+
+    def __post_init__(self) -> None:
+        self._set("decay_factor", check_between("decay_factor", self.decay_factor, 0, 1))
+        if self.final_decay_at is not None:
+            self._set("final_decay_at", check_between("final_decay_at", self.final_decay_at, 0, 1))
+        check_choice("final_decay_shape", self.final_decay_shape, SHAPES)
+        if self.max_decays is not None:
+            self._set("max_decays", check_integer("max_decays", self.max_decays, at_least=0))
+        check_choice("scope", self.scope, SCOPES)
+
+    def _set(self, name: str, checked: object) -> None:
+        """Keep a number as Python's own, in place of numpy's."""
+        object.__setattr__(self, name, checked)
+
+    @property
+    def step(self) -> float | None:
+        """Factor of the final decay, None for one that falls linearly to 0."""
+        return self.decay_factor if self.final_decay_shape == "step" else None
+
+
+@dataclass(frozen=True)
+class DecayState:
+    """What is known and in force after a measurement.
+
+    :param decays: decays in force, in the order in which they were made
+    :param bounces: timesteps of all bounces seen, whether or not they decayed anything
+    :param rule: name of the rule that has been shown the measurements
+    :param rule_states: state of that rule for each part
+    """
+
+    decays: tuple[Decay, ...] = ()
+    bounces: tuple[int, ...] = ()
+    rule: str = ""
+    rule_states: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def final_timestep(self) -> int | None:
+        """Timestep from which on the final decay is in force, None if it is not."""
+        return next((decay.timestep for decay in self.decays if decay.cause == "final"), None)
+
+    def factor_of(self, part: str = REST, final: bool = True) -> float:
+        """Return the product of the decays of a part.
+
+        :param part: a network, ``REST`` for what is in none, or ``EVERY_PART`` for the decays that all parts share
+        :param final: whether the final decay is in the product
+        """
+        own = (decay for decay in self.decays if decay.part in (EVERY_PART, part))
+        return math.prod((decay.factor for decay in own if final or decay.cause != "final"), start=1.0)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return it as JSON values; states of a rule that are no JSON are left out."""
+        try:
+            # One string: stable-baselines3 saves JSON with a line for every number.
+            states = json.dumps(self.rule_states)
+        except (TypeError, ValueError):
+            states = ""
+        decays, bounces = [decay.row for decay in self.decays], list(self.bounces)
+        seen = {"bounces": bounces, "n_bounces": len(bounces)}
+        return {"decays": decays, **seen, "rule": self.rule, "rule_states": states}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DecayState:
+        """Return the state that :meth:`to_json` made these values of.
+
+        :raises KeyError, TypeError, ValueError: for other values
+        """
+        decays = tuple(
+            Decay(int(at), str(cause), float(factor), *part) for at, cause, factor, *part in values["decays"]
+        )
+        states = dict(json.loads(values["rule_states"] or "{}"))
+        return cls(decays, tuple(map(int, values["bounces"])), str(values["rule"]), states)
+
+
+class Decided(NamedTuple):
+    """What a call of :func:`decide` has brought.
+
+    :param bounced: parts whose norms have bounced
+    :param made: new decays, each with its reason in words
+    """
+
+    bounced: list[str]
+    made: list[tuple[Decay, str]]
+
+
+def decide(
+    rules: DecayRules,
+    state: DecayState,
+    timestep: int,
+    norms: Mapping[str, float] | None = None,
+    progress: float = 0.0,
+    began: int | None = None,
+) -> tuple[DecayState, Decided]:
+    """Return the state after one more measurement, and what is new.
+
+    >>> from rl_abel import PaperRule
+    >>> rules, state = DecayRules(PaperRule()), DecayState()
+    >>> for timestep, norm in enumerate([3.0, 2.0, 3.0, 2.0]):
+    ...     state, decided = decide(rules, state, timestep, {"total": norm})
+    >>> state.decays, decide(rules, state, 9, progress=0.9)[0].factor_of()
+    ((Decay(timestep=3, cause='bounce', factor=0.1),), 0.010000000000000002)
+
+    :param timestep: timestep of the measurement
+    :param norms: |w|^2 of each part that is watched; None if nothing was measured
+    :param progress: share of the budget that is used up; 0 where no budget is known
+    :param began: timestep from which a final decay counts; None for ``timestep``
+    """
+    bounced: list[str] = []
+    made: list[tuple[Decay, str]] = []
+    trend = isinstance(rules.rule, TrendRule)
+    # The lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
+    if norms and not (trend and state.final_timestep is not None):
+        name, alone = _name(rules.rule), rules.scope == "part"
+        known = state.rule_states if state.rule == name else {}
+        states, bounced = observe_each(rules.rule, known, norms, alone)
+        for part, of in whose_decay(bounced, state.decays, rules.max_decays, alone).items():
+            made.append((Decay(timestep, "bounce", rules.decay_factor, part), f"the {of} weight norm has bounced"))
+        decays = (*state.decays, *(decay for decay, _ in made))
+        state = DecayState(decays, (*state.bounces, timestep) if bounced else state.bounces, name, states)
+    at = rules.final_decay_at
+    factor = None if at is None else final_factor(progress, at, rules.step)
+    if factor is not None and state.final_timestep is None:
+        cooldown = ", from here on linearly to 0" if rules.step is None else ""
+        final = Decay(timestep if began is None else began, "final", factor)
+        made.append((final, f"{at:.0%} of the budget is used up{cooldown}"))
+        state = replace(state, decays=(*state.decays, final), rule_states={} if trend else state.rule_states)
+    elif factor is not None and rules.step is None:
+        moved = (Decay(d.timestep, d.cause, factor) if d.cause == "final" else d for d in state.decays)
+        state = replace(state, decays=tuple(moved))
+    return state, Decided(bounced, made)
+
+
+def resume(rules: DecayRules, state: DecayState, progress: float) -> DecayState:
+    """Return the state with which a training goes on: a final decay that comes too early now lapses.
+
+    Training then goes on from before that decay (Lewkowycz 2021, Sec. 2).
+    """
+    if rules.final_decay_at is not None and progress >= rules.final_decay_at:
+        return state
+    return replace(state, decays=tuple(decay for decay in state.decays if decay.cause != "final"))
+
+
+def whose_decay(bounced: Sequence[str], made: Iterable[Decay], most: int | None, alone: bool) -> dict[str, str]:
+    """Return the parts whose rates decay after a bounce, each with what has bounced, in words.
+
+    >>> whose_decay(["policy", "value"], [], None, alone=False), whose_decay(["policy", "total"], [], None, alone=True)
+    ({'total': 'policy and value'}, {'policy': 'policy', 'rest': 'total'})
+
+    :param bounced: parts whose norms have bounced
+    :param made: decays so far
+    :param most: most decays by a bounce that a part may have, None for any number
+    :param alone: whether a part that bounces decays alone; what belongs to no network then decays with the total
+    """
+    if not bounced:
+        return {}
+    if alone:
+        words = {part if part in NETWORKS else REST: part for part in bounced}
+    else:
+        words = {EVERY_PART: " and ".join(bounced)}
+    counts = Counter(decay.part for decay in made if decay.cause == "bounce")
+    return {part: of for part, of in words.items() if most is None or counts[part] < most}
+
+
+def _name(rule: Rule) -> str:
+    """Tell one rule from another, over save and load too: its code, or its class where that is an address."""
+    kind = type(rule)
+    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else repr(rule)
