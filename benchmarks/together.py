@@ -186,20 +186,13 @@ class Together(BaseCallback):
         """Let the model have the schedule, the logger and the memory of one run for a while."""
         model, shared = self.model, (self.model.lr_schedule, self.model._logger)
         model.lr_schedule, model._logger = branch.schedule, branch.logger
-        none = exchange(model, branch.memory)
+        if branch.memory is not None:
+            setattr(model, ATTRIBUTE, branch.memory)
         try:
             yield
         finally:
-            branch.schedule, branch.memory = model.lr_schedule, exchange(model, none)
+            branch.schedule, branch.memory = model.lr_schedule, vars(model).pop(ATTRIBUTE, None)
             model.lr_schedule, model._logger = shared
-
-
-def exchange(model: BaseAlgorithm, memory: Any) -> Any:
-    """Give a model what rl_abel remembers of one run, and return what it had."""
-    had = vars(model).pop(ATTRIBUTE, None)
-    if memory is not None:
-        setattr(model, ATTRIBUTE, memory)
-    return had
 
 
 class Logs(Logger):

@@ -347,6 +347,7 @@ def test_max_decays_limits_bounces_only():
         (lambda remaining: 1e-3 if remaining > 0.05 else -1e-3, 1e-5, 0.0),  # negative rates are clamped
     ],
 )
+@pytest.mark.filterwarnings("ignore:rl_abel. min_learning_rate=0.01 is not below")
 def test_min_learning_rate(base, floor, applied):
     model, abel = make_model("PPO", learning_rate=base), callback(1, 2, 3, min_learning_rate=floor)
     model.learn(100, callback=abel)
@@ -615,17 +616,18 @@ def test_the_last_values_can_be_read_from_the_logger():
 # What it says
 
 LONG = {"n_steps": 250, "batch_size": 250}
-BOUNCES = {"max_decays": None}
+BOUNCES = {"max_decays": None, "final_decay_at": None}
 
 
-def test_without_weight_decay_one_line_says_what_to_expect(capsys):
+def test_two_lines_say_what_to_expect(capsys):
     make_model("PPO").learn(200, callback=AbelCallback(max_decays=None, verbose=1))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("abel:")]
-    assert lines[0] == (
-        "abel: no measured parameter has weight decay, so the weight norm is not expected to bounce: "
-        "this is a constant learning rate with one final decay (Lewkowycz 2021, Sec. 3)"
-    )
-    assert lines[1:] == ["abel: timestep 180: 85% of the budget is used up; learning rate x 0.1 (in all x 0.1)"]
+    assert lines[:2] == [
+        "abel: final decay (x 0.1) from timestep 180 of 200 on: in the last 1 of 10 updates (10%)",
+        "abel: no measured parameter has weight decay, so the weight norm is not expected to bounce "
+        "(Lewkowycz 2021, Sec. 3)",
+    ]
+    assert lines[2:] == ["abel: timestep 180: 85% of the budget is used up; learning rate x 0.1 (in all x 0.1)"]
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
@@ -683,8 +685,7 @@ def test_only_dropped_optimizer_kwargs_warn(name, given, dropped, tmp_path):
             "about 14 meas.* one every 100 timesteps",
         ),
         ("PPO", {}, BOUNCES, 1000, None),
-        ("PPO", LONG, {}, 1250, "about 10 measurements"),
-        ("PPO", LONG, {"max_decays": 0}, 1250, None),
+        ("PPO", LONG, {"max_decays": 0, "final_decay_at": 0.8}, 1250, None),
         ("PPO", {}, BOUNCES, 100, None),  # a trial that it runs
     ],
 )

@@ -190,7 +190,7 @@ def test_what_was_measured_of_ppo():
     told = [cells[1:] for cells in rows_of("README.md", r"score at the end \| CartPole \| LunarLander \| Pendulum")]
     assert told == [[f"{score:.2f}".replace("-", "−") for score in row] for row in zip(*counted)]
     assert seeds == {6, 7}
-    assert "Six or seven trainings" in (ROOT / "README.md").read_text()
+    assert "over six or seven seeds" in (ROOT / "README.md").read_text()
     assert said("README.md", r"is as good, and on LunarLander better by (0\.\d+)\.") == (f"{ahead[1]:.2f}",)
     assert [round(gap, 2) <= 0.03 for gap in ahead] == [True, False, True]
 

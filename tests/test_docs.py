@@ -165,6 +165,7 @@ def test_weight_decay_in_every_algorithm(name):
             assert {p.ndim for p in spared["params"]} == {1}
 
 
+@pytest.mark.filterwarnings("ignore:rl_abel. there is no final decay")
 def test_a_job_that_is_started_again_goes_on(a_folder):
     [script] = [program for program in programs("recipes") if program.startswith("# train.py")]
     for timesteps, reached in ((2_000, 2048), (4_000, 4096)):

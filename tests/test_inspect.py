@@ -6,21 +6,23 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.logger import configure
 
 import rl_abel
 from benchmarks.measure.calibration import autoregression
-from rl_abel import find_decays, weight_norms
+from rl_abel import AbelCallback, AutoLearningRate, RateByPart, find_decays, weight_norms
 from rl_abel.inspection.cli import main
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.text import (
     ASCII,
     BLOCKS,
-    EVERY_PART,
+    SHOWN,
     complaints,
     count,
     has_signs,
@@ -33,10 +35,10 @@ from rl_abel.inspection.text import (
 from rl_abel.inspection.traces import Decayed, Record, Trace
 from rl_abel.inspection.verdict import Bounce, judge, replay
 from rl_abel.rules.bounce import TrendRule
-from tests.algorithms import make_model
+from tests.algorithms import DecayAt, make_model
 
 KEYS = ["path", "run", "runs", "source", "timesteps", "weight_norms", "training", "bounced", "diverged", "bounces"]
-KEYS += ["decays", "every", "verdict", "explanation", "effective_rate", "terms", "curves", "about", "notes"]
+KEYS += ["decays", "every", "verdict", "explanation", "terms", "curves", "about", "notes"]
 KEYS += ["skipped"]
 
 DIP = [10 - 0.2 * i for i in range(30)] + [4 + 0.2 * i for i in range(30)] + [10.0 + 1e-6 * i for i in range(30)]
@@ -90,7 +92,7 @@ def test_a_bounce(bouncing, capsys):
     assert (status, list(found)) == (0, KEYS)
     assert found["bounces"] == found["decays"]["trend"] == [{"timestep": at, "parts": ["total"]}]
     assert (found["bounced"], found["training"], found["weight_norms"]) == (True, None, {"total": DIP})
-    assert "a decay after it may be worth a try" in found["verdict"]
+    assert "AbelCallback() would decay after it, which may be worth a try over several seeds" in found["verdict"]
 
 
 def test_a_part_that_the_total_hides(capsys, tmp_path):
@@ -215,9 +217,9 @@ def test_a_page():
     assert lines[5].split()[-4:] == ["10", "10", "4", "10"]
     assert lines[6].split()[-4:] == ["1000", "1445", "1000", "1445"]
     assert lines[8].startswith(
-        "in training  1 bounce, at 4,400; 2 decays: ×0.5 at 4,400 (bounce), ×0.1 at 7,600 (final);"
+        "in training  1 bounce, at 4,400; 2 decays: ×0.5 at 4,400 (bounce), ×0.1 at 7,600 (final)"
     )
-    assert lines[9].endswith("×0.05 at the end")
+    assert lines[9] == "rate         decays ×0.05"
     assert lines[10] == f"rule trend   would have decayed 1 time, at {at:,} (policy)"
     assert lines[11].startswith("rule paper   would")
     assert lines[13].startswith("1 bounce in training.")
@@ -239,8 +241,82 @@ def test_a_decay_that_a_log_tells_late_is_where_the_rule_sees_its_bounce():
 
 def test_what_a_log_tells_of_is_no_later_than_that():
     text = page(judge(made(RISE, recorded(0, FINAL, 0.1, exact=False))), 200)
-    assert "no bounce; 1 decay: ×0.1 by 7,600 (final); learning rate ×0.1 at the end" in text
+    assert "in training  no bounce; 1 decay: ×0.1 by 7,600 (final)\n  rate         decays ×0.1\n" in text
     assert "in training  not recorded" in page(judge(made(RISE)), 200)
+
+
+def falling(progress):
+    return 1e-3 * progress
+
+
+OURS = {
+    "kl": (AutoLearningRate, {"learning_rate": falling}, "led by the KL divergence; decays ×0.1", "followed the KL di"),
+    "step": (
+        AbelCallback,
+        {},
+        "from 0.001 to 0.0001: decays ×0.1",
+        "The rate decayed near the end: nothing to change.",
+    ),
+    "linear": (
+        partial(AbelCallback, final_decay_shape="linear"),
+        {},
+        "from 0.001 to 0.000133: decays ×0.",
+        "The rate decayed near the end: nothing to change.",
+    ),
+    "floor": (
+        partial(AbelCallback, min_learning_rate=5e-4),
+        {},
+        "from 0.001 to 0.0005: decays ×0.1; its own schedule, or bounds, ×5",
+        "The rate decayed near the end",
+    ),
+    "schedule": (
+        partial(AbelCallback, final_decay_at=None),
+        {"learning_rate": falling},
+        "from 0.00099 to 1e-05: its own schedule, or bounds, ×0.0101",
+        "nothing to decay after. Begin with AutoLearningRate().",
+    ),
+    "batch": (
+        partial(AbelCallback, acts_on="batch_size"),
+        {"n_steps": 100, "batch_size": 10},
+        "0.001: decays ×0.1; its own schedule, or bounds, ×10; batch size 10 to 100",
+        "The rate decayed near the end",
+    ),
+    "by part": (
+        lambda: [RateByPart(value=3), AbelCallback()],
+        {},
+        "decays ×0.1; at the end 0.0001 (policy), 0.0003 (value), 0.0001 (log_std)",
+        "The rate decayed near the end",
+    ),
+    "part": (
+        lambda: AbelCallback(DecayAt(20), watch="any", scope="part"),
+        {},
+        "from 0.001 to 1e-05: decays ×0.01 (policy) and ×0.01 (value)",
+        "1 bounce in training.",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:rl_abel")
+@pytest.mark.parametrize("how", OURS)
+def test_what_moved_the_rate_is_said_once(how, tmp_path, capsys):
+    make, changes, rate, verdict = OURS[how]
+    model = make_model("PPO", **changes)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    steps = 100 * model.n_steps
+    model.learn(steps, callback=make())
+    model.logger.close()
+    for saved in (False, True):
+        if saved:
+            model.save(tmp_path / "model")
+        assert main(["inspect", str(tmp_path)]) == 0
+        text = " ".join(capsys.readouterr().out.split())
+        if how != "part" or saved:
+            assert rate in text
+        assert verdict in text
+    os.remove(tmp_path / "progress.csv")
+    assert main(["inspect", str(tmp_path / "model.zip")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert ("led by the KL divergence" in text) == (how == "kl")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -268,7 +344,7 @@ def test_a_table_of_many():
     assert few[-1] == f"  total  ▁{' ' * 23} 1 to 1"
     assert not [line for line in few if "total |w|²" in line]
     # Of many each is a line.
-    lines = table([judge(run) for run in runs * EVERY_PART], "trend", 100).splitlines()[: 2 + len(runs)]
+    lines = table([judge(run) for run in runs * SHOWN], "trend", 100).splitlines()[: 2 + len(runs)]
     assert "total |w|²" in lines[1]
     assert f"{spark(runs[0].norms['total'], 12)} 1010 to 1455" in lines[2]
     (at,) = [bounce.timestep for bounce in judge(runs[0]).bounces]
@@ -402,8 +478,6 @@ def test_nothing_to_read(tmp_path, bouncing, capsys):
         ["--depth", "1"],
         ["--watch", "x"],
         ["--rule", "x"],
-        ["--plot", "/no/such/folder/a.png"],
-        ["--plot", "a.unknown"],
         ["--html", "/no/such/folder/a.html"],
     ],
 )
@@ -466,32 +540,3 @@ def test_whoever_reads_may_stop_reading(tmp_path):
         running.stdout.close()
         error = running.stderr.read()
     assert (running.returncode, error) == (0, b"")
-
-
-def test_a_plot(bouncing, tmp_path, capsys):
-    write_log(tmp_path / "a$b$c_ü" / "progress.csv", {**both(), "total": RISE})
-    assert main(["inspect", str(tmp_path), "--plot", str(tmp_path / "plot.png")]) == 0
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_plot_shows_every_part_and_the_decays_that_were_made(monkeypatch, tmp_path):
-    from matplotlib.figure import Figure
-
-    from rl_abel.inspection.plot import plot
-
-    figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
-    record = recorded(1, [Decayed(4400, "bounce", 0.5), *FINAL], 0.05)
-    findings = [judge(made(both(), record, path="one")), judge(made([math.nan], path="$two")), judge(made(DIP))]
-    plot(findings, "trend", tmp_path / "plot.png")
-    one, two, _, *rest = figures[0].axes
-    lines = {line.get_label(): line for line in one.lines}
-    assert {"total", "policy", "value"} <= set(lines)
-    np.testing.assert_allclose(lines["policy"].get_ydata(), np.array(DIP) / DIP[0])
-    upright = [line for line in one.lines if len(set(line.get_xdata())) == 1 and line.get_marker() == "None"]
-    assert [line.get_xdata()[0] for line in upright] == [4400, 7600]
-    marks = [line.get_xdata()[0] for line in one.lines if line.get_marker() == "v"]
-    assert marks == [bounce.timestep for bounce in findings[0].bounces]
-    assert (one.get_title(), two.get_title(), rest) == ("one", "$two", [])
-    labels = [text.get_text() for text in figures[0].legends[0].get_texts()]
-    assert labels == ["total", "policy", "value", "trend would decay", "decayed (bounce)", "decayed (final)"]

@@ -5,6 +5,7 @@ import json
 import math
 import warnings
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 import torch
@@ -162,10 +163,14 @@ def test_another_rate_of_the_users_is_where_it_begins(before, other):
     assert learn(reloaded(model))[0] == pytest.approx(3e-4)
 
 
-def test_a_closure_with_another_number_is_another_schedule():
-    def linear(rate):
-        return lambda remaining: rate * max(remaining, 0.5)
+def halved(remaining, rate):
+    return rate * max(remaining, 0.5)
 
+
+@pytest.mark.parametrize(
+    "linear", [lambda rate: lambda remaining: rate * max(remaining, 0.5), lambda rate: partial(halved, rate=rate)]
+)
+def test_a_schedule_with_another_number_is_another(linear):
     model = make_model("PPO", learning_rate=linear(1e-3))
     *_, found = learn(model, 0.001, 0.001, reset=True)
     assert learn(reloaded(model, learning_rate=linear(1e-3))) == pytest.approx([found])

@@ -243,6 +243,59 @@ def test_an_optimizer_that_is_replaced_has_its_rates_too():
     assert rates == {("policy", 1e-3), ("log_std", 1e-3), ("value", 3e-3)}
 
 
+class Nothing:
+    """In place of an optimizer, while a part of the model is not to be trained."""
+
+    param_groups: list = []  # noqa: RUF012
+
+    def zero_grad(self, *_, **__): ...
+
+    def step(self): ...
+
+
+def without_policy(model, name):
+    """Train the value network alone for a while, as a warm-up does; return what undoes it."""
+    if name in ("SAC", "TD3", "TQC", "DQN"):
+        owner = model.policy if name == "DQN" else model.actor
+        own, owner.optimizer = owner.optimizer, Nothing()
+        return lambda: setattr(owner, "optimizer", own)
+    own = model.policy.optimizer
+    value = [p for key, p in model.policy.named_parameters() if part_of(key, name) == "value"]
+    model.policy.optimizer = type(own)(value, lr=own.param_groups[0]["lr"])
+    return lambda: setattr(model.policy, "optimizer", own)
+
+
+def frozen(model, name):
+    for key, p in model.policy.named_parameters():
+        p.requires_grad = part_of(key, name) == "value" and name != "DQN"
+    return lambda: [p.requires_grad_(True) for p in model.policy.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [(name, without_policy) for name in ("PPO", "RecurrentPPO", "A2C", "SAC", "TD3", "DQN")]
+    + [(name, frozen) for name in ("PPO", "SAC")],
+)
+def test_a_part_that_is_not_trained_for_a_while_ends_no_training(name, event, monkeypatch):
+    """As in a curriculum: it is said once, and when the part comes back it has its rate again."""
+    monkeypatch.setattr("rl_abel.callbacks.rate_by_part.FEW_TIMESTEPS", 40)
+    model, undo = make_model(name), []
+    part = "value" if name == "DQN" else "policy"
+
+    def change(model):
+        if model.num_timesteps >= 100 and not undo:
+            undo.append(event(model, name))
+        if model.num_timesteps >= 200 and len(undo) == 1:
+            undo.append(undo[0]())
+
+    seen = rates_of(model, name)
+    movers = [RateByPart(**{part: 0.5}), AbelCallback(rule=DecayAt(), watch="any", scope="part", final_decay_at=None)]
+    messages = said_by(lambda: model.learn(400, callback=[*movers, Do(rollout_start=change)]))
+    assert sum("trains no such part now" in message for message in messages) == (event is without_policy)
+    assert {rate for timestep, of, rate in seen if timestep > 300 and of == part} == {5e-4}
+    assert {rate for timestep, of, rate in seen if timestep > 300 and of != part} in ({1e-3}, set())
+
+
 # scope="part"
 
 
@@ -389,7 +442,9 @@ def test_in_the_final_decay_the_kl_factor_may_fall_and_not_rise(order):
     """After a decay updates move the policy less: the KL alone would undo it."""
     model = make_model("PPO", learning_rate=1e-4)
     factors = []
-    note = Do(rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.factors["kl"].rate or 1e-4)))
+    note = Do(
+        rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.applied.factors["kl"].rate or 1e-4))
+    )
     movers = [AbelCallback(max_decays=0, final_decay_at=0.5), KLAdaptiveCallback()][::order]
     model.learn(600, callback=[*movers, note])
     rising = [b > a for (_, a), (t, b) in itertools.pairwise(factors) if t <= 300]
@@ -464,6 +519,48 @@ def test_nothing_compounds_over_learns():
         assert {(part, rate) for _, part, rate in seen} == {("policy", 1e-3), ("log_std", 1e-3), ("value", 3e-3)}
     assert len(model.policy.optimizer.param_groups) == 1
     assert model.policy.optimizer.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_movers_between_which_another_sets_the_schedule_stand_side_by_side(wraps):
+    """The second finds none of ours on the model as it begins."""
+    model = make_model("PPO")
+
+    def halve(model):
+        before = model.lr_schedule
+        model.lr_schedule = lambda remaining: 0.5 * before(remaining) if wraps else 0.5e-3
+
+    seen = rates_of(model, "PPO")
+    abel = AbelCallback(rule=DecayAt(3), watch="policy", scope="part", final_decay_at=0.8)
+    assert said_by(lambda: model.learn(STEPS, callback=[abel, Do(training_start=halve), RateByPart(value=3)])) == []
+    rates = {part: [rate for _, of, rate in seen if of == part] for part in ("policy", "value", "log_std")}
+    assert rates["value"][0] == pytest.approx(1.5e-3)
+    assert rates["value"][-1] == pytest.approx(1.5e-4)
+    assert rates["policy"][-1] == pytest.approx(0.5e-5)
+    assert rates["log_std"][-1] == pytest.approx(0.5e-4)
+    seen.clear()
+    model.learn(60)
+    assert {rate for _, _, rate in seen} == {0.5e-3}
+
+
+class CountsInGroups(torch.optim.SGD):
+    """As Lookahead and Prodigy do."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["k"] = group.get("k", 0) + 1
+        return super().step(closure)
+
+
+def test_what_an_optimizer_keeps_in_its_groups_stays():
+    model = make_model("PPO", policy_kwargs={"net_arch": [8], "optimizer_class": CountsInGroups})
+    seen = rates_of(model, "PPO")
+    model.learn(60, callback=RateByPart(value=3))
+    [group] = model.policy.optimizer.param_groups
+    steps = len(seen) / len(group["params"])
+    assert (group["k"], group["lr"]) == (steps, 1e-3)
+    assert len(group["params"]) == len(list(model.policy.parameters()))
+    assert "step" not in vars(model.policy.optimizer), "an optimizer is left as it was found"
 
 
 def test_groups_are_cut_when_the_parts_first_differ():
@@ -596,7 +693,7 @@ def test_auto_takes_what_is_recommended(name, capsys):
         assert "adapts to the KL divergence" in first
         assert auto.kl.factor != 1
     else:
-        assert "is your own; last decay at 85%" in first
+        assert first.endswith("is your own")
         assert auto.kl is None
     assert auto.abel.max_decays == 0
     assert [decay.cause for decay in auto.decays] == ["final"]

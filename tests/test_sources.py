@@ -402,6 +402,13 @@ def statuses(*rows):
             0.25,
         ),
         ([(1, {"factor": 1}), (2, {"factor": 0.1})], [], [Decayed(2, "final", 0.1)], 0.1),
+        # A linear one.
+        (
+            statuses((1, 0, 0, 1), (2, 0, 1, 0.75), (3, 0, 1, 0.5), (4, 0, 1, 0.25)),
+            [],
+            [Decayed(2, "final", pytest.approx(0.25))],
+            0.25,
+        ),
     ],
 )
 def test_what_happened(rows, bounces, decays, factor):
@@ -451,7 +458,7 @@ def test_a_run_of_several_trainings():
     rows, record, bad = joined(states)
     assert ([t for t, _ in rows], bad) == ([1, 2, 3, 4, 5, 6], 0)
     assert (record.n_bounces, record.bounces, record.factor) == (1, [2], 0.5)
-    assert record.decays == [(2, "bounce", 0.5), (4, "final", 0.1), (6, "final", 0.1)]
+    assert record.decays == [Decayed(2, "bounce", 0.5), Decayed(4, "final", 0.1), Decayed(6, "final", 0.1)]
     assert joined([]) == ([], None, 0)
 
 

@@ -7,11 +7,10 @@ import re
 import pytest
 
 from rl_abel.inspection.cli import main
-from rl_abel.inspection.plot import COLORS, DECAY
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.traces import Decayed, Record, Trace
 from rl_abel.inspection.verdict import judge
-from rl_abel.inspection.web_page import POINTS, chart_data, thinned, write_page
+from rl_abel.inspection.web_page import COLORS, DECAY, POINTS, chart_data, thinned, write_page
 from tests.browser import open_browser
 from tests.test_inspect import DIP, FINAL, RISE, both, made, write_log
 
@@ -110,7 +109,7 @@ def test_the_page_of_many(browser, tmp_path):
     (at,) = [f"{bounce.timestep:,}" for bounce in FINDINGS[1].bounces]
     assert column(browser, "First bounce") == [at, at, "–", "–", "–"]
     assert column(browser, "trend would decay") == ["1", "1", "0", "0", "0"]
-    assert column(browser, "Rate, × at end") == ["0.05", *["–"] * 4]
+    assert column(browser, "Decays, × at end") == ["0.05", *["–"] * 4]
     assert column(browser, "|w|², × at end") == ["1.441", "1", "1.145", "–", "1"]
     assert column(browser, "Last return") == ["77", *["–"] * 4]
     lines = browser.text().split("\n")
@@ -144,7 +143,7 @@ def test_a_row_opens_its_charts(browser, tmp_path):
     press(browser, "Enter", 13)
     assert browser.evaluate("[...document.querySelectorAll('figcaption')].map(one => one.textContent)") == TITLES
     text = browser.text()
-    for sentence in (FINDINGS[0].verdict, FINDINGS[0].effective_rate):
+    for sentence in (FINDINGS[0].verdict,):
         assert sentence in text
     assert "×0.5 at 5,000 (bounce), ×0.1 at 7,600 (final)" in text
     press(browser, "Enter", 13)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
     "scope-part": lambda: AbelCallback(TrendRule(z=1e9), final_decay_at=None, scope="part"),
     "rate-by-part": RateByPart,
     # A rate that is another at every update, in nearly all of the training.
-    "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay="linear"),
+    "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay_shape="linear"),
 }
 AGAINST: dict[str, Callable[[], BaseCallback]] = {
     "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01),
@@ -171,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--callback", choices=CALLBACKS, default="abel", help="whose cost (default abel)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    # It begins before anything is learned, on purpose.
+    warnings.filterwarnings("ignore", "rl_abel: learning_starts=")
     if hasattr(os, "sched_setaffinity"):  # Linux: moving between cores costs a cold cache
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     console = Console(width=100)

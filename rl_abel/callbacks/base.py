@@ -134,21 +134,12 @@ class LearningRateCallback(TopLevelCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        movers = [
-            mover for mover in callbacks_in(self.locals.get("callback")) if isinstance(mover, LearningRateCallback)
-        ]
-        self._require_alone([mover for mover in movers if mover.NAME == self.NAME])
-        for mover in movers:
-            if mover._started:
-                # Another callback may have replaced the schedule since. All movers have to find the same one.
-                mover._rate.hold()
+        self._require_alone()
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
             self._rate.require_movable(type(as_given(self)).__name__)
         self._factor = self._rate.join(self.NAME)
         self._begin()
-        # An algorithm may train without rollouts.
-        self._rate.promise()
         self._started = self._updating = True
 
     def _on_rollout_start(self) -> None:
@@ -164,7 +155,7 @@ class LearningRateCallback(TopLevelCallback):
         # Rollouts can be collected outside of learn().
         if self._started:
             self._updating = True
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._before_update()
             self._rate.begin_update()
 
@@ -183,17 +174,19 @@ class LearningRateCallback(TopLevelCallback):
         if self._updating:
             self._updating = False
             self._rate.end_update(self._touched)
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._after_update()
         else:
             # This runs at every environment step, so it has to be quick.
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._at_step()
 
-    def _require_alone(self, alike: list[LearningRateCallback]) -> None:
-        if len(alike) > 1:
+    def _require_alone(self) -> None:
+        others = callbacks_in(self.locals.get("callback"))
+        movers = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
+        if len(movers) > 1:
+            names = " and ".join(type(as_given(mover)).__name__ for mover in movers)
             kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
-            names = " and ".join(type(as_given(callback)).__name__ for callback in alike)
             raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
 
     # What is said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-from contextlib import nullcontext
 from inspect import signature
 from typing import Any
 
@@ -71,10 +70,8 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
         raise ValueError(f"model must be a model of stable-baselines3, got {model!r}")
     _refuse_jax(model)
     parts_of(model)
-    applied = AppliedRate.in_force_on(model)
     with random_states_kept():
-        with applied.whole() if applied else nullcontext():
-            finished = copy_model(model, env)
+        finished = copy_model(model, env)
         rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
         rate = rates[None]
         if rate == 0:

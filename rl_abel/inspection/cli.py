@@ -57,7 +57,6 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     inspect.add_argument("--details", action="store_true", help="a page on every run, not a line")
     inspect.add_argument("--version", action="version", version=f"rl-abel {__version__}")
     inspect.add_argument("--json", action="store_true", help="print a list of objects, one a run")
-    inspect.add_argument("--plot", type=Path, metavar="FILE", help="draw the traces into a picture")
     inspect.add_argument("--html", type=Path, metavar="FILE", help="write a page of all runs, with charts of each")
     return parser, inspect
 
@@ -74,17 +73,6 @@ def _inspect(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     skipped += [Skipped(*item) for finding in findings for item in finding.trace.skipped.items()]
     for line in complaints(skipped):
         print(line, file=sys.stderr)
-    if given.plot and findings:
-        from rl_abel.inspection.plot import PANELS, plot
-
-        try:
-            plot(findings, given.rule, given.plot)
-        except ImportError:
-            parser.error("--plot needs matplotlib: pip install matplotlib")
-        except (OSError, ValueError) as error:
-            parser.error(f"--plot {given.plot}: {error}")
-        if len(findings) > PANELS:
-            print(f"--plot: the first {PANELS} of {len(findings)} runs are drawn", file=sys.stderr)
     if given.html:
         from rl_abel.inspection.web_page import write_page
 

@@ -7,6 +7,7 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
+from rl_abel.inspection.readers.csv_table import PARTS
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.traces import Record, Trace
 from rl_abel.inspection.verdict import FEW, WATCHABLE, Bounce, Finding
@@ -30,8 +31,17 @@ BY_BOUNCE = "trend"
 
 COURSE = "▁ lowest, █ highest"
 
-EVERY_PART = 12
+EVERY_PART = "total"
+NETWORKS = ("policy", "value")
+"""What can decay alone."""
+
+SHOWN = 12
 """Runs of which the table shows every part; of more the total alone."""
+
+ROUNDING = 0.05
+"""Share by which rates may differ that are the same; a log has the rate of one update, and the factor of another."""
+
+TINY = 1e-30
 
 LISTED = 5
 """Timesteps of a long list that are shown, and files that were skipped for one reason."""
@@ -70,15 +80,17 @@ def span(trace: Trace) -> str:
 def facts(finding: Finding) -> list[tuple[str, str]]:
     """Return what happened in training, and what each rule would have done, each with its name."""
     rules = sorted(finding.decays.items(), reverse=True)
+    rate = _learning_rate(finding.trace)
     return [
         ("in training", _training(finding.trace.record)),
+        *([("rate", rate)] if rate else []),
         *((f"rule {rule}", _decays(decays, rule)) for rule, decays in rules),
     ]
 
 
 def remarks(finding: Finding) -> list[str]:
     """Return what to make of it: the verdict first, then why, then notes."""
-    texts = [finding.verdict, finding.explanation, finding.effective_rate]
+    texts = [finding.verdict, finding.explanation]
     if finding.every > 1:
         one = f"one measurement of {finding.every}"
         texts.append(f"Note: the rule was shown {one}, as it is calibrated on about 100 a run.")
@@ -110,11 +122,43 @@ def _training(record: Record | None) -> str:
         return "not recorded: no log or memory of AbelCallback"
     at = "at" if record.exact else "by"
     bounces = f"{count(record.n_bounces, 'bounce')}{_listed([f'{t:,}' for t in record.bounces], at)}"
-    made = [f"×{d.factor:.3g} {at} {d.timestep:,} ({d.cause})" for d in record.decays]
+    # A log has the factor of what is in neither network: a decay of one network alone is not in it.
+    factors = [f"×{d.factor:.3g}" if d.factor < 1 else "one part" for d in record.decays]
+    whose = ["" if d.part == EVERY_PART else f", {d.part}" for d in record.decays]
+    made = [f"{x} {at} {d.timestep:,} ({d.cause}{of})" for x, of, d in zip(factors, whose, record.decays)]
     decays = f"{count(len(made), 'decay')}: {_cut(made)}" if made else "no decay"
-    if not math.isclose(math.prod(decay.factor for decay in record.decays), record.factor, rel_tol=0.01):
+    if not math.isclose(record.factor_of("rest"), record.factor, rel_tol=0.01):
         decays += ", not all in force at the end, as the final one lapses when training goes on"
-    return f"{bounces if record.n_bounces else 'no bounce'}; {decays}; learning rate ×{record.factor:.3g} at the end"
+    return f"{bounces if record.n_bounces else 'no bounce'}; {decays}"
+
+
+def _learning_rate(trace: Trace) -> str:
+    """What the learning rate came to, and by what; empty where nothing tells."""
+    ends = {name: (points[0][1], points[-1][1]) for name, points in trace.curves.items() if points}
+    causes = ["led by the KL divergence"] if trace.led else []
+    made = trace.record.factor if trace.record else 1.0
+    parts = {part: ends[f"decays of the {part}"][1] for part in NETWORKS if f"decays of the {part}" in ends}
+    if trace.record and any(decay.part != EVERY_PART for decay in trace.record.decays):
+        parts = {part: trace.record.factor_of(part) for part in NETWORKS}
+    if parts:
+        causes.append("decays " + " and ".join(f"×{factor:.3g} ({part})" for part, factor in parts.items()))
+    elif made != 1:
+        causes.append(f"decays ×{made:.3g}")
+    first, last = ends.get("learning rate", (math.nan, math.nan))
+    rates = [rate for _, rate in trace.curves.get("learning rate", [])]
+    other = max(last, TINY) / first / made if first > 0 else 1.0
+    # A cooldown goes on after the last row of a log.
+    goes_on = other > 1 and len(rates) > 1 and rates[-1] < rates[-2]
+    if not trace.led and not goes_on and abs(math.log(other)) > ROUNDING:
+        causes.append(f"its own schedule, or bounds, ×{other:.3g}")
+    if "batch size" in ends and len(set(ends["batch size"])) > 1:
+        causes.append("batch size {:g} to {:g}".format(*ends["batch size"]))
+    own = {part: ends[name][1] for part in PARTS if (name := f"learning rate of the {part}") in ends}
+    if len(set(own.values())) > 1:
+        causes.append("at the end " + ", ".join(f"{rate:.3g} ({part})" for part, rate in own.items()))
+    constant = math.isclose(first, last, rel_tol=1e-3)
+    rate = "" if math.isnan(first) else f"{first:.3g}" if constant else f"from {first:.3g} to {last:.3g}"
+    return ": ".join(text for text in (rate, "; ".join(causes)) if text)
 
 
 def _decays(decays: Sequence[Bounce], rule: str) -> str:
@@ -142,10 +186,10 @@ def table(findings: Sequence[Finding], rule: str, width: int) -> str:
         "n": lambda finding: f"{len(finding.trace.timesteps):,}",
         "to timestep": lambda finding: f"{finding.trace.timesteps[-1]:,}",
         "total |w|²": lambda finding: _course(finding.trace.norms["total"], 12),
-        "in training": lambda finding: _short_training(finding.trace.record),
+        "in training": lambda finding: _short_training(finding),
         f"rule {rule}": lambda finding: _short_rule(finding, rule),
     }
-    each_part = len(findings) <= EVERY_PART
+    each_part = len(findings) <= SHOWN
     if each_part:
         del columns["total |w|²"]
     cells = {name: [name, *map(make, findings)] for name, make in columns.items()}
@@ -191,10 +235,12 @@ def short_path(finding: Finding, folder: str) -> str:
     return f"{path} {trace.of[0]}/{trace.of[1]}" if trace.of[1] > 1 else path
 
 
-def _short_training(record: Record | None) -> str:
+def _short_training(finding: Finding) -> str:
+    record = finding.trace.record
     if record is None:
         return "not recorded"
-    return f"{count(record.n_bounces, 'bounce') if record.n_bounces else 'no bounce'}, ×{record.factor:.3g}"
+    led = ", KL-led" if finding.trace.led else ""
+    return f"{count(record.n_bounces, 'bounce') if record.n_bounces else 'no bounce'}{led}, ×{record.factor:.3g}"
 
 
 def _short_rule(finding: Finding, rule: str) -> str:
@@ -214,8 +260,8 @@ def summary(findings: Sequence[Finding], width: int, legend: bool) -> str:
     """Return how many runs bounced, and what the table's signs mean."""
     lines = _wrapped(summed_up(findings), width, "")
     if legend:
-        text = f"(few): under {FEW} measurements, on which the rule misses bounces. ×: what the learning rate was"
-        lines += _wrapped(f"{text} multiplied by at the end of the training. --details: a page on each run.", width, "")
+        text = f"(few): under {FEW} measurements, on which the rule misses bounces. ×: the"
+        lines += _wrapped(f"{text} product of the decays made. --details: a page on each run.", width, "")
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rl_abel.inspection.readers.csv_table import DIAGNOSIS, NORM, PARTS, STATUS, TOTAL, Row
@@ -21,12 +21,17 @@ DIGITS = 5
 """Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
 
 
+LED = "led by"
+KL = "KL divergence"
+
+
 class Decayed(NamedTuple):
-    """A decay that was made in training: when, why ("bounce" or "final"), and by what factor."""
+    """A decay that was made in training: when, why ("bounce" or "final"), by what factor, and of what part."""
 
     timestep: int
     cause: str
     factor: float
+    part: str = "total"
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Record:
     :param n_bounces: bounces that the rule saw in training
     :param bounces: their timesteps, as far as they are known
     :param decays: decays of the learning rate
-    :param factor: product of the decays in force at the end
+    :param factor: product of the decays in force at the end; with ``scope="part"`` of what is in neither network
     :param exact: whether timesteps are those of the events; else of the first row that tells of them
     """
 
@@ -45,6 +50,10 @@ class Record:
     decays: list[Decayed]
     factor: float
     exact: bool
+
+    def factor_of(self, part: str) -> float:
+        """Product of the decays of a part."""
+        return math.prod(decay.factor for decay in self.decays if decay.part in ("total", part))
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ class Trace:
     :param record: what the callback did, None if that is not known
     :param notes: what a reader should know of how this was read, a sentence each
     :param of: its number among the runs of this path, and how many there are
-    :param curves: what SB3 logged of ``learning rate``, ``episode reward`` and ``evaluation``
-    :param about: ``algorithm`` and ``environment``, where the log says
+    :param curves: what was logged beside the norms: :data:`rl_abel.inspection.readers.csv_table.CURVES`
+    :param about: ``algorithm``, ``environment`` and ``led by`` (what led the learning rate), where that is known
     """
 
     path: str
@@ -79,6 +88,11 @@ class Trace:
     of: tuple[int, int] = (1, 1)
     curves: Curves = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def led(self) -> bool:
+        """Whether the KL divergence led the learning rate."""
+        return LED in self.about or "KL factor" in self.curves
 
 
 def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool = False, exact: bool = False) -> Trace:
@@ -144,9 +158,16 @@ def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
         bounces += [timestep] * n_bounces
         change = now.get("factor", seen["factor"]) / seen["factor"]
         n_decays = round(now["decays"] - seen["decays"]) if "decays" in now else int(change < 1)
-        for number in range(max(0, n_decays)):
-            cause = "bounce" if number < n_bounces else "final"
-            decays.append(Decayed(timestep, cause, change ** (1 / n_decays)))
+        if n_decays > n_bounces > 0:
+            # With scope="part" each network decays for itself. The logged factor is that of the rest.
+            parts = ["rest", *["one part"] * (n_decays - 1)]
+            decays += [Decayed(timestep, "bounce", change, part) for part in parts]
+        elif n_decays > 0:
+            cause = "bounce" if n_bounces else "final"
+            decays += [Decayed(timestep, cause, change ** (1 / n_decays))] * n_decays
+        if not n_decays and change < 1 and decays and decays[-1].cause == "final":
+            # A linear one goes on.
+            decays[-1] = decays[-1]._replace(factor=decays[-1].factor * change)
         seen |= {name: value for name, value in now.items() if name != "factor" or value > 0}
     return Record(len(bounces), bounces, decays, seen["factor"], exact) if told else None
 
@@ -171,13 +192,14 @@ def state_rows(state: Mapping[str, Any]) -> tuple[list[Row], int]:
 def state_record(state: Mapping[str, Any]) -> Record | None:
     """Return the bounces and decays that the callback has kept in a saved model, or a benchmark in its run.json."""
     try:
-        decays = [Decayed(int(timestep), str(cause), float(factor)) for timestep, cause, factor, *_ in state["decays"]]
+        decays = [Decayed(int(t), str(cause), float(factor), *part) for t, cause, factor, *part in state["decays"]]
         n_bounces = int(state["n_bounces"])
         bounces = [int(timestep) for timestep in state.get("bounces", ())]
     except (KeyError, TypeError, ValueError):
         return None
     bounces = bounces or [decay.timestep for decay in decays if decay.cause == "bounce"]
-    return Record(max(n_bounces, len(bounces)), bounces, decays, math.prod(decay.factor for decay in decays), True)
+    record = Record(max(n_bounces, len(bounces)), bounces, decays, 1.0, True)
+    return replace(record, factor=record.factor_of("rest"))
 
 
 def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None, int]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from rl_abel.inspection.effective import effective_rate
 from rl_abel.inspection.readers.csv_table import TERMS
 from rl_abel.inspection.traces import Trace
 from rl_abel.rules.bounce import RULES, JsonValue, Rule, make_rule, observe_each
@@ -43,7 +42,6 @@ class Finding:
     :param needed: fewest measurements after which it can see a bounce
     :param verdict: what was seen, on what, and what to do
     :param explanation: why the norm did so, a sentence; empty where ``diagnose=True`` was not set
-    :param effective_rate: what the growth of the norm alone does to a constant rate, in words
     """
 
     trace: Trace
@@ -54,7 +52,6 @@ class Finding:
     needed: int
     verdict: str
     explanation: str
-    effective_rate: str
 
     @property
     def bounced_in_training(self) -> bool:
@@ -101,7 +98,6 @@ class Finding:
             "every": self.every,
             "verdict": self.verdict,
             "explanation": self.explanation,
-            "effective_rate": self.effective_rate,
             "terms": {name: [_finite(value) for value in values] for name, values in trace.terms.items()},
             "curves": trace.curves,
             "about": trace.about,
@@ -140,7 +136,7 @@ def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
     watched = _watched(trace, watch or "any")
     verdict = _verdict(trace, bounces, watched, math.ceil(len(trace.timesteps) / every), needed)
     explanation = explain(trace, [bounce.timestep for bounce in bounces if "total" in bounce.parts])
-    return Finding(trace, bounces, decays, every, watched, needed, verdict, explanation, effective_rate(trace))
+    return Finding(trace, bounces, decays, every, watched, needed, verdict, explanation)
 
 
 def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: float = math.inf) -> list[Bounce]:
@@ -224,7 +220,7 @@ def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: Sequence[str], me
         return f"{_count(record.n_bounces, 'bounce')} in training. {again}"
     if bounces:
         unseen = " The callback saw none in training: was another part watched, or another setting?" if record else ""
-        advice = "a decay after it may be worth a try (rule='trend'), over several seeds"
+        advice = "AbelCallback() would decay after it, which may be worth a try over several seeds"
         return f"The rule sees a bounce of {where}{more}, on {n}: {advice}.{unseen}"
     if not watched:
         return f"Nothing to tell: this run has no such part, only {', '.join(trace.norms)}."
@@ -232,10 +228,10 @@ def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: Sequence[str], me
         return f"Too few measurements to tell: {measured}, and the rule needs {needed}. {_more(trace)}"
     if measured < FEW:
         return f"No bounce seen, but on {n} the rule misses bounces that it would find on {CALIBRATED}. {_more(trace)}"
-    return (
-        f"No bounce seen on {n}, so there is nothing to decay after: begin with a simple schedule, as a constant rate "
-        "with one decay near the end."
-    )
+    done = ["followed the KL divergence"] if trace.led else []
+    done += ["decayed near the end"] if math.isfinite(_final_decay(trace)) else []
+    advice = f"The rate {' and '.join(done)}: nothing to change" if done else "Begin with AutoLearningRate()"
+    return f"No bounce seen on {n}, so there is nothing to decay after. {advice}."
 
 
 def _more(trace: Trace) -> str:

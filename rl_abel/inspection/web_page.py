@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rl_abel import __version__
-from rl_abel.inspection.plot import COLORS, DECAY, over_start
 from rl_abel.inspection.readers.csv_table import CURVES
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.text import (
@@ -31,6 +30,12 @@ POINTS = 200
 """Of a line: more cannot be seen, and a thousand runs have to fit into a page."""
 
 DIGITS = 5
+
+COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22", "log_std": "#7f7f7f"}
+"""The parts, as in all pictures of the project."""
+
+DECAY = "#d62728"
+
 BOUNCED = "Bounced"
 RETURNS = ("evaluation", "episode reward")
 """The better first."""
@@ -100,7 +105,7 @@ def _columns(findings: Sequence[Finding], folder: str) -> list[Column]:
         Column(BOUNCED, "In training, or on the trace", False, lambda f: _text(_state(f)[1])),
         Column("First bounce", "Its timestep, by the rule trend", True, lambda f: _number(_first_bounce(f))),
         *(Column(f"{rule} would decay", "How often this rule would have", True, _decays(rule)) for rule in rules),
-        Column("Rate, × at end", "Product of the decays made", True, lambda f: _number(_factor(f))),
+        Column("Decays, × at end", "Product of the decays made", True, lambda f: _number(_factor(f))),
         Column("|w|², × at end", "Last over first, of the total", True, lambda f: _number(_grown(f))),
         Column("Last return", "Evaluation, else episode reward", True, lambda f: _number(_last_return(f))),
     ]
@@ -225,3 +230,9 @@ def _curve(name: str, points: Sequence[tuple[int, float]]) -> dict[str, Any]:
 
 def _picked(values: Sequence[float], kept: Iterable[int]) -> list[float | None]:
     return [float(f"{values[i]:.{DIGITS}g}") if math.isfinite(values[i]) else None for i in kept]
+
+
+def over_start(norms: Sequence[float]) -> list[float]:
+    """Norms over the first that is above 0."""
+    start = next((norm for norm in norms if math.isfinite(norm) and norm > 0), 1.0)
+    return [norm / start for norm in norms]

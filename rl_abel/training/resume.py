@@ -53,8 +53,9 @@ def look(model: BaseAlgorithm, who: str) -> list[Any]:
     :param who: has looked, and asks later
     """
     _BUFFERS.setdefault(model, {})[who] = getattr(model, "ep_success_buffer", None)
-    buffer: Any = model.ep_info_buffer or [""]
-    return [*clock(model), str(buffer[-1])]
+    episode: Any = model.ep_info_buffer[-1] if model.ep_info_buffer else {}
+    # Without the time at which it ended it may be told from no other: ARS notes none.
+    return [*clock(model), str(episode) if "t" in episode else ""]
 
 
 def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
@@ -71,14 +72,15 @@ def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
     known = _BUFFERS.get(model, {}).get(who)
     if known is not None:
         return known is getattr(model, "ep_success_buffer", None)
-    if now.updates == updates:
+    if now.updates == updates or not episode:
+        # Saved as it was seen, or by a version that noted no episode.
         return True
     if not any(episode):
         return None
     buffer: Any = model.ep_info_buffer or []
     if episode[0] in map(str, buffer):
         return True
-    # One that is full drops its oldest. ARS has another for each rollout, without a limit.
+    # One that is full drops its oldest.
     return None if len(buffer) >= (getattr(buffer, "maxlen", None) or 0) else False
 
 

@@ -28,5 +28,5 @@ python -m benchmarks run "$mine" --out "$out"
 python -m benchmarks report "$out"
 test -s "$out/report.html"
 python -m benchmarks show "$(basename "$(ls -d "$out"/CrossQ*)")" --out "$out"
-python -m rl_abel.inspection.cli inspect "$out" --plot "$out/traces.png"
+python -m rl_abel.inspection.cli inspect "$out" --html "$out/runs.html"
 make --old-file .venv/bench.installed BIN="$BIN" results

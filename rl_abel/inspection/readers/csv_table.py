@@ -26,8 +26,12 @@ CURVES = {
     "train/learning_rate": "learning rate",
     "rollout/ep_rew_mean": "episode reward",
     "eval/mean_reward": "evaluation",
+    "abel/kl_factor": "KL factor",
+    "abel/batch_size": "batch size",
+    **{f"abel/factor_{part}": f"decays of the {part}" for part in ("policy", "value")},
+    **{f"abel/learning_rate_{part}": f"learning rate of the {part}" for part in PARTS[1:]},
 }
-"""What SB3 logs beside our tags, at timesteps of its own."""
+"""What is logged beside norms, at timesteps of its own."""
 
 CLOCKS = ("time/total_timesteps", "timesteps", "total_timesteps", "num_timesteps", "global_step", "step")
 """Columns that tell the timestep, the best first."""

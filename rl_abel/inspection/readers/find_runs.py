@@ -14,7 +14,7 @@ from rl_abel.inspection.readers.csv_table import NORM, Row, decoded, read_table
 from rl_abel.inspection.readers.event_file import VERSION
 from rl_abel.inspection.readers.logs import HEAD, TABLES, csv_traces, event_traces
 from rl_abel.inspection.readers.sb3_zip import Saved, is_model, read_saved, runs_of
-from rl_abel.inspection.traces import Trace, fingerprint, joined, make_trace, overlap
+from rl_abel.inspection.traces import KL, LED, Trace, fingerprint, joined, make_trace, overlap
 
 EVENTS = "tfevents"
 AGREEMENT = 0.5
@@ -189,13 +189,14 @@ def merge(sources: Iterable[Sequence[Trace]]) -> list[Trace]:
 
 def _both(one: Trace, other: Trace) -> Trace:
     best, rest = (other, one) if len(other.timesteps) > len(one.timesteps) else (one, other)
-    records = sorted(filter(None, (best.record, rest.record)), key=lambda record: not record.exact)
+    # A log tells less of a decay than the model does.
+    records = [record for record in (other.record, one.record) if record]
     return replace(
         best,
         path=one.path,
         weight_decay=rest.weight_decay if best.weight_decay is None else best.weight_decay,
         skipped=rest.skipped | best.skipped,
-        record=records[0] if records else None,
+        record=max(records, key=lambda record: (record.exact, len(record.decays)), default=None),
         curves=rest.curves | best.curves,
         about=rest.about | best.about,
     )
@@ -244,11 +245,12 @@ def _model_trace(run: Sequence[Saved]) -> Trace | list[Skipped]:
     parents = [str(saved.path.parent) for saved in run]
     where = str(run[0].path) if len(run) == 1 else os.path.commonpath(parents)
     rows, record, bad = joined([saved.state for saved in run if saved.state])
+    about = {LED: KL} if any("kl" in (saved.state or {}) for saved in run) else {}
     if rows and _covers(rows, run):
         trace = make_trace(where, "model", rows, every_row_new=True)
         if bad:
             trace.skipped[where] = f"{bad} measurement{'s' * (bad > 1)} of the callback could not be read"
-        return replace(trace, record=record)
+        return replace(trace, record=record, about=about)
     # torch takes seconds to load, and only this needs it.
     from rl_abel.inspection.readers.checkpoints import series_norms
 
@@ -258,7 +260,7 @@ def _model_trace(run: Sequence[Saved]) -> Trace | list[Skipped]:
     weights = [(timestep, {NORM + part: norm for part, norm in named.items()}) for timestep, named in norms]
     trace = make_trace(where, "checkpoints", weights, every_row_new=True)
     trace.notes.extend(doubts)
-    return replace(trace, record=record, skipped=skipped)
+    return replace(trace, record=record, skipped=skipped, about=about)
 
 
 def _covers(rows: Sequence[Row], run: Sequence[Saved]) -> bool:
