@@ -134,14 +134,7 @@ class LearningRateCallback(TopLevelCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        movers = [
-            mover for mover in callbacks_in(self.locals.get("callback")) if isinstance(mover, LearningRateCallback)
-        ]
-        self._require_alone([mover for mover in movers if mover.NAME == self.NAME])
-        for mover in movers:
-            if mover._started:
-                # Another callback may have replaced the schedule since. All movers have to find the same one.
-                mover._rate.hold()
+        self._require_alone()
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
             self._rate.require_movable(type(as_given(self)).__name__)
@@ -184,14 +177,16 @@ class LearningRateCallback(TopLevelCallback):
             self._rate = self._rate.hold()
             self._after_update()
         else:
-            # There are as many steps as environment steps: this has to be quick.
+            # This runs at every environment step, so it has to be quick.
             self._rate = self._rate.hold()
             self._at_step()
 
-    def _require_alone(self, alike: list[LearningRateCallback]) -> None:
-        if len(alike) > 1:
+    def _require_alone(self) -> None:
+        others = callbacks_in(self.locals.get("callback"))
+        movers = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
+        if len(movers) > 1:
+            names = " and ".join(type(as_given(mover)).__name__ for mover in movers)
             kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
-            names = " and ".join(type(as_given(callback)).__name__ for callback in alike)
             raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
 
     # What is said
