@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.control import batch
 from benchmarks.control.batch import ARMS, CONSTANT, DECAY, EQUAL, LAST_EPOCHS
+from benchmarks.control.study import BATCH_TABLES
 from benchmarks.drawing import STYLE, legend, png
 from benchmarks.statistics.estimates import Interval, mean_interval
 from benchmarks.words import interval, templates, wrapped
 
-TABLE, PAGE, PICTURE = "batch_growth.parquet", "batch.md", "batch_growth.png"
+PAGE, PICTURE = "batch.md", "batch_growth.png"
 
 LABELS = {CONSTANT: "neither", DECAY: "decay the rate", "batch_size": "grow the batch", "mixed": "both, half each"}
 COLORS = {CONSTANT: "#b0b0b0", DECAY: "#111111", "batch_size": "#2ca02c", "mixed": "#ff7f0e"}
@@ -25,8 +26,13 @@ TITLES = {"sgd": "SGD with momentum", "adam": "Adam"}
 
 
 def write_page(folder: Path) -> Path:
-    """Write page and figure beside the table in ``folder``; return the page."""
-    table = pd.read_parquet(folder / TABLE)
+    """Write page and figure beside the table in ``folder``; return the page.
+
+    :raises ValueError: if there is no table
+    """
+    if not BATCH_TABLES.path(folder).is_file():
+        raise ValueError(f"there is no {BATCH_TABLES.path(folder).name} in {folder}; run comes first")
+    [table] = BATCH_TABLES.read(folder)
     with plt.rc_context(STYLE):
         (folder / PICTURE).write_bytes(png(draw(table)))
     page = folder / PAGE

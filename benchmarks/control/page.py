@@ -17,10 +17,11 @@ from benchmarks.control import plan
 from benchmarks.control.answers import COMPLEX, EQUAL, SHALLOW, Answers, answer, verdict
 from benchmarks.control.figures import draw
 from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE
+from benchmarks.control.study import TABLES
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval, mean_interval
 from benchmarks.words import templates, wrapped
 
-RUNS, TRACES, PAGE = "control_runs.parquet", "control_traces.parquet", "control.md"
+PAGE = "control.md"
 
 YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", "undecided"
 
@@ -28,9 +29,14 @@ Judged = tuple[str, Any]
 """Whether a claim is found here, and the numbers that say so, as its macro in the template takes them."""
 
 
-def write_report(folder: Path) -> Path:
-    """Write page and figures beside the tables in ``folder``; return the page."""
-    answers = answer(pd.read_parquet(folder / RUNS), pd.read_parquet(folder / TRACES))
+def write_page(folder: Path) -> Path:
+    """Write page and figures beside the tables in ``folder``; return the page.
+
+    :raises ValueError: if there are no tables
+    """
+    if not TABLES.path(folder).is_file():
+        raise ValueError(f"there is no {TABLES.path(folder).name} in {folder}; run comes first")
+    answers = answer(*TABLES.read(folder))
     draw(answers, folder)
     page = folder / PAGE
     page.write_text(render(answers), encoding="utf-8")

@@ -115,7 +115,7 @@ def verdict(value: Interval | None) -> str:
 def answer(moments: pd.DataFrame, traces: pd.DataFrame, tasks: Iterable[Task] = TASKS) -> dict[Task, Answer]:
     """Answer for each of the tasks that has a trunk, in their order.
 
-    :param moments: a row a branch, as :func:`benchmarks.moments.saved.read_saved` returns it; ``traces`` likewise
+    :param moments: a row a branch, as it is saved; ``traces``: a row a measurement
     """
     tables = {task: (_of(moments, task), _of(traces, task)) for task in tasks}
     tables = {task: (of_task, trace) for task, (of_task, trace) in tables.items() if len(of_task)}

@@ -10,7 +10,7 @@ from benchmarks.moments.answers import BOUNCES, EQUILIBRIUM, TASKS, Answers, ans
 from benchmarks.moments.figures import PICTURE, draw
 from benchmarks.moments.plan import DIGITS, HELD_OUT, Task
 from benchmarks.moments.predictors import PREDICTORS
-from benchmarks.moments.saved import CONTROL, RUNS, read_saved
+from benchmarks.moments.study import DIGITS_RUNS, RUNS
 from benchmarks.statistics.estimates import Interval
 from benchmarks.words import interval, templates, wrapped
 
@@ -22,9 +22,9 @@ def write_page(folder: Path) -> Path:
 
     :raises ValueError: if there is not a single trunk
     """
-    control, runs = (answer(*read_saved(folder, name), tasks) for name, tasks in ((CONTROL, DIGITS), (RUNS, TASKS)))
+    control, runs = (answer(*tables.read(folder), tasks) for tables, tasks in ((DIGITS_RUNS, DIGITS), (RUNS, TASKS)))
     if not control and not runs:
-        raise ValueError(f"there is no trunk in {folder}; run and control come first")
+        raise ValueError(f"there is no trunk in {folder}; run comes first")
     draw({**control, **runs}, folder)
     page = folder / PAGE
     page.write_text(render(control, runs), encoding="utf-8")
