@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 
 from benchmarks.control import plan as control_plan
-from benchmarks.control.answers import answer, movement, verdict
-from benchmarks.control.page import PAGE, pattern, render, write_page
+from benchmarks.control.answers import answer, movement
+from benchmarks.control.page import PAGE, pattern, render, verdict, write_page
 from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
 from benchmarks.control.study import CONTROL, TABLES, unit
 from benchmarks.control.training import Training, as_rows, augment, layer_norms, load_digits, make_net, train
@@ -266,11 +266,11 @@ def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error()
 @pytest.mark.parametrize(
     ("ends", "word"),
     [
-        ((0.2, 0.8), "equal"),
+        ((0.2, 0.8), "equivalent"),
         ((0.2, 2.0), "better"),
         ((-3.0, -0.1), "worse"),
-        ((-2.0, 2.0), "open"),
-        ((0, 0), "same"),
+        ((-2.0, 2.0), "undecided"),
+        ((0, 0), "the same"),
     ],
 )
 def test_verdict(ends, word):

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from benchmarks.control.batch import ARMS, EQUAL, SEEDS, TUNING_SEED, Run, all_runs
-from benchmarks.control.batch_page import PAGE, PICTURE, findings, judged, render
+from benchmarks.control.batch_page import PAGE, PICTURE, findings, render
 from benchmarks.control.batch_training import GhostNorm, train
 from benchmarks.control.study import BATCH, BATCH_TABLES
 from benchmarks.control.training import load_digits
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import judged
 from benchmarks.study.__main__ import main
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
@@ -91,15 +92,15 @@ def test_growing_the_batch_is_the_decay_in_fewer_updates(table):
 @pytest.mark.parametrize(
     ("gain", "word"),
     [
-        (Interval(0.0, -0.2, 0.3), "equal"),
-        (Interval(-0.2, -0.4, -0.1), "equal, a little worse"),
+        (Interval(0.0, -0.2, 0.3), "equivalent"),
+        (Interval(-0.2, -0.4, -0.1), "equivalent"),
         (Interval(2.0, 0.5, 3.5), "better"),
         (Interval(-2.0, -3.5, -0.5), "worse"),
-        (Interval(0.2, -0.5, 1.5), "open"),
+        (Interval(0.2, -0.5, 1.5), "undecided"),
     ],
 )
 def test_judged(gain, word):
-    assert judged(gain) == word
+    assert judged(gain, EQUAL) == word
 
 
 def test_the_page_is_that_of_the_table(table, tmp_path, capsys):

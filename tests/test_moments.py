@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.moments.answers import EQUILIBRIUM, TASKS, answer, conditions, counted, follows, predicts, verdict
+from benchmarks.moments.answers import EQUILIBRIUM, TASKS, answer, conditions, counted, follows, predicts
 from benchmarks.moments.page import PAGE, write_page
 from benchmarks.moments.plan import (
     CONTROL,
@@ -23,6 +23,7 @@ from benchmarks.moments.plan import (
 from benchmarks.moments.predictors import at_equal_progress, correlation, line, measured, rank_correlation
 from benchmarks.moments.study import DIGITS_RUNS, MOMENTS, RUNS
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import judged
 from benchmarks.study.__main__ import main
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
@@ -131,10 +132,10 @@ def test_a_norm_that_only_turns_is_told_apart():
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [((0.2, 0.1, 0.3), "higher"), ((-0.2, -0.3, -0.1), "lower"), ((0.2, 0.0, 0.4), "open"), (None, "open")],
+    [((0.2, 0.1, 0.3), "better"), ((-0.2, -0.3, -0.1), "worse"), ((0.2, 0.0, 0.4), "undecided"), (None, "undecided")],
 )
 def test_verdict(value, word):
-    assert verdict(value and Interval(*value)) == word
+    assert judged(value and Interval(*value)) == word
 
 
 HELD_OUT_TASKS = [task for task in TASKS if task.role == HELD_OUT]
@@ -288,7 +289,7 @@ def test_the_control_by_other_means():
         # Student's t: another interval of the same mean.
         half = stats.t.ppf(0.975, 9) * stats.sem(values)
         assert interval[1:] == pytest.approx((values.mean() - half, values.mean() + half), abs=0.25 * half)
-    assert verdict(found.difference) == "higher", "H0: the measure sees what is known"
+    assert judged(found.difference) == "better", "H0: the measure sees what is known"
 
 
 def test_the_page_is_that_of_the_tables(tmp_path, capsys):
@@ -318,7 +319,7 @@ def test_there_is_a_page_of_whatever_is_there(tmp_path):
     assert control.role == CONTROL
     for seed in range(3):
         saved(tmp_path, unit(control, seed, [gain + seed / 100 for gain in PAYS]), tables=DIGITS_RUNS)
-    assert "higher, so the measure sees it" in write_page(tmp_path).read_text()
+    assert "better, so the measure sees it" in write_page(tmp_path).read_text()
 
 
 def test_the_page_of_the_whole_study(tmp_path):

@@ -196,9 +196,7 @@ def test_unequal_numbers_of_seeds_are_said_where_the_arms_stand_side_by_side(pai
     assert "Not every arm has the same tasks and seeds" in note()
 
 
-@pytest.mark.parametrize(
-    ("final", "verdict"), [(50.0, "undecided"), (80.0, "different: better"), (20.0, "different: worse")]
-)
+@pytest.mark.parametrize(("final", "verdict"), [(50.0, "undecided"), (80.0, ": better"), (20.0, ": worse")])
 def test_the_verdict_in_words(final, verdict, pair):
     for seed in range(10):
         change(pair / f"PPO_Task-v1_constant+final_seed{seed}", final_return=final + seed / 10)

@@ -15,7 +15,8 @@ from benchmarks.control import batch
 from benchmarks.control.batch import ARMS, CONSTANT, DECAY, EQUAL, LAST_EPOCHS
 from benchmarks.control.study import BATCH_TABLES
 from benchmarks.drawing import STYLE, legend, png
-from benchmarks.statistics.estimates import Interval, mean_interval
+from benchmarks.statistics.estimates import mean_interval
+from benchmarks.statistics.verdicts import judged
 from benchmarks.words import interval, templates, wrapped
 
 PAGE, PICTURE = "batch.md", "batch_growth.png"
@@ -60,15 +61,8 @@ def findings(table: pd.DataFrame) -> dict[str, Any]:
         "updates": {of: int(updates[of]) for of in arms},
         "gain": {of: mean_interval(scores[of] - scores[of[0], DECAY]) for of in arms if of[1] != DECAY},
         "farthest": {of: _farthest(table, *of) for of in arms if of[1] not in (DECAY, CONSTANT)},
-        "judged": judged,
+        "judged": lambda gain: judged(gain, EQUAL),
     }
-
-
-def judged(gain: Interval) -> str:
-    """Return "better" or "worse" where the interval excludes 0, and "equal" where all of it is within a point."""
-    words = ["equal"] if gain.low > -EQUAL and gain.high < EQUAL else []
-    words += ["better"] if gain.low > 0 else ["worse"] if gain.high < 0 else []
-    return ", a little ".join(words) or "open"
 
 
 def _farthest(table: pd.DataFrame, optimizer: str, arm: str) -> float:

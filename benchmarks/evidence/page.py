@@ -15,7 +15,7 @@ from benchmarks.report.movements import counted, movements
 from benchmarks.report.scores import MEASURES
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval
-from benchmarks.statistics.over_rates import judged
+from benchmarks.statistics.verdicts import MARGIN, WIDE_MARGIN, judged
 from benchmarks.words import templates, wrapped
 
 PAGE, DETAILS = "evidence.md", "evidence_details.md"
@@ -97,7 +97,7 @@ def context(results: Results) -> dict[str, Any]:
         "num_tasks": lambda cells: len({answers.task_of(cell) for cell in cells}),
         "num_envs": num_envs,
         "means_of": lambda of, pair: {task: one.mean for task, one in answers.of_pair(of, pair).items()},
-        "judged": judged,
+        "judged": lambda difference: judged(difference, MARGIN, WIDE_MARGIN),
         "ceiling": answers.CEILING,
         "fewest_bounced": answers.FEWEST_BOUNCED,
         "arms": PROFILED,

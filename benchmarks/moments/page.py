@@ -12,6 +12,7 @@ from benchmarks.moments.plan import DIGITS, HELD_OUT, Task
 from benchmarks.moments.predictors import PREDICTORS
 from benchmarks.moments.study import DIGITS_RUNS, RUNS
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import BETTER, WORSE, judged
 from benchmarks.words import interval, templates, wrapped
 
 PAGE = "moments.md"
@@ -37,7 +38,7 @@ def render(control: Answers, runs: Answers) -> str:
     :param control: of the digits; ``runs``, of the tasks in RL
     """
     environment = templates("benchmarks.moments")
-    environment.filters.update(judged=told.verdict, named=named, marked=marked)
+    environment.filters.update(judged=judged, named=named, marked=marked)
     found = conditions(runs)
     without = [task for task in TASKS if not task.strength]
     return wrapped(
@@ -72,4 +73,4 @@ def named(task: Task) -> str:
 
 def marked(value: Interval | None) -> str:
     """Return an interval, and a star if it excludes 0."""
-    return interval(value) + (" \\*" if told.verdict(value) != told.OPEN else "")
+    return interval(value) + (" \\*" if judged(value) in (BETTER, WORSE) else "")

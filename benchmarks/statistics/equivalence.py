@@ -47,9 +47,7 @@ from benchmarks.statistics.estimates import (
     trimmed_mean,
     widened,
 )
-
-MARGIN = 0.05
-"""Of the normalised score, fixed before any result is seen."""
+from benchmarks.statistics.verdicts import MARGIN
 
 MIN_SEEDS = 5
 """Pairs on every task for any verdict: with fewer the IQM trims nothing, or all but two."""
