@@ -62,7 +62,7 @@ BENCHMARKS = {
         "train",
         "words",
     },
-    "measure": {"arguments", "statistics", "plan", "suites"},
+    "measure": {"statistics", "plan", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
 LIGHT = (

@@ -3,7 +3,6 @@ import pytest
 import benchmarks.__main__ as benchmarks
 from benchmarks import demo
 from benchmarks.measure import __main__ as measure
-from benchmarks.measure import synthetic
 from benchmarks.study import __main__ as study
 
 
@@ -48,7 +47,6 @@ def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys,
         (study, ["run", "control", "--saved"]),
         (study, ["report", "moments", "--saved"]),
         (demo, ["--out"]),
-        (synthetic, ["3", "--out"]),
     ],
 )
 @pytest.mark.parametrize("below", ["", "/runs"])
