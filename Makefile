@@ -40,10 +40,7 @@ throughput: $(VENV)/test.installed  ## how fast the benchmark's engine is, as ra
 	$(BIN)/python -m benchmarks.measure throughput
 
 results: $(VENV)/bench.installed  ## the pages of docs/results again, from the files beside them
-	$(BIN)/python -m benchmarks.evidence report
-	$(BIN)/python -m benchmarks.control report
-	$(BIN)/python -m benchmarks.control batch
-	$(BIN)/python -m benchmarks.moments report
+	$(BIN)/python -m benchmarks.study report
 
 calibration: $(VENV)/test.installed  ## false decays and recall of the rules on seeded traces
 	$(BIN)/python -m benchmarks.measure calibration

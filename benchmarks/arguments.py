@@ -1,4 +1,4 @@
-"""Numbers and folders given on a command line."""
+"""What commands share: numbers and folders as arguments, and an exit status."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+INTERRUPTED = 130
+"""Exit status that shells give to what Ctrl-C ended."""
 
 Number = TypeVar("Number", int, float)
 

@@ -36,5 +36,6 @@ PART_COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "sha
 
 CAUSES = {"bounce": ("v", "decay after a bounce"), "final": ("o", "final decay")}
 
-VERDICTS = {"higher": ("^", "#2166ac"), "lower": ("v", "#b2182b"), "open": ("o", "#8a8a8a")}
-"""Mark and colour of an interval above 0, below it, or on both sides."""
+VERDICTS = {"better": "#2166ac", "worse": "#b2182b"}
+UNDECIDED = "#8a8a8a"
+"""Of an interval above 0, below it, or on both sides."""

@@ -26,6 +26,10 @@ KEPT_BYTES = 2**30
 """Freed memory that a worker keeps for its next gradient step."""
 
 
+Call = tuple[str, Callable[..., Any], tuple[Any, ...]]
+"""A name, a function, and its arguments."""
+
+
 @dataclass
 class Progress:
     """What happened so far; ``failed`` has the run ids."""
@@ -121,6 +125,20 @@ def execute(
     return progress
 
 
+def each(client: Client, calls: Sequence[Call]) -> Iterator[tuple[int, BaseException | None]]:
+    """Run calls on the workers, the first one first; yield the number of each as it ends, and its error."""
+    # A scheduler takes two tasks of one name for the same, and another launch may use it too.
+    launch = uuid.uuid4().hex[:8]
+    futures = {
+        # As a cluster takes them by priority.
+        client.submit(function, *arguments, key=f"{name}-{launch}", priority=-number, retries=ATTEMPTS - 1): number
+        for number, (name, function, arguments) in enumerate(calls)
+    }
+    for future in as_completed(futures):
+        yield futures[future], future.exception()
+        future.release()
+
+
 def _drain(
     client: Client,
     grouped: Sequence[Unit],
@@ -128,18 +146,8 @@ def _drain(
     progress: Progress,
     on_done: Callable[[Progress, dict[str, Any]], None],
 ) -> None:
-    # A scheduler takes two tasks of one name for the same, and another launch may use it too.
-    launch = uuid.uuid4().hex[:8]
-    futures = {
-        # The first of the list is the first to be run: as a cluster takes them by priority.
-        client.submit(
-            _train, unit, str(out), key=f"{unit[0].run_id}-{launch}", priority=-number, retries=ATTEMPTS - 1
-        ): unit
-        for number, unit in enumerate(grouped)
-    }
-    for future in as_completed(futures):
-        error = future.exception()
-        for run in futures[future]:
+    for number, error in each(client, [(unit[0].run_id, _train, (unit, str(out))) for unit in grouped]):
+        for run in grouped[number]:
             record = read_record(out / run.run_id)
             if record is None:
                 record = _record_loss(run, out, error)
@@ -148,7 +156,6 @@ def _drain(
             else:
                 progress.failed.append(run.run_id)
             on_done(progress, record)
-        future.release()
 
 
 def _train(unit: Unit, out: str) -> None:

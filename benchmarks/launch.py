@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import cost, engine
+from benchmarks.arguments import INTERRUPTED
 from benchmarks.branches import saved, units
 from benchmarks.plan import Run
-
-INTERRUPTED = 130
-"""Exit status that shells give to what Ctrl-C ended."""
 
 
 @dataclass
@@ -104,29 +101,3 @@ def launch(
     if len(progress.failed) > 10:
         console.print(f"  and {len(progress.failed) - 10} more")
     return 1 if progress.failed else 0
-
-
-def launch_stages(
-    stages: Iterable[tuple[str, Sequence[Run]]],
-    out: Path,
-    console: Console,
-    workers: int,
-    minutes: float | None,
-    retry_failed: bool = False,
-) -> int:
-    """Launch one stage after the other; return the exit status, as of :func:`launch`.
-
-    :param stages: names, and the runs that are missing; each is asked for when the one before it is done
-    :param minutes: ends them as Ctrl-C does after so many; None for no end
-    """
-    if minutes is not None:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    failed = 0
-    for name, missing in stages:
-        if missing:
-            status = launch(name, missing, out, console, workers, retry_failed=retry_failed)
-            if status == INTERRUPTED:
-                return status
-            failed |= status
-    return failed

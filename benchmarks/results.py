@@ -130,8 +130,11 @@ def write_parquet(results: Results, folder: Path) -> None:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a parquet file that is whole at any time: another process may be reading it."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    table.to_parquet(aside, index=False, compression="zstd")
-    os.replace(aside, path)
+    try:
+        table.to_parquet(aside, index=False, compression="zstd")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_parquet(source: Path) -> Results:

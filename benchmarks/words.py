@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from benchmarks.colors import NAMES
 from benchmarks.statistics.equivalence import Verdict
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval
+from benchmarks.statistics.verdicts import BETTER, SAME, UNDECIDED, WORSE
 
 WIDTH = 120
 """Of a line of Markdown."""
@@ -71,9 +72,9 @@ def furthest(value: Interval) -> str:
 
 def judged_as(judged: Verdict) -> str:
     """Return the verdict in a word, and of a difference to which side."""
-    if judged.verdict != "different":
-        return judged.verdict
-    return "different: " + ("better" if judged.mean.estimate > 0 else "worse")
+    if judged.verdict == "different":
+        return BETTER if judged.mean.estimate > 0 else WORSE
+    return SAME if judged.verdict == UNDECIDED and not any(judged.mean) else judged.verdict
 
 
 def cells(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Grid:

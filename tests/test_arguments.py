@@ -2,11 +2,8 @@ import pytest
 
 import benchmarks.__main__ as benchmarks
 from benchmarks import demo
-from benchmarks.control import __main__ as control
-from benchmarks.evidence import __main__ as evidence
 from benchmarks.measure import __main__ as measure
-from benchmarks.measure import synthetic
-from benchmarks.moments import __main__ as moments
+from benchmarks.study import __main__ as study
 
 
 @pytest.mark.parametrize(
@@ -14,17 +11,20 @@ from benchmarks.moments import __main__ as moments
     [
         (benchmarks, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
         (benchmarks, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
-        (evidence, ["run", "--workers", "-1"], "--workers: must be above 0, got -1"),
-        (evidence, ["run", "--minutes", "0"], "--minutes: must be above 0, got 0"),
-        (evidence, ["run", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
-        (control, ["run", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
+        (study, ["run", "evidence", "--workers", "-1"], "--workers: must be above 0, got -1"),
+        (study, ["run", "evidence", "--minutes", "0"], "--minutes: must be above 0, got 0"),
+        (study, ["run", "evidence", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
+        (study, ["run", "control", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
+        (study, ["run", "here"], "study must be one of ['evidence', 'control', 'batch', 'moments'], got 'here'"),
         (
-            evidence,
-            ["save", "--out", "here"],
-            "no finished run in here; `python -m benchmarks.evidence run --out here`",
+            study,
+            ["save", "evidence", "--out", "here"],
+            "no finished run in here/evidence; `python -m benchmarks.study run evidence`",
         ),
-        (moments, ["report", "--saved", "here"], "there is no trunk in here; run and control come first"),
-        (control, ["report", "--saved", "here"], "there is no control_runs.parquet in here; run comes first"),
+        (study, ["report", "evidence", "--saved", "here"], "there is no saved run of evidence in here; run and save"),
+        (study, ["report", "moments", "--saved", "here"], "there is no trunk in here; run comes first"),
+        (study, ["report", "control", "--saved", "here"], "there is no control_runs.parquet in here; run comes first"),
+        (study, ["report", "batch", "--saved", "here"], "there is no batch_growth.parquet in here; run comes first"),
     ],
 )
 def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys, tmp_path, monkeypatch):
@@ -42,12 +42,11 @@ def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys,
         (benchmarks, ["run", "smoke", "--out"]),
         (benchmarks, ["report"]),
         (benchmarks, ["show", "any", "--out"]),
-        (evidence, ["run", "--out"]),
-        (evidence, ["save", "--out"]),
-        (control, ["run", "--saved"]),
-        (moments, ["control", "--saved"]),
+        (study, ["run", "evidence", "--out"]),
+        (study, ["save", "evidence", "--out"]),
+        (study, ["run", "control", "--saved"]),
+        (study, ["report", "moments", "--saved"]),
         (demo, ["--out"]),
-        (synthetic, ["3", "--out"]),
     ],
 )
 @pytest.mark.parametrize("below", ["", "/runs"])

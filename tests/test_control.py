@@ -7,14 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
-from benchmarks.control import __main__ as control
 from benchmarks.control import plan as control_plan
-from benchmarks.control.answers import answer, movement, verdict
-from benchmarks.control.page import PAGE, pattern, render, write_report
+from benchmarks.control.answers import answer, movement
+from benchmarks.control.page import PAGE, pattern, render, verdict, write_page
 from benchmarks.control.plan import Run, first_epoch, main_runs, tune, tuning_runs
-from benchmarks.control.training import Training, augment, layer_norms, load_digits, make_net, train
+from benchmarks.control.study import CONTROL, TABLES, unit
+from benchmarks.control.training import Training, as_rows, augment, layer_norms, load_digits, make_net, train
 from benchmarks.statistics.estimates import Interval, mean_interval
+from benchmarks.study import tables
+from benchmarks.study.launch import run_units
+from benchmarks.study.units import UnitStudy
 from rl_abel import find_decays
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
@@ -106,7 +110,7 @@ def test_runs_of_one_seed_are_the_same_training_until_their_rates_differ(digits)
 
 
 def test_a_saved_run_is_trained_again_to_the_same_norms(digits):
-    runs, traces = control.read_saved(SAVED)
+    runs, traces = TABLES.read(SAVED)
     run = Run("simple", control_plan.L2, 0.1, 0)
     saved = traces[traces["run_id"] == run.run_id].set_index("epoch")["total"]
     training = Training(run.seed, run.l2, digits)
@@ -183,52 +187,55 @@ def small(monkeypatch):
     monkeypatch.setattr(control_plan, "SEEDS", (0, 1))
 
 
+def save(records, folder):
+    TABLES.add(folder, map(as_rows, records))
+
+
 def missing(folder):
-    return control.missing_runs(control.read_saved(folder)[0])
+    return [one.arguments[0] for units in CONTROL.missing(folder).values() for one in units]
 
 
 def test_runs_that_are_saved_are_not_run_again(small, tmp_path):
     tuning = tuning_runs()
     assert missing(tmp_path) == tuning
     for first, last in ((0, 2), (2, 3)):
-        control.save([made_up(run) for run in tuning[first:last]], tmp_path)
+        save([made_up(run) for run in tuning[first:last]], tmp_path)
         assert missing(tmp_path) == tuning[last:]
-    runs, traces = control.read_saved(tmp_path)
+    runs, traces = TABLES.read(tmp_path)
     assert runs["run_id"].is_unique
     assert set(traces["run_id"]) == set(runs["run_id"])
     assert len(traces) == runs["epochs"].sum()
 
 
 def test_the_tuned_place_is_run_when_all_tuning_runs_are_there(small, tmp_path):
-    control.save([made_up(run, accuracy=run.place) for run in tuning_runs()], tmp_path)
+    save([made_up(run, accuracy=run.place) for run in tuning_runs()], tmp_path)
     assert missing(tmp_path) == main_runs({(4e-3, 0.1): 0.5})
 
 
 def test_a_save_that_was_cut_off_leaves_the_runs_missing_and_harms_nothing(small, tmp_path, monkeypatch):
     first, second, *_ = tuning = tuning_runs()
-    control.save([made_up(first)], tmp_path)
+    save([made_up(first)], tmp_path)
 
-    def cut_off(table, path, write=control.write_table):
-        if path.name == control.RUNS:
+    def cut_off(table, path, write=tables.write_table):
+        if path.name == "control_runs.parquet":
             raise OSError("no space left")
         write(table, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(control, "write_table", cut_off)
+        patched.setattr(tables, "write_table", cut_off)
         with pytest.raises(OSError, match="no space left"):
-            control.save([made_up(second)], tmp_path)
+            save([made_up(second)], tmp_path)
     assert missing(tmp_path) == tuning[1:]
-    control.save([made_up(second)], tmp_path)
-    runs, traces = control.read_saved(tmp_path)
+    save([made_up(second)], tmp_path)
+    runs, traces = TABLES.read(tmp_path)
     assert len(traces) == runs["epochs"].sum()
 
 
-def test_what_is_trained_is_saved_until_nothing_is_missing(digits, small, tmp_path, monkeypatch):
+def test_what_is_trained_is_saved_until_nothing_is_missing(digits, tmp_path):
     few = [Run("simple", 4e-3, 0.1, seed, epochs=5) for seed in (0, 1)]
-    monkeypatch.setattr(control, "missing_runs", lambda runs: [r for r in few if r.run_id not in set(runs["run_id"])])
-    assert control.run_missing(tmp_path, workers=1, minutes=0) == 2
-    assert control.run_missing(tmp_path, workers=1, minutes=60) == 0
-    assert sorted(control.read_saved(tmp_path)[0]["seed"]) == [0, 1]
+    study = UnitStudy("few", "", "", lambda folder: {"all": list(map(unit, few))})
+    assert run_units(study, tmp_path, Console(), workers=1) == 0
+    assert sorted(TABLES.read(tmp_path)[0]["seed"]) == [0, 1]
 
 
 # Numbers
@@ -259,11 +266,11 @@ def test_mean_interval_holds_its_estimate_and_is_wider_than_the_standard_error()
 @pytest.mark.parametrize(
     ("ends", "word"),
     [
-        ((0.2, 0.8), "equal"),
+        ((0.2, 0.8), "equivalent"),
         ((0.2, 2.0), "better"),
         ((-3.0, -0.1), "worse"),
-        ((-2.0, 2.0), "open"),
-        ((0, 0), "same"),
+        ((-2.0, 2.0), "undecided"),
+        ((0, 0), "the same"),
     ],
 )
 def test_verdict(ends, word):
@@ -284,9 +291,9 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
         return made_up(run, (0.7 if after else 0.4) if tuning else accuracies[run.arm] if run.l2 else 0.6)
 
     runs = [*tuning_runs(), *main_runs(dict.fromkeys(settings, 0.4))]
-    control.save([record(run) for run in runs if run.seed in (0, 1, 2, 3, *control_plan.TUNING_SEEDS)], tmp_path)
-    page = write_report(tmp_path).read_text()
-    found = {name: found for name, (found, _) in pattern(answer(*control.read_saved(tmp_path))).items()}
+    save([record(run) for run in runs if run.seed in (0, 1, 2, 3, *control_plan.TUNING_SEEDS)], tmp_path)
+    page = write_page(tmp_path).read_text()
+    found = {name: found for name, (found, _) in pattern(answer(*TABLES.read(tmp_path))).items()}
     assert found["without"] == "appears"
     assert found["founding"] == "appears"
     assert found["help"] == "in part"
@@ -302,16 +309,16 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not (SAVED / PAGE).is_file(), reason="there is no page yet")
 def test_the_page_is_that_of_the_saved_runs():
-    runs, traces = pd.read_parquet(SAVED / control.RUNS), pd.read_parquet(SAVED / control.TRACES)
+    runs, traces = TABLES.read(SAVED)
     page = (SAVED / PAGE).read_text()
     assert page == render(answer(runs, traces)), "run `make results`"
     shown = re.findall(r"\]\((control_\w+\.png)\)", page)
     assert set(shown) == {path.name for path in SAVED.glob("control_*.png")}
 
 
-@pytest.mark.skipif(not (SAVED / control.RUNS).is_file(), reason="there are no saved runs yet")
+@pytest.mark.skipif(not TABLES.path(SAVED).is_file(), reason="there are no saved runs yet")
 def test_saved_runs_and_traces_agree():
-    runs, traces = pd.read_parquet(SAVED / control.RUNS), pd.read_parquet(SAVED / control.TRACES)
+    runs, traces = TABLES.read(SAVED)
     assert runs["run_id"].is_unique
     last = traces.sort_values("epoch").groupby("run_id").last()["test_accuracy"]
     np.testing.assert_allclose(last[runs["run_id"]], runs["test_accuracy"], atol=1e-6)

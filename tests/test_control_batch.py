@@ -2,24 +2,25 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from benchmarks.control.__main__ import main
 from benchmarks.control.batch import ARMS, EQUAL, SEEDS, TUNING_SEED, Run, all_runs
-from benchmarks.control.batch_page import PAGE, PICTURE, TABLE, findings, judged, render
-from benchmarks.control.batch_training import Beginning, GhostNorm, train
+from benchmarks.control.batch_page import PAGE, PICTURE, findings, render
+from benchmarks.control.batch_training import GhostNorm, train
+from benchmarks.control.study import BATCH, BATCH_TABLES
 from benchmarks.control.training import load_digits
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import judged
+from benchmarks.study.__main__ import main
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
 
 
 @pytest.fixture(scope="module")
 def table():
-    return pd.read_parquet(SAVED / TABLE)
+    return BATCH_TABLES.read(SAVED)[0]
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,11 @@ def test_small_batches_are_normalised_by_themselves():
 @pytest.mark.parametrize("optimizer", ARMS)
 def test_a_run_that_goes_on_from_a_shared_beginning_is_the_run_by_itself(optimizer):
     pytest.importorskip("sklearn")
-    digits, beginning = load_digits(), Beginning()
+    digits = load_digits()
     runs = [Run(optimizer, arm, 3, epochs=5) for arm in ("learning_rate", "batch_size")]
-    together = [train(run, digits, beginning) for run in runs]
-    assert together == [train(run, digits) for run in runs]
+    both = train(runs, digits)
+    together = [both[:5], both[5:]]
+    assert together == [train([run], digits) for run in runs]
     assert [row["updates"] for row in together[1]] == [80, 160, 200, 220, 230], "640 images, 8 to 64 of them at a time"
     assert together[0][2]["test_accuracy"] != together[1][2]["test_accuracy"]
 
@@ -90,21 +92,22 @@ def test_growing_the_batch_is_the_decay_in_fewer_updates(table):
 @pytest.mark.parametrize(
     ("gain", "word"),
     [
-        (Interval(0.0, -0.2, 0.3), "equal"),
-        (Interval(-0.2, -0.4, -0.1), "equal, a little worse"),
+        (Interval(0.0, -0.2, 0.3), "equivalent"),
+        (Interval(-0.2, -0.4, -0.1), "equivalent"),
         (Interval(2.0, 0.5, 3.5), "better"),
         (Interval(-2.0, -3.5, -0.5), "worse"),
-        (Interval(0.2, -0.5, 1.5), "open"),
+        (Interval(0.2, -0.5, 1.5), "undecided"),
     ],
 )
 def test_judged(gain, word):
-    assert judged(gain) == word
+    assert judged(gain, EQUAL) == word
 
 
 def test_the_page_is_that_of_the_table(table, tmp_path, capsys):
     assert render(table) == (SAVED / PAGE).read_text(encoding="utf-8")
-    (tmp_path / TABLE).write_bytes((SAVED / TABLE).read_bytes())
-    main(["batch", "--saved", str(tmp_path)])
+    BATCH_TABLES.path(tmp_path).write_bytes(BATCH_TABLES.path(SAVED).read_bytes())
+    assert set(BATCH.progress(tmp_path).values()) == {(20, 20)}
+    main(["report", "batch", "--saved", str(tmp_path)])
     assert (tmp_path / PAGE).read_text(encoding="utf-8") == render(table)
     assert (tmp_path / PICTURE).stat().st_size > 10_000
     assert capsys.readouterr().out.strip() == str(tmp_path / PAGE)

@@ -222,7 +222,7 @@ def test_bad_number_of_workers(workers, tmp_path, capsys):
 def test_list_names_every_suite(capsys):
     assert main(["list"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in ("smoke", "classic", "robust", "offpolicy", "minatar", "mujoco", "paper"))
+    assert all(name in listed for name in ("smoke", "classic", "offpolicy", "minatar", "mujoco", "paper"))
 
 
 def test_folders_of_others_stay(tmp_path):

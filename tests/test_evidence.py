@@ -10,13 +10,14 @@ import pytest
 
 from benchmarks import launch
 from benchmarks import results as parquet
-from benchmarks.evidence import __main__ as command
-from benchmarks.evidence import answers, saved, thinned
-from benchmarks.evidence.page import context, progress, questions, write_page
-from benchmarks.evidence.stages import COEFFICIENT, DENSE, RATES, SEEDS, counts, missing, queue, stages, strength_of
+from benchmarks.evidence import answers, thinned
+from benchmarks.evidence.page import context, questions, write, write_page
+from benchmarks.evidence.stages import COEFFICIENT, DENSE, EVIDENCE, RATES, SEEDS, stages, strength_of
 from benchmarks.plan import Run
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval
+from benchmarks.study import __main__ as command
+from benchmarks.study import runs as saving
 
 DOCS = Path(__file__).parent.parent / "docs" / "results"
 PLAN = (DOCS / "evidence_plan.md").read_text()
@@ -28,24 +29,24 @@ def test_the_plan_has_the_stages_of_the_code():
 
 
 def test_every_run_is_planned_once_and_what_is_done_is_not_run_again():
-    left = missing(())
+    left = EVIDENCE.missing(())
     ids = [run.run_id for runs in left.values() for run in runs]
     assert len(ids) == len(set(ids))
     assert set(ids) == {run.run_id for runs in stages().values() for run in runs}
     assert {run.seed for runs in left.values() for run in runs} == set(SEEDS)
     one = left["rates, CartPole"][0]
-    again = missing([one.run_id])
+    again = EVIDENCE.missing([one.run_id])
     assert [run for name in left for run in left[name] if run not in again[name]] == [one]
 
 
 def test_six_seeds_of_every_stage_are_trained_before_the_others_of_any():
-    order = queue([])
+    order = EVIDENCE.queue([])
     seeds = [{run.seed for run in runs} for _, runs in order]
     assert seeds[:14] == [{0, 1, 2, 3, 4, 5}] * 14
     assert seeds[14:] == [{6, 7, 8, 9}] * 14
     assert [name for name, _ in order] == [*stages(), *stages()]
     assert sorted(run.run_id for _, runs in order for run in runs) == sorted(
-        run.run_id for runs in missing(()).values() for run in runs
+        run.run_id for runs in EVIDENCE.missing(()).values() for run in runs
     )
 
 
@@ -96,7 +97,9 @@ def results(rows):
     runs = pd.DataFrame(rows)
     at = [(r["run_id"], r["timesteps"] * k // 10, r["final_return"], 0.0, 1e-3) for r in rows for k in range(1, 11)]
     names = ["run_id", "timesteps", "return_mean", "return_std", "learning_rate"]
-    norms = [(r["run_id"], k, 100.0 + k, 50.0 + k, 50.0) for r in rows if r["arm"] in saved.NORMS_OF for k in range(40)]
+    norms = [
+        (r["run_id"], k, 100.0 + k, 50.0 + k, 50.0) for r in rows if r["arm"] in EVIDENCE.traced for k in range(40)
+    ]
     columns = ["run_id", "timesteps", "total", "policy", "value"]
     traces = pd.DataFrame(norms, columns=columns).assign(**{"layer/action_net": 1.0})
     return Results(runs, pd.DataFrame(at, columns=names), traces)
@@ -259,32 +262,32 @@ def test_what_a_larger_batch_saves():
 
 def test_finished_runs_are_saved_by_stage_once(tmp_path, monkeypatch):
     rows = [*of_rates(seeds=[0]), *of_strong(0.0, 0, seeds=[0])]
-    monkeypatch.setattr(saved, "read_results", lambda out: results(rows))
+    monkeypatch.setattr(saving, "read_results", lambda out: results(rows))
     archive = tmp_path / "archive"
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").touch()
-    assert saved.save(tmp_path, archive) == (len(rows), [])
-    assert saved.save(tmp_path, archive) == (0, [])
-    assert sorted(path.name for path in archive.iterdir()) == ["rates-cartpole", "strong-cartpole"]
-    again = saved.known(archive=archive)
+    assert EVIDENCE.save(archive, tmp_path) == (len(rows), [])
+    assert EVIDENCE.save(archive, tmp_path) == (0, [])
+    assert sorted(path.name for path in (archive / "evidence").iterdir()) == ["rates-cartpole", "strong-cartpole"]
+    again = EVIDENCE.saved(archive)
     assert set(again.runs["run_id"]) == {of["run_id"] for of in rows}
     assert list(again.traces) == ["run_id", "timesteps", "total", "policy", "value"], "no single layers"
     kept = again.traces.merge(again.runs[["run_id", "arm"]], on="run_id")["arm"]
     assert set(kept) == {"constant", "abel", "abel-part", "abel-batch", "abel-mixed"}
     assert not any(
-        run.run_id in set(again.runs["run_id"]) for of in missing(again.runs["run_id"]).values() for run in of
+        run.run_id in set(again.runs["run_id"]) for of in EVIDENCE.missing(again.runs["run_id"]).values() for run in of
     )
 
 
 def test_progress_counts_a_shared_run_once():
-    done = progress(answers.scored(results(of_rates())))
+    done = EVIDENCE.progressed({of["run_id"] for of in of_rates()})
     assert done["rates, CartPole"] == (216, 360)
-    assert sum(planned for _, planned in done.values()) == sum(map(len, missing(()).values()))
+    assert sum(planned for _, planned in done.values()) == sum(map(len, EVIDENCE.missing(()).values()))
 
 
 def test_the_pages_say_what_was_found(tmp_path):
     rows = [*of_rates(), *of_strong(-0.1, 6)]
-    page = write_page(results(rows), tmp_path)
+    page = write(results(rows), tmp_path)
     text = " ".join(page.read_text().split())
     assert "it scores 0.95 on PPO CartPole" in text
     assert "no decay after a bounce: `max_decays=0`" in text
@@ -308,21 +311,19 @@ def test_runs_that_are_measured_more_often_stand_apart():
 
 def test_a_stage_counts_with_six_seeds_of_all_its_arms():
     ids = [run.run_id for run in stages()["measurements"] if run.seed < 6]
-    assert counts("measurements", ids)
-    assert not counts("measurements", ids[:-1])
+    assert EVIDENCE.counts("measurements", ids)
+    assert not EVIDENCE.counts("measurements", ids[:-1])
 
 
 def test_pages_without_any_whole_stage_say_so(tmp_path):
-    page = write_page(results(of_rates(seeds=range(3))), tmp_path)
+    page = write(results(of_rates(seeds=range(3))), tmp_path)
     assert "No stage is far enough" in page.read_text()
     assert not list(tmp_path.glob("*.png"))
 
 
 def test_the_committed_pages_are_those_of_the_committed_runs(tmp_path):
-    known = saved.known()
-    if known is None:
-        pytest.fail("no saved run of the second study")
-    write_page(known, tmp_path)
+    (tmp_path / "evidence").symlink_to(DOCS / "evidence")
+    write_page(tmp_path)
     for name in ("evidence.md", "evidence_details.md"):
         assert (tmp_path / name).read_text() == (DOCS / name).read_text(), f"make results, for {name}"
 
@@ -336,7 +337,7 @@ def test_the_figure_asks_only_what_is_there():
 
 
 def test_list_prints_every_stage(capsys):
-    assert command.main(["list"]) == 0
+    assert command.main(["list", "evidence"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in stages())
     assert len(RATES) == 6
@@ -351,8 +352,8 @@ def test_run_trains_what_is_missing_until_it_is_interrupted(monkeypatch, tmp_pat
 
     saved_runs = stages()["rates, CartPole"][:7]
     monkeypatch.setattr(launch, "launch", note)
-    monkeypatch.setattr(command, "known", lambda: results([row(run, 1.0) for run in saved_runs]))
-    assert command.main(["run", "--out", str(tmp_path)]) == launch.INTERRUPTED
+    monkeypatch.setattr(saving.RunStudy, "saved", lambda study, folder: results([row(run, 1.0) for run in saved_runs]))
+    assert command.main(["run", "evidence", "--out", str(tmp_path)]) == launch.INTERRUPTED
     assert launched == [("rates, CartPole", 209), ("rates, Pendulum", 216)]
 
 
@@ -368,23 +369,23 @@ def test_a_save_that_is_cut_off_loses_nothing(tmp_path, monkeypatch):
         write(table, path)
 
     for rows in (first, second):
-        monkeypatch.setattr(saved, "read_results", lambda out, rows=rows: results(rows))
+        monkeypatch.setattr(saving, "read_results", lambda out, rows=rows: results(rows))
         if rows is second:
             monkeypatch.setattr(parquet, "write_table", full)
             with pytest.raises(OSError, match="no space"):
-                saved.save(tmp_path, archive)
-            assert len(saved.known(archive=archive).runs) == len(first)
+                EVIDENCE.save(archive, tmp_path)
+            assert len(EVIDENCE.saved(archive).runs) == len(first)
             monkeypatch.setattr(parquet, "write_table", write)
-        saved.save(tmp_path, archive)
-    again, expected = saved.known(archive=archive), results(second)
+        EVIDENCE.save(archive, tmp_path)
+    again, expected = EVIDENCE.saved(archive), results(second)
     assert len(again.runs) == len(second)
     assert len(again.evaluations) == len(expected.evaluations)
 
 
 def test_a_run_that_failed_is_saved_only_if_it_is_asked_for(tmp_path, monkeypatch):
     good, bad = of_rates(seeds=[0])[:2]
-    monkeypatch.setattr(saved, "read_results", lambda out: results([good, {**bad, "status": "failed"}]))
+    monkeypatch.setattr(saving, "read_results", lambda out: results([good, {**bad, "status": "failed"}]))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").touch()
-    assert saved.save(tmp_path, tmp_path / "archive") == (1, [bad["run_id"]])
-    assert saved.save(tmp_path, tmp_path / "archive", failed=True) == (1, [])
+    assert EVIDENCE.save(tmp_path / "archive", tmp_path) == (1, [bad["run_id"]])
+    assert EVIDENCE.save(tmp_path / "archive", tmp_path, failed=True) == (1, [])

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.moments.__main__ import main
-from benchmarks.moments.answers import EQUILIBRIUM, TASKS, answer, conditions, counted, follows, predicts, verdict
+from benchmarks.moments.answers import EQUILIBRIUM, TASKS, answer, conditions, counted, follows, predicts
 from benchmarks.moments.page import PAGE, write_page
 from benchmarks.moments.plan import (
     CONTROL,
@@ -17,15 +16,15 @@ from benchmarks.moments.plan import (
     HELD_OUT,
     PLACES,
     SEEDS,
+    STAGES,
     Task,
-    all_units,
-    digits_units,
     first_at,
-    missing,
 )
 from benchmarks.moments.predictors import at_equal_progress, correlation, line, measured, rank_correlation
-from benchmarks.moments.saved import RUNS, read_saved, save
+from benchmarks.moments.study import DIGITS_RUNS, MOMENTS, RUNS
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import judged
+from benchmarks.study.__main__ import main
 
 SAVED = Path(__file__).parent.parent / "docs" / "results"
 
@@ -45,17 +44,22 @@ def test_first_at(place, timesteps, first):
     assert first_at(place, timesteps) == first
 
 
-def test_every_trunk_is_trained_once_and_what_is_saved_is_not_trained_again():
-    units = all_units()
-    assert len(set(units)) == len(units)
-    assert {seed for _, seed in units} == set(SEEDS)
-    (task, seed), *others = units
-    assert missing(units, [(task.agent, task.env_id, task.strength, seed)]) == others
+def test_every_trunk_is_trained_once_and_what_is_saved_is_not_trained_again(tmp_path):
+    planned = MOMENTS.stages(tmp_path)
+    units = [one for stage in planned.values() for one in stage]
+    assert (
+        len({(one.key, one.tables.files) for one in units})
+        == len(units)
+        == len(SEEDS) * sum(map(len, (DIGITS, *STAGES)))
+    )
+    task, seed = units[len(planned["control"])].arguments
+    saved(tmp_path, unit(task, seed, PAYS))
+    assert MOMENTS.missing(tmp_path) == planned | {"stage 1": planned["stage 1"][1:]}
 
 
 def test_the_control_has_all_of_its_trunks_and_a_branch_at_each_place():
     saved = pd.read_parquet(SAVED / "moments_control.parquet")
-    assert len(saved) == len(digits_units()) * len(PLACES)
+    assert len(saved) == len(SEEDS) * len(DIGITS) * len(PLACES)
     assert set(saved["seed"]) == set(SEEDS)
 
 
@@ -128,10 +132,10 @@ def test_a_norm_that_only_turns_is_told_apart():
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [((0.2, 0.1, 0.3), "higher"), ((-0.2, -0.3, -0.1), "lower"), ((0.2, 0.0, 0.4), "open"), (None, "open")],
+    [((0.2, 0.1, 0.3), "better"), ((-0.2, -0.3, -0.1), "worse"), ((0.2, 0.0, 0.4), "undecided"), (None, "undecided")],
 )
 def test_verdict(value, word):
-    assert verdict(value and Interval(*value)) == word
+    assert judged(value and Interval(*value)) == word
 
 
 HELD_OUT_TASKS = [task for task in TASKS if task.role == HELD_OUT]
@@ -285,21 +289,21 @@ def test_the_control_by_other_means():
         # Student's t: another interval of the same mean.
         half = stats.t.ppf(0.975, 9) * stats.sem(values)
         assert interval[1:] == pytest.approx((values.mean() - half, values.mean() + half), abs=0.25 * half)
-    assert verdict(found.difference) == "higher", "H0: the measure sees what is known"
+    assert judged(found.difference) == "better", "H0: the measure sees what is known"
 
 
 def test_the_page_is_that_of_the_tables(tmp_path, capsys):
     for path in SAVED.glob("moments*.parquet"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    main(["report", "--saved", str(tmp_path)])
+    main(["report", "moments", "--saved", str(tmp_path)])
     assert capsys.readouterr().out.strip() == str(tmp_path / PAGE)
-    assert (tmp_path / PAGE).read_text() == (SAVED / PAGE).read_text(), "python -m benchmarks.moments report"
+    assert (tmp_path / PAGE).read_text() == (SAVED / PAGE).read_text(), "python -m benchmarks.study report moments"
     assert (tmp_path / "moments_gains.png").stat().st_size > 10_000
 
 
-def saved(folder, *units, name=RUNS):
+def saved(folder, *units, tables=RUNS):
     for one in units:
-        save(one, folder, name)
+        tables.add(folder, [one])
     return folder
 
 
@@ -314,15 +318,15 @@ def test_there_is_a_page_of_whatever_is_there(tmp_path):
     control = Task(*DIGITS[0].__dict__.values())
     assert control.role == CONTROL
     for seed in range(3):
-        saved(tmp_path, unit(control, seed, [gain + seed / 100 for gain in PAYS]), name="moments_control")
-    assert "higher, so the measure sees it" in write_page(tmp_path).read_text()
+        saved(tmp_path, unit(control, seed, [gain + seed / 100 for gain in PAYS]), tables=DIGITS_RUNS)
+    assert "better, so the measure sees it" in write_page(tmp_path).read_text()
 
 
 def test_the_page_of_the_whole_study(tmp_path):
     moments, traces = whole_study()
-    moments.to_parquet(tmp_path / f"{RUNS}.parquet")
-    traces.to_parquet(tmp_path / f"{RUNS}_traces.parquet")
-    assert [len(table) for table in read_saved(tmp_path, RUNS)] == [len(moments), len(traces)]
+    moments.to_parquet(tmp_path / "moments.parquet")
+    traces.to_parquet(tmp_path / "moments_traces.parquet")
+    assert [len(table) for table in RUNS.read(tmp_path)] == [len(moments), len(traces)]
     page = write_page(tmp_path).read_text()
     assert "**It follows**: all conditions hold." in page
     # A row a task, and of a task with weight decay one an event, of which bounces by rule and by shape never come.

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.statistics.estimates import Interval
-from benchmarks.statistics.over_rates import Profiles, best_elsewhere, judged
+from benchmarks.statistics.over_rates import Profiles, best_elsewhere
+from benchmarks.statistics.verdicts import MARGIN, WIDE_MARGIN, judged
 
 RATES = [0.1, 1.0, 10.0]
 
@@ -106,4 +107,4 @@ def test_what_cannot_be_compared(scores, said):
     ],
 )
 def test_judged(low, high, word):
-    assert judged(Interval((low + high) / 2, low, high)) == word
+    assert judged(Interval((low + high) / 2, low, high), MARGIN, WIDE_MARGIN) == word

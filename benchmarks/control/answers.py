@@ -142,15 +142,6 @@ class Answers:
         return of_setting.pivot_table(index="place", columns="seed", values="accuracy")
 
 
-def verdict(gain: Interval) -> str:
-    """Return "better", "worse", "equal" (within a point, interval and all), "open", or "same" trainings."""
-    if gain.low == gain.high == 0:
-        return "same"
-    if gain.low > -EQUAL and gain.high < EQUAL:
-        return "equal"
-    return "better" if gain.low > 0 else "worse" if gain.high < 0 else "open"
-
-
 def answer(runs: pd.DataFrame, traces: pd.DataFrame) -> Answers:
     """Work out all numbers of the page.
 

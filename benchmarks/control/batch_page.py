@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.control import batch
 from benchmarks.control.batch import ARMS, CONSTANT, DECAY, EQUAL, LAST_EPOCHS
+from benchmarks.control.study import BATCH_TABLES
 from benchmarks.drawing import STYLE, legend, png
-from benchmarks.statistics.estimates import Interval, mean_interval
+from benchmarks.statistics.estimates import mean_interval
+from benchmarks.statistics.verdicts import judged
 from benchmarks.words import interval, templates, wrapped
 
-TABLE, PAGE, PICTURE = "batch_growth.parquet", "batch.md", "batch_growth.png"
+PAGE, PICTURE = "batch.md", "batch_growth.png"
 
 LABELS = {CONSTANT: "neither", DECAY: "decay the rate", "batch_size": "grow the batch", "mixed": "both, half each"}
 COLORS = {CONSTANT: "#b0b0b0", DECAY: "#111111", "batch_size": "#2ca02c", "mixed": "#ff7f0e"}
@@ -25,8 +27,13 @@ TITLES = {"sgd": "SGD with momentum", "adam": "Adam"}
 
 
 def write_page(folder: Path) -> Path:
-    """Write page and figure beside the table in ``folder``; return the page."""
-    table = pd.read_parquet(folder / TABLE)
+    """Write page and figure beside the table in ``folder``; return the page.
+
+    :raises ValueError: if there is no table
+    """
+    if not BATCH_TABLES.path(folder).is_file():
+        raise ValueError(f"there is no {BATCH_TABLES.path(folder).name} in {folder}; run comes first")
+    [table] = BATCH_TABLES.read(folder)
     with plt.rc_context(STYLE):
         (folder / PICTURE).write_bytes(png(draw(table)))
     page = folder / PAGE
@@ -54,15 +61,8 @@ def findings(table: pd.DataFrame) -> dict[str, Any]:
         "updates": {of: int(updates[of]) for of in arms},
         "gain": {of: mean_interval(scores[of] - scores[of[0], DECAY]) for of in arms if of[1] != DECAY},
         "farthest": {of: _farthest(table, *of) for of in arms if of[1] not in (DECAY, CONSTANT)},
-        "judged": judged,
+        "judged": lambda gain: judged(gain, EQUAL),
     }
-
-
-def judged(gain: Interval) -> str:
-    """Return "better" or "worse" where the interval excludes 0, and "equal" where all of it is within a point."""
-    words = ["equal"] if gain.low > -EQUAL and gain.high < EQUAL else []
-    words += ["better"] if gain.low > 0 else ["worse"] if gain.high < 0 else []
-    return ", a little ".join(words) or "open"
 
 
 def _farthest(table: pd.DataFrame, optimizer: str, arm: str) -> float:

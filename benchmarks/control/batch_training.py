@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import groupby
-from multiprocessing import get_context
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from benchmarks.control.batch import BATCH_SIZE, L2, Run
+from benchmarks.control.batch import BATCH_SIZE, L2, Run, all_runs
 from benchmarks.control.plan import MOMENTUM
 from benchmarks.control.training import Digits, augment, load_digits, make_net
 
@@ -51,49 +47,35 @@ def make_optimizer(name: str, net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(net.parameters(), **shared)
 
 
-def train(run: Run, digits: Digits, beginning: Beginning | None = None) -> list[dict[str, Any]]:
-    """Train a run; return a row an epoch.
+class Training:
+    """A net with its optimizer, trained an epoch at a time, and a row for each epoch so far."""
 
-    :param beginning: of the runs of its seed and optimizer; where it is empty this run leaves its own there
-    """
-    net = make_ghost_net(run.seed)
-    optimizer = make_optimizer(run.optimizer, net)
-    rows: list[dict[str, Any]] = []
-    beginning = Beginning() if beginning is None else beginning
-    first = beginning.load(net, optimizer, rows)
-    updates = rows[-1]["updates"] if rows else 0
-    for epoch in range(first, run.epochs):
-        if epoch == run.first_decay:
-            beginning.save(net, optimizer, rows)
-        batch_size, rate = run.at(epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        updates += _train_epoch(net, optimizer, digits, batch_size, run.seed * 100_000 + epoch)
-        accuracy = _test_accuracy(net, digits)
-        row = {"epoch": epoch + 1, "batch_size": batch_size, "learning_rate": rate, "updates": updates}
-        rows.append({**row, "test_accuracy": accuracy})
-    return [{"optimizer": run.optimizer, "arm": run.arm, "seed": run.seed, **row} for row in rows]
+    def __init__(self, run: Run) -> None:
+        self.net = make_ghost_net(run.seed)
+        self.optimizer = make_optimizer(run.optimizer, self.net)
+        self.rows: list[dict[str, Any]] = []
+
+    def train(self, run: Run, digits: Digits, until: int) -> None:
+        """Go on as a run does, up to an epoch."""
+        for epoch in range(len(self.rows), until):
+            batch_size, rate = run.at(epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            before = self.rows[-1]["updates"] if self.rows else 0
+            made = _train_epoch(self.net, self.optimizer, digits, batch_size, run.seed * 100_000 + epoch)
+            row = {"epoch": epoch + 1, "batch_size": batch_size, "learning_rate": rate, "updates": before + made}
+            self.rows.append({**row, "test_accuracy": _test_accuracy(self.net, digits)})
 
 
-class Beginning:
-    """A training up to its first decay."""
-
-    def __init__(self) -> None:
-        self._saved: Any = None
-
-    def save(self, net: nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, Any]]) -> None:
-        """Keep a training as it is now, unless there is one."""
-        self._saved = self._saved or copy.deepcopy((net.state_dict(), optimizer.state_dict(), rows))
-
-    def load(self, net: nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, Any]]) -> int:
-        """Bring a new training to where that one was; return the next epoch, 0 if there is none."""
-        if self._saved is None:
-            return 0
-        weights, state, before = copy.deepcopy(self._saved)
-        net.load_state_dict(weights)
-        optimizer.load_state_dict(state)
-        rows += before
-        return len(rows)
+def train(runs: Sequence[Run], digits: Digits) -> list[dict[str, Any]]:
+    """Train runs of one optimizer and seed, their common beginning once; return a row a run and epoch."""
+    beginning, rows = Training(runs[0]), []
+    beginning.train(runs[0], digits, runs[0].first_decay)
+    for run in runs:
+        training = copy.deepcopy(beginning)
+        training.train(run, digits, run.epochs)
+        rows += [{"optimizer": run.optimizer, "arm": run.arm, "seed": run.seed, **row} for row in training.rows]
+    return rows
 
 
 def _train_epoch(net: nn.Module, optimizer: torch.optim.Optimizer, digits: Digits, batch_size: int, seed: int) -> int:
@@ -117,16 +99,9 @@ def _test_accuracy(net: nn.Module, digits: Digits) -> float:
     return float((net(digits.test_images).argmax(dim=1) == digits.test_labels).float().mean())
 
 
-def _train_together(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def train_family(optimizer: str, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Train all runs of an optimizer and seed in a process of its own, on one thread."""
     torch.set_num_threads(1)
-    digits, beginning = load_digits(), Beginning()
-    return [row for run in runs for row in train(run, digits, beginning)]
-
-
-def train_all(runs: Sequence[Run], workers: int) -> pd.DataFrame:
-    """Train runs, of which those that begin alike stand together; return a row an epoch."""
-    families = [list(family) for _, family in groupby(runs, key=lambda run: (run.optimizer, run.seed, run.epochs))]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        rows = [row for of_family in pool.map(_train_together, families) for row in of_family]
-    small = {"seed": "int16", "epoch": "int16", "batch_size": "int16", "updates": "int32", "test_accuracy": "float32"}
-    return pd.DataFrame(rows).astype(small)
+    return {
+        "epochs": train([run for run in all_runs() if (run.optimizer, run.seed) == (optimizer, seed)], load_digits())
+    }

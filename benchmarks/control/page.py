@@ -14,23 +14,30 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.control import plan
-from benchmarks.control.answers import COMPLEX, EQUAL, SHALLOW, Answers, answer, verdict
+from benchmarks.control.answers import COMPLEX, EQUAL, SHALLOW, Answers, answer
 from benchmarks.control.figures import draw
 from benchmarks.control.plan import ARMS, DECAY_FACTOR, EPOCHS, LAYERS, OTHER_FACTORS, TWICE
+from benchmarks.control.study import TABLES
 from benchmarks.statistics.estimates import Interval, exact_binomial_interval, mean_interval
+from benchmarks.statistics.verdicts import BETTER, EQUIVALENT, SAME, UNDECIDED, WORSE, judged
 from benchmarks.words import templates, wrapped
 
-RUNS, TRACES, PAGE = "control_runs.parquet", "control_traces.parquet", "control.md"
+PAGE = "control.md"
 
-YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", "undecided"
+YES, PARTLY, NO, OPEN = "appears", "in part", "does not appear", UNDECIDED
 
 Judged = tuple[str, Any]
 """Whether a claim is found here, and the numbers that say so, as its macro in the template takes them."""
 
 
-def write_report(folder: Path) -> Path:
-    """Write page and figures beside the tables in ``folder``; return the page."""
-    answers = answer(pd.read_parquet(folder / RUNS), pd.read_parquet(folder / TRACES))
+def write_page(folder: Path) -> Path:
+    """Write page and figures beside the tables in ``folder``; return the page.
+
+    :raises ValueError: if there are no tables
+    """
+    if not TABLES.path(folder).is_file():
+        raise ValueError(f"there is no {TABLES.path(folder).name} in {folder}; run comes first")
+    answers = answer(*TABLES.read(folder))
     draw(answers, folder)
     page = folder / PAGE
     page.write_text(render(answers), encoding="utf-8")
@@ -43,6 +50,11 @@ def render(answers: Answers) -> str:
     environment.filters["verdict"] = verdict
     known = {"plan": plan, "arms": COMPLEX, "shallow": SHALLOW, "equal": EQUAL, "pattern": pattern(answers)}
     return wrapped(environment.get_template(f"{PAGE}.j2").render(known, answers=answers))
+
+
+def verdict(gain: Interval) -> str:
+    """Return what a gain amounts to, a point being equivalent."""
+    return judged(gain, EQUAL)
 
 
 def pattern(answers: Answers) -> dict[str, Judged]:
@@ -125,24 +137,24 @@ def _better(gains: Iterable[Interval]) -> str:
     verdicts = {verdict(gain) for gain in gains}
     if not verdicts:
         return OPEN
-    return YES if verdicts == {"better"} else PARTLY if "better" in verdicts else NO
+    return YES if verdicts == {BETTER} else PARTLY if BETTER in verdicts else NO
 
 
 def _place(answers: Answers, gains: dict[tuple[str, str], Interval]) -> Judged:
     """Whether the arms that are better where it bounces owe it to the place, not to the lower last rate."""
     low = answers.gains(answers.bouncing(), over_factor=TWICE)
-    rows = {key: low[key] for key, gain in gains.items() if verdict(gain) == "better" and key in low}
+    rows = {key: low[key] for key, gain in gains.items() if verdict(gain) == BETTER and key in low}
     found = _better(rows.values())
-    return OPEN if found == NO and "open" in map(verdict, rows.values()) else found, rows
+    return OPEN if found == NO and UNDECIDED in map(verdict, rows.values()) else found, rows
 
 
 def _as_step(answers: Answers) -> Judged:
     gains = {setting: answers.gain(setting, "abel", over="step") for setting in answers.bouncing()}
     gains = {setting: gain for setting, gain in gains.items() if gain}
     verdicts = {verdict(gain) for gain in gains.values() if gain}
-    if not verdicts or verdicts == {"open"}:
+    if not verdicts or verdicts == {UNDECIDED}:
         return OPEN, gains
-    return YES if verdicts <= {"equal", "better", "same"} else NO if verdicts == {"worse"} else PARTLY, gains
+    return YES if verdicts <= {EQUIVALENT, BETTER, SAME} else NO if verdicts == {WORSE} else PARTLY, gains
 
 
 def _least(answers: Answers, arms: Sequence[str], settings: Sequence[str], factors: Sequence[float]) -> Judged:

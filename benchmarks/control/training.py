@@ -5,6 +5,7 @@ Runs of one seed, L2 and base rate are the same training, to the last bit, until
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -159,7 +160,14 @@ def train(run: Run, training: Training) -> dict[str, Any]:
     return {"run": row, "trace": {name: [measured[name] for measured in trace] for name in trace[0]}}
 
 
-def train_alone(run: Run) -> dict[str, Any]:
-    """Train a run in a process of its own, on one thread."""
+def train_alone(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """Train a run in a process of its own, on one thread; return its row, and a row an epoch."""
     torch.set_num_threads(1)
-    return train(run, Training(run.seed, run.l2, load_digits()))
+    return as_rows(train(run, Training(run.seed, run.l2, load_digits())))
+
+
+def as_rows(trained: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return what :func:`train` returns as rows of the saved tables."""
+    row, trace = trained["run"], trained["trace"]
+    epochs = [{"run_id": row["run_id"], **dict(zip(trace, values))} for values in zip(*trace.values())]
+    return {"runs": [{**row, "bounces": json.dumps(row["bounces"])}], "traces": epochs}

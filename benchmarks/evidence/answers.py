@@ -156,9 +156,9 @@ def over_tasks(differences: Mapping[str, Interval]) -> Interval | None:
     estimates = np.array([np.mean(of_task) for of_task in by_task.values()])
     if len(estimates) < FEWEST_TASKS:
         return None
-    mean = float(estimates.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(estimates) - 1) * stats.sem(estimates))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(
+        float(estimates.mean()), *map(float, stats.ttest_1samp(estimates, 0).confidence_interval(CONFIDENCE))
+    )
 
 
 def with_bounces(found: dict[str, Cell]) -> dict[str, Cell]:

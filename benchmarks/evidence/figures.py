@@ -8,12 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from agents import find_preset
-from benchmarks.colors import ARM_COLORS, BANDS, NAMES, RATE_COLORS, VERDICTS
+from benchmarks.colors import ARM_COLORS, BANDS, NAMES, RATE_COLORS, UNDECIDED, VERDICTS
 from benchmarks.drawing import STYLE, legend, lying, png, standing
 from benchmarks.evidence.answers import KL_FINAL, Profiled
 from benchmarks.evidence.stages import RATES
 from benchmarks.report.answers import BASELINE, UNDISTURBED
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import judged
 
 COLORS = ARM_COLORS | RATE_COLORS
 DRAWN = (UNDISTURBED, BASELINE, KL_FINAL)
@@ -25,7 +26,6 @@ SB3_RATE = 3e-4
 LOWEST = -0.05
 """Score that is drawn: some rates end far below a random policy."""
 
-SAID = {"higher": "better", "lower": "worse", "open": "not decided"}
 BETWEEN = 1.4
 """From the last row of a comparison to the first of the next, in rows."""
 
@@ -76,10 +76,10 @@ def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]], title: str) 
         rows = sorted(rows, key=lambda row: -row[1].estimate)
         ticks[y + (len(rows) - 1) / 2] = question
         for setting, value in rows:
-            said = "higher" if value.low > 0 else "lower" if value.high < 0 else "open"
-            color = VERDICTS[said][1]
-            lying(axes, value, y, color, SAID[said])
-            if said != "open":
+            said = judged(value)
+            color = VERDICTS.get(said, UNDECIDED)
+            lying(axes, value, y, color, said if said in VERDICTS else "not decided")
+            if said in VERDICTS:
                 axes.text(value.high + 0.03, y, setting, color=color, fontsize=8, va="center")
             y += 1
         axes.axhline(y + BETWEEN / 2 - 0.5, color="#eeeeee", lw=0.8)

@@ -6,26 +6,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.evidence import answers, figures, thinned
 from benchmarks.evidence.answers import ABEL, CELL_PAIRS, KL_FINAL, RATE_PAIRS, Cell, Profiled
-from benchmarks.evidence.stages import ACTING, PROFILED, RATES, counts, missing, stages
+from benchmarks.evidence.stages import ACTING, EVIDENCE, PROFILED, RATES
 from benchmarks.plan import PULL
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
 from benchmarks.report.movements import counted, movements
 from benchmarks.report.scores import MEASURES
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Interval
-from benchmarks.statistics.over_rates import judged
+from benchmarks.statistics.verdicts import MARGIN, WIDE_MARGIN, judged
 from benchmarks.words import templates, wrapped
 
 PAGE, DETAILS = "evidence.md", "evidence_details.md"
 PROFILES, FOREST = "evidence_profiles.png", "evidence_differences.png"
 
 
-def write_page(results: Results, folder: Path) -> Path:
-    """Write both pages and their figures into ``folder``, and return the first page's path."""
+def write_page(folder: Path) -> Path:
+    """Write both pages and their figures beside the saved runs in ``folder``; return the first page.
+
+    :raises ValueError: if there is no saved run
+    """
+    if (results := EVIDENCE.saved(folder)) is None:
+        raise ValueError(f"there is no saved run of {EVIDENCE.name} in {folder}; run and save come first")
+    return write(results, folder)
+
+
+def write(results: Results, folder: Path) -> Path:
+    """Write both pages of these runs and their figures into ``folder``; return the first page."""
     found = context(results)
     any_rate = found["decisions"]["kl"].changes
     if found["profiles"]:
@@ -52,7 +60,8 @@ def context(results: Results) -> dict[str, Any]:
     ``stages``, how many runs of each are there, and of how many; ``questions``, the rows of the figure of differences;
     ``savings``, what a batch that grows takes of the work.
     """
-    ids, progressed = set(results.runs["run_id"]), progress(results.runs)
+    ids = set(results.runs["run_id"])
+    progressed = EVIDENCE.progressed(ids)
     dense, sparse = thinned.by_number(results), thinned.too_sparse(results)
     results = thinned.without_dense(results)
     runs = answers.scored(results)
@@ -74,21 +83,21 @@ def context(results: Results) -> dict[str, Any]:
         "bounced": bounced(results, cells),
         "thinned": by_number,
         "too_sparse": sparse,
-        "more_measurements": thinned.more_pays(by_number) if counts("measurements", ids) else None,
+        "more_measurements": thinned.more_pays(by_number) if EVIDENCE.counts("measurements", ids) else None,
         "savings": {arm: answers.savings(runs, arm) for arm in ACTING if arm != "abel-part"},
         "regularized": regularized(trained),
         "plain": plain(trained),
         "over_rates_of": over_rates_of,
         "stages": progressed,
         "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
-        "too_few": [name for name in stages() if not counts(name, ids)],
+        "too_few": [name for name in progressed if not EVIDENCE.counts(name, ids)],
         "questions": questions(learned, cells),
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
         "num_tasks": lambda cells: len({answers.task_of(cell) for cell in cells}),
         "num_envs": num_envs,
         "means_of": lambda of, pair: {task: one.mean for task, one in answers.of_pair(of, pair).items()},
-        "judged": judged,
+        "judged": lambda difference: judged(difference, MARGIN, WIDE_MARGIN),
         "ceiling": answers.CEILING,
         "fewest_bounced": answers.FEWEST_BOUNCED,
         "arms": PROFILED,
@@ -100,13 +109,6 @@ def context(results: Results) -> dict[str, Any]:
         "pull": PULL,
         "pictures": {"profiles": PROFILES, "differences": FOREST},
     }
-
-
-def progress(runs: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """Return, by stage, how many of its runs are there, and of how many."""
-    left = missing(set(runs["run_id"]))
-    planned = missing(())
-    return {name: (len(planned[name]) - len(left[name]), len(planned[name])) for name in stages()}
 
 
 def short(task: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from agents import find_preset
 from benchmarks.plan import PULL, Block, Run
+from benchmarks.study.runs import RunStudy
 
 SEEDS = tuple(range(10))
 FEWEST_SEEDS = 6
-"""Of all its arms, from which on a stage counts."""
+"""Of all its arms, from which on a stage, a profile and a comparison count."""
 
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 FALLING = ("constant", "linear", "constant+final", "cooldown")
@@ -60,41 +59,6 @@ def stages() -> dict[str, list[Run]]:
     return {name: sorted(runs, key=lambda run: run.seed) for name, runs in found.items()}
 
 
-def missing(done: Collection[str]) -> dict[str, list[Run]]:
-    """Return, by stage, the runs that are not done yet and in no earlier stage.
-
-    :param done: run ids
-    """
-    seen, left = set(done), {}
-    for name, runs in stages().items():
-        left[name] = [run for run in runs if run.run_id not in seen]
-        seen.update(run.run_id for run in runs)
-    return left
-
-
-def dense() -> set[str]:
-    """Return the ids of the runs that are measured more often than all others."""
-    return {run.run_id for runs in stages().values() for run in runs if run.measurements == DENSE}
-
-
-def counts(stage: str, done: Collection[str]) -> bool:
-    """Return whether a stage has seeds enough of all its arms.
-
-    :param done: run ids
-    """
-    return all(run.run_id in done for run in stages()[stage] if run.seed in SEEDS[:FEWEST_SEEDS])
-
-
-def queue(done: Collection[str]) -> list[tuple[str, list[Run]]]:
-    """Return what is trained next, stage by stage: first of all stages the seeds that make them count, then the others.
-
-    :param done: run ids
-    """
-    left = missing(done).items()
-    passes = (SEEDS[:FEWEST_SEEDS], SEEDS[FEWEST_SEEDS:])
-    return [(name, [run for run in runs if run.seed in seeds]) for seeds in passes for name, runs in left]
-
-
 def _runs(
     agent: str, env_id: str, timesteps: int, arms: tuple[str, ...], strength: float = 0.0, **others: int
 ) -> list[Run]:
@@ -122,3 +86,18 @@ def strength_of(agent: str, env_id: str, timesteps: int) -> float:
     """Return the strength that ``COEFFICIENT`` has in a run at the preset's rate."""
     preset = find_preset(agent, env_id)
     return preset.learning_rate * COEFFICIENT * preset.n_updates(timesteps)
+
+
+EVIDENCE = RunStudy(
+    name="evidence",
+    about="which rate, which end, and whether a decay after a bounce pays",
+    page="benchmarks.evidence.page:write_page",
+    stages=stages,
+    fewest=FEWEST_SEEDS,
+    traced=("constant", "abel", *ACTING),
+)
+
+
+def dense() -> set[str]:
+    """Return the ids of the runs that are measured more often than all others."""
+    return {run.run_id for runs in stages().values() for run in runs if run.measurements == DENSE}

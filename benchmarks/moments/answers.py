@@ -16,6 +16,7 @@ from benchmarks.moments.phases import EVENTS, RULE
 from benchmarks.moments.plan import HELD_OUT, SEEDS, STAGES, Task
 from benchmarks.moments.predictors import PREDICTORS, Correlation, correlation, measured
 from benchmarks.statistics.estimates import FAILED_BELOW, Interval, mean_interval
+from benchmarks.statistics.verdicts import BETTER, WORSE, judged
 
 BOUNCES = ("minimum", "bounce by rule", "bounce by shape")
 """Events of H1."""
@@ -25,8 +26,6 @@ EQUILIBRIUM = "equilibrium"
 
 AT_MOST = 1 / 20
 """Of the runs without weight decay, that may reach equilibrium."""
-
-HIGHER, LOWER, OPEN = "higher", "lower", "open"
 
 TASKS = tuple(task for stage in STAGES for task in stage)
 
@@ -105,17 +104,10 @@ class Condition(NamedTuple):
     holds: bool | None
 
 
-def verdict(value: Interval | None) -> str:
-    """Return whether an interval excludes 0, and to which side; "open" if not, or if there is none."""
-    if value is None:
-        return OPEN
-    return HIGHER if value.low > 0 else LOWER if value.high < 0 else OPEN
-
-
 def answer(moments: pd.DataFrame, traces: pd.DataFrame, tasks: Iterable[Task] = TASKS) -> dict[Task, Answer]:
     """Answer for each of the tasks that has a trunk, in their order.
 
-    :param moments: a row a branch, as :func:`benchmarks.moments.saved.read_saved` returns it; ``traces`` likewise
+    :param moments: a row a branch, as it is saved; ``traces``: a row a measurement
     """
     tables = {task: (_of(moments, task), _of(traces, task)) for task in tasks}
     tables = {task: (of_task, trace) for task, (of_task, trace) in tables.items() if len(of_task)}
@@ -209,8 +201,8 @@ def conditions(answers: Answers) -> list[Condition]:
         of = answers[task].differences[EQUILIBRIUM] if there else Difference(0, None, None, 0, None, None)
         beyond_time = of.beyond_time is not None and of.beyond_time.estimate > 0
         found += [
-            Condition("higher", task, verdict(of.difference) == HIGHER if there else None),
-            Condition("above 0", task, verdict(of.after) == HIGHER if there else None),
+            Condition("higher", task, judged(of.difference) == BETTER if there else None),
+            Condition("above 0", task, judged(of.after) == BETTER if there else None),
             Condition("beyond time", task, beyond_time if there and whole(answers, without(task)) else None),
         ]
     return [*found, Condition("without", None, _few(answers, [task for task in TASKS if not task.strength]))]
@@ -246,5 +238,5 @@ def predicts(answers: Answers, name: str) -> bool | None:
     tasks = [task for task in TASKS if task.role == HELD_OUT]
     if not all(whole(answers, task) for task in tasks):
         return None
-    said = {verdict(answers[task].predictors[name].equal) for task in tasks}
-    return said in ({HIGHER}, {LOWER})
+    said = {judged(answers[task].predictors[name].equal) for task in tasks}
+    return said in ({BETTER}, {WORSE})

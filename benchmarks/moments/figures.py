@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.colors import VERDICTS
 from benchmarks.drawing import STYLE, legend, png
-from benchmarks.moments.answers import HIGHER, LOWER, Answer, Answers, verdict
+from benchmarks.moments.answers import Answer, Answers
 from benchmarks.moments.plan import CONTROL, SEEDS
+from benchmarks.statistics.verdicts import BETTER, WORSE, judged
 
 PICTURE = "moments_gains.png"
-LABELS = {"higher": "a decay pays", "lower": "it costs", "open": "not decided"}
+LABELS = {BETTER: "a decay pays", WORSE: "it costs"}
 OPEN = "#e4e4e4"
 EVENT = "minimum"
 FEWEST_SEEDS = 3
@@ -34,11 +35,11 @@ def gains(answers: Answers) -> Figure:
     names, in_rl = [], []
     for row, (task, answer) in enumerate(answers.items()):
         for place, gain in answer.by_place().items():
-            said = verdict(gain)
-            color = OPEN if said == "open" else VERDICTS[said][1]
-            axes.bar(100 * place, 0.9, 9.4, row - 0.45, color=color, label=LABELS[said])
+            said = judged(gain)
+            color = VERDICTS.get(said, OPEN)
+            axes.bar(100 * place, 0.9, 9.4, row - 0.45, color=color, label=LABELS.get(said, "not decided"))
             axes.text(100 * place, row, f"{gain.estimate:.2f}".replace("-", "−"), fontsize=8, ha="center", va="center",
-                      color="black" if said == "open" else "white")  # fmt: skip
+                      color="white" if said in VERDICTS else "black")  # fmt: skip
             in_rl += [said] * (task.role != CONTROL)
         if (lowest := _half_past(answer)) is not None:
             label = "half of the runs are past their lowest |w|²"
@@ -54,7 +55,7 @@ def gains(answers: Answers) -> Figure:
     for side in axes.spines.values():
         side.set_visible(False)
     if in_rl:
-        pays, costs = in_rl.count(HIGHER), in_rl.count(LOWER)
+        pays, costs = in_rl.count(BETTER), in_rl.count(WORSE)
         title = f"In RL a lower rate pays at {pays} of {len(in_rl)} moments and costs at {costs}"
         figure.suptitle(title, fontweight="bold", fontsize=11)
     legend(figure, [axes])

@@ -10,8 +10,9 @@ from benchmarks.moments.answers import BOUNCES, EQUILIBRIUM, TASKS, Answers, ans
 from benchmarks.moments.figures import PICTURE, draw
 from benchmarks.moments.plan import DIGITS, HELD_OUT, Task
 from benchmarks.moments.predictors import PREDICTORS
-from benchmarks.moments.saved import CONTROL, RUNS, read_saved
+from benchmarks.moments.study import DIGITS_RUNS, RUNS
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import BETTER, WORSE, judged
 from benchmarks.words import interval, templates, wrapped
 
 PAGE = "moments.md"
@@ -22,9 +23,9 @@ def write_page(folder: Path) -> Path:
 
     :raises ValueError: if there is not a single trunk
     """
-    control, runs = (answer(*read_saved(folder, name), tasks) for name, tasks in ((CONTROL, DIGITS), (RUNS, TASKS)))
+    control, runs = (answer(*tables.read(folder), tasks) for tables, tasks in ((DIGITS_RUNS, DIGITS), (RUNS, TASKS)))
     if not control and not runs:
-        raise ValueError(f"there is no trunk in {folder}; run and control come first")
+        raise ValueError(f"there is no trunk in {folder}; run comes first")
     draw({**control, **runs}, folder)
     page = folder / PAGE
     page.write_text(render(control, runs), encoding="utf-8")
@@ -37,7 +38,7 @@ def render(control: Answers, runs: Answers) -> str:
     :param control: of the digits; ``runs``, of the tasks in RL
     """
     environment = templates("benchmarks.moments")
-    environment.filters.update(judged=told.verdict, named=named, marked=marked)
+    environment.filters.update(judged=judged, named=named, marked=marked)
     found = conditions(runs)
     without = [task for task in TASKS if not task.strength]
     return wrapped(
@@ -72,4 +73,4 @@ def named(task: Task) -> str:
 
 def marked(value: Interval | None) -> str:
     """Return an interval, and a star if it excludes 0."""
-    return interval(value) + (" \\*" if told.verdict(value) != told.OPEN else "")
+    return interval(value) + (" \\*" if judged(value) in (BETTER, WORSE) else "")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 
 from benchmarks import plan
 
@@ -71,25 +69,6 @@ DIGITS = _tasks("", "digits", 150, "total", CONTROL, 0.016, 0.0)
 """A timestep is an epoch."""
 
 DIGITS_RATE = 0.1
-
-Unit = tuple[Task, int]
-"""A trunk: its task and seed."""
-
-
-def all_units() -> list[Unit]:
-    """Return every trunk, stage by stage and in each seed by seed."""
-    return [(task, seed) for stage in STAGES for seed, task in product(SEEDS, stage)]
-
-
-def digits_units() -> list[Unit]:
-    """Return the trunks of the positive control."""
-    return [(task, seed) for seed, task in product(SEEDS, DIGITS)]
-
-
-def missing(units: Iterable[Unit], done: Iterable[tuple[str, str, float, int]]) -> list[Unit]:
-    """Return the units that are not among the saved: agent, env_id, strength, seed of each."""
-    saved = set(done)
-    return [(task, seed) for task, seed in units if (task.agent, task.env_id, task.strength, seed) not in saved]
 
 
 def first_at(place: float, timesteps: int) -> int:

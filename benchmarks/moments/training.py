@@ -9,14 +9,11 @@ import contextlib
 import json
 import math
 import os
-import pickle
-import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,22 +195,6 @@ def train_trunk(task: Task, seed: int) -> dict[str, list[dict[str, Any]]]:
     assert [row["end"] for row in moments] == [branch["timesteps"] for branch in branches]
     rows = [{**of_unit, **row, "train_return": score(row["train_return"])} for row in trace]
     return {"moments": moments, "trace": rows}
-
-
-def train_into(file: Path, train: str, task: Task, seed: int) -> None:
-    """Train a trunk, and leave in a file what came of it, or the error.
-
-    :param file: of a pickled dict, that of :func:`train_trunk` or ``error``
-    :param train: such a function, as "module:name"
-    """
-    try:
-        unit = pkgutil.resolve_name(train)(task, seed)
-    except Exception:
-        unit = {"error": traceback.format_exc()}
-    # Whole or not at all: who is killed in between is begun again.
-    written = file.with_suffix(".part")
-    written.write_bytes(pickle.dumps(unit))
-    written.rename(file)
 
 
 def _train(run: Run) -> tuple[Sequence[tuple[int, float]], list[dict[str, float]], list[dict[str, float]]]:

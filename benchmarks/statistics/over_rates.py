@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.statistics.equivalence import MARGIN
 from benchmarks.statistics.estimates import (
     RESAMPLES,
     SEED,
@@ -23,9 +22,6 @@ from benchmarks.statistics.estimates import (
     quantiles,
     widened,
 )
-
-WIDE_MARGIN = 2 * MARGIN
-"""The second margin that is asked for."""
 
 TIE = 0.01
 """Rates whose mean scores are closer than this are a tie, which the one nearest to the preset's wins."""
@@ -125,19 +121,3 @@ def _best(means: Array, rates: Array) -> npt.NDArray[np.intp]:
     """Index of the best of the means (..., num_rates); of a tie, the rate nearest to the preset's."""
     tied = means >= means.max(axis=-1, keepdims=True) - TIE
     return np.argmin(np.where(tied, np.abs(np.log(rates)), np.inf), axis=-1)
-
-
-def judged(difference: Interval) -> str:
-    """Return what a difference amounts to, by its interval.
-
-    :return: "equivalent" if all of it is within 0.05; "better" or "worse" if it excludes 0, else "undecided",
-        and after it "within 0.10" if it is
-
-    >>> judged(Interval(0.02, 0.01, 0.04)), judged(Interval(0.05, 0.01, 0.09)), judged(Interval(0.05, -0.1, 0.3))
-    ('equivalent', 'better, within 0.10', 'undecided')
-    """
-    reach = max(-difference.low, difference.high)
-    if reach < MARGIN:
-        return "equivalent"
-    verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else "undecided"
-    return f"{verdict}, within {WIDE_MARGIN:.2f}" if reach < WIDE_MARGIN else verdict

@@ -1,0 +1,1 @@
+"""One frame for all studies: plan -> units of work -> tables by id -> answers -> page."""
