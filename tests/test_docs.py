@@ -199,6 +199,7 @@ def test_the_yaml_for_the_zoo_names_the_callback():
     assert (type(callback).__name__, callback.decay_factor) == ("AbelCallback", 0.3)
 
 
+@pytest.mark.published
 def test_the_figures_are_those_of_this_code(tmp_path):
     figures.main(tmp_path)
     committed = {path.name for path in figures.FOLDER.iterdir()}
@@ -208,6 +209,7 @@ def test_the_figures_are_those_of_this_code(tmp_path):
         assert different is None, f"python -m docs.figures\n{different}"
 
 
+@pytest.mark.browser
 def test_the_picture_of_a_report_is_taken_by_its_command(tmp_path):
     browser()  # or skipped
     pictures.PICTURES["report"](tmp_path / "report.png")

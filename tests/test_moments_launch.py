@@ -17,6 +17,7 @@ from benchmarks.moments.plan import DIGITS, Task
 from benchmarks.moments.saved import CONTROL, read_saved
 from tests.processes import gone, trainings, until
 
+pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent
 
 SHORT = Task("", "digits", 10, DIGITS[0].strength, "total", "control")
