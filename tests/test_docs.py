@@ -104,6 +104,7 @@ def test_each_block_runs_by_itself(page, program, capsys):
         assert output in printed
 
 
+@pytest.mark.published
 @pytest.mark.usefixtures("a_folder")
 def test_the_first_program_prints_what_is_shown(capsys):
     """The whole training. Where the KL divergence leads, and how well it ends, differs between machines."""
