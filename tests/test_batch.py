@@ -20,7 +20,7 @@ from rl_abel import AbelCallback
 from rl_abel.learning_rate.batch_size import check_action
 from rl_abel.rules.batch_growth import POWERS, split
 from rl_abel.training.measure_interval import within_update
-from tests.algorithms import ALGORITHMS, OFF, ON, DecayAt, make_model, torch_optimizers
+from tests.algorithms import ALGORITHMS, ON, DecayAt, make_model, torch_optimizers
 
 GROWING = ["PPO", "SAC", "DQN"]
 MINIBATCHES = ["PPO", "TRPO", "MaskablePPO", "RecurrentPPO"]

@@ -72,8 +72,9 @@ def test_2_a_linear_schedule_is_multiplied_at_every_train(name):
 @every_algorithm
 def test_3_save_load_learn_keeps_factor_and_history(name, tmp_path):
     model, abel = make_model(name), callback(2, decay_factor=0.5)
-    rates, _ = watch_rates(model, abel)
+    rates, stop = watch_rates(model, abel)
     model.learn(STEPS, callback=abel)
+    stop()
     assert [rate for _, rate, _ in rates] == [1e-3 * factor for _, _, factor in rates]
     assert {factor for _, _, factor in rates} == {1.0, 0.5}, "the next step uses the decayed rate"
     model.save(tmp_path / "model")

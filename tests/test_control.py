@@ -300,6 +300,7 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
     assert not re.search(r"\bnan\b", page)
 
 
+@pytest.mark.published
 @pytest.mark.skipif(not (SAVED / PAGE).is_file(), reason="there is no page yet")
 def test_the_page_is_that_of_the_saved_runs():
     runs, traces = pd.read_parquet(SAVED / control.RUNS), pd.read_parquet(SAVED / control.TRACES)

@@ -274,8 +274,7 @@ def frozen(model, name):
 
 @pytest.mark.parametrize(
     ("name", "event"),
-    [(name, without_policy) for name in ("PPO", "SAC", "DQN")]
-    + [(name, frozen) for name in ("PPO", "SAC")],
+    [(name, without_policy) for name in ("PPO", "SAC", "DQN")] + [(name, frozen) for name in ("PPO", "SAC")],
 )
 def test_a_part_that_is_not_trained_for_a_while_ends_no_training(name, event, monkeypatch):
     """As in a curriculum: it is said once, and when the part comes back it has its rate again."""
