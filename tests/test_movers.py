@@ -547,8 +547,9 @@ def test_groups_are_cut_when_the_parts_first_differ():
 # A rate that is lost
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC"])
-@pytest.mark.parametrize("event", ["rollout_start", "rollout_end", "step"])
+@pytest.mark.parametrize(
+    ("name", "event"), [("PPO", "rollout_start"), ("PPO", "rollout_end"), ("PPO", "step"), ("SAC", "step")]
+)
 @pytest.mark.parametrize("mover", [AbelCallback, RateByPart])
 def test_a_rate_that_sb3_overwrites_is_said_once(name, event, mover):
     def edit(model):
