@@ -44,7 +44,6 @@ results: $(VENV)/bench.installed  ## the pages of docs/results again, from the f
 	$(BIN)/python -m benchmarks.control report
 	$(BIN)/python -m benchmarks.control batch
 	$(BIN)/python -m benchmarks.moments report
-	$(BIN)/python -m benchmarks.measure defaults
 
 calibration: $(VENV)/test.installed  ## false decays and recall of the rules on seeded traces
 	$(BIN)/python -m benchmarks.measure calibration

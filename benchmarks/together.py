@@ -25,7 +25,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from benchmarks.plan import Run
 from benchmarks.schedules import Arm, make_arm
-from rl_abel.learning_rate.applied_rate import _LATEST
 from rl_abel.training.state import ATTRIBUTE
 
 
@@ -45,7 +44,7 @@ class Branch:
     arm: Arm = field(init=False)
     logger: Logger = field(init=False)
     schedule: Callable[[float], float] = field(init=False)
-    kept: tuple[Any, Any] = (None, None)
+    memory: Any = None
 
     @property
     def callbacks(self) -> tuple[BaseCallback, ...]:
@@ -187,23 +186,13 @@ class Together(BaseCallback):
         """Let the model have the schedule, the logger and the memory of one run for a while."""
         model, shared = self.model, (self.model.lr_schedule, self.model._logger)
         model.lr_schedule, model._logger = branch.schedule, branch.logger
-        none = exchange(model, branch.kept)
+        if branch.memory is not None:
+            setattr(model, ATTRIBUTE, branch.memory)
         try:
             yield
         finally:
-            branch.schedule, branch.kept = model.lr_schedule, exchange(model, none)
+            branch.schedule, branch.memory = model.lr_schedule, vars(model).pop(ATTRIBUTE, None)
             model.lr_schedule, model._logger = shared
-
-
-def exchange(model: BaseAlgorithm, kept: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Give a model what rl_abel has kept with it for one run, and return what it had: its memory, and its rate."""
-    had = vars(model).pop(ATTRIBUTE, None), _LATEST.pop(id(model), None)
-    memory, rate = kept
-    if memory is not None:
-        setattr(model, ATTRIBUTE, memory)
-    if rate is not None:
-        _LATEST[id(model)] = rate
-    return had
 
 
 class Logs(Logger):

@@ -1,4 +1,4 @@
-"""Arguments are checked once, where the user calls, naming the argument and showing the value."""
+"""Arguments are checked once, where the user calls; errors name the argument and show the value."""
 
 from __future__ import annotations
 
@@ -17,40 +17,31 @@ OTHER_NAMES = {
     "policy": "actor pi mu",
     "value": "critic q qf q_net q_network q_function vf v",
     "shared": "encoder backbone features_extractor feature_extractor",
-    "log_std": "std sigma log_sigma",
-    "any": "each every",
-    "trend": "default abel",
-    "paper": "literal algorithm1 algorithm_1",
-    "part": "network",
-    "model": "all global",
+    "log_std": "sigma",
     "learning_rate": "lr",
-    "mixed": "both",
     "linear": "cosine cooldown anneal annealing",
-    "step": "exponential constant",
-    "acts_on": "decay action",
-    "decay_factor": "decay final_decay_factor factor gamma lr_decay",
-    "final_decay_at": "final_decay last_decay last_decay_epoch",
-    "final_decay_shape": "decay final_decay shape",
-    "max_decays": "decays n_decays num_decays bounces",
+    "acts_on": "decay",
+    "decay_factor": "gamma lr_decay",
+    "final_decay_at": "last_decay last_decay_epoch",
+    "max_decays": "bounces",
     "min_learning_rate": "min_lr lr_min eta_min floor",
     "max_learning_rate": "max_lr lr_max",
-    "max_batch_size": "batch_size",
     "target_kl": "kl desired_kl kl_threshold",
     "watch": "part parts network layer",
-    "measure_every": "every interval eval_freq freq",
+    "measure_every": "interval eval_freq freq",
     "every": "interval eval_freq freq",
-    "total_steps": "steps t_max total_iters num_training_steps",
-    "timesteps": "total_timesteps steps",
+    "total_steps": "t_max num_training_steps",
     "diagnose": "debug",
 }
-"""What a name of ours is called elsewhere, or was called here."""
+"""What others call a name of ours, where the two look nothing alike."""
 
 
-def check_number(name: str, value: object, at_least: float) -> float:
-    """Return the finite number as a float; numpy's are fine, booleans are not."""
+def check_number(name: str, value: object, at_least: float = -math.inf, above: float = -math.inf) -> float:
+    """Return the finite number as a float, at or above the one bound that is given."""
     number = _number(value)
-    if not at_least <= number < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least {at_least:g}, got {value!r}")
+    if not (at_least <= number < math.inf and above < number):
+        bound = f"above {above:g}" if above > -math.inf else f"of at least {at_least:g}"
+        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
     return number
 
 
@@ -62,14 +53,6 @@ def check_between(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
-def check_above(name: str, value: object, low: float) -> float:
-    """Return the finite number as a float if it is above the bound."""
-    number = _number(value)
-    if not low < number < math.inf:
-        raise ValueError(f"{name} must be a finite number above {low:g}, got {value!r}")
-    return number
-
-
 def check_integer(name: str, value: object, at_least: int) -> int:
     """Return the integer as Python's own."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < at_least:
@@ -78,10 +61,22 @@ def check_integer(name: str, value: object, at_least: int) -> int:
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> str:
-    """Return the value if it is one of those known, which the message lists."""
+    """Return the value if it is known."""
     if value not in known:
         raise ValueError(f"{name} must be one of {list(known)}, got {value!r}{meant(value, known)}")
     return value
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return the boolean: a number or a text in its place is a slip."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_verbose(value: object) -> int:
+    """Return SB3's level of verbosity, for which many write True."""
+    return int(value) if isinstance(value, bool) else check_integer("verbose", value, at_least=0)
 
 
 def meant(name: object, known: Iterable[str]) -> str:
@@ -91,14 +86,16 @@ def meant(name: object, known: Iterable[str]) -> str:
     ("; did you mean 'value'?", "; did you mean 'trend'?", '')
     """
     known, name = list(known), str(name).lower()
-    found = [ours for ours in known if name in OTHER_NAMES.get(ours, "").split()] or get_close_matches(name, known, 1)
+    parts = [ours for ours in known if len(name) > 2 and (name in ours or ours in name)]
+    found = [ours for ours in known if ours in parts or name in OTHER_NAMES.get(ours, "").split()]
+    found = found or get_close_matches(name, known, 1)
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def known_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function, or an ``__init__``, answer an unknown argument with the right name.
 
-    An object that is made so remembers what was given, see :func:`written`.
+    An object that is made so remembers the arguments it was given, see :func:`written`.
     """
     signature = inspect.signature(function)
 
@@ -136,18 +133,6 @@ def written(made: object) -> str:
     given: dict[str, str] | None = getattr(made, "_given", None)
     arguments = "..." if given is None else ", ".join(f"{name}={value}" for name, value in given.items())
     return f"{type(made).__name__}({arguments})"
-
-
-def check_verbose(value: object) -> int:
-    """Return SB3's level of verbosity, for which many write True."""
-    return int(value) if isinstance(value, bool) else check_integer("verbose", value, at_least=0)
-
-
-def check_flag(name: str, value: object) -> bool:
-    """Return the boolean: a number or a text in its place is a slip."""
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _short(value: object) -> str:

@@ -50,7 +50,7 @@ BENCHMARKS = {
     "evidence": {"statistics", "report", "words", "drawing", "colors", "plan", "results", "arguments", "launch"},
     "moments": {"arguments", "colors", "control", "cost", "drawing", "engine", "evaluation", "launch", "lock", "plan"}
     | {"results", "schedules", "starter", "statistics", "train", "words"},
-    "measure": {"arguments", "statistics", "report", "words", "control", "plan", "results", "suites"},
+    "measure": {"arguments", "statistics", "plan", "suites"},
     "__main__": {"report", "suites", "launch", "arguments", "cost"},
 }
 LIGHT = (

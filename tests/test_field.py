@@ -306,10 +306,9 @@ def test_another_network_with_the_memory_of_one_before():
 class Wrapper:
     """As Lookahead and SAM wrap an optimizer, without being one."""
 
-    def __init__(self, inner, keep_groups):
+    def __init__(self, inner):
         self.inner = inner
-        if keep_groups:
-            self.param_groups = inner.param_groups
+        self.param_groups = inner.param_groups
 
     def step(self, *arguments):
         self.inner.step(*arguments)
@@ -318,19 +317,29 @@ class Wrapper:
         self.inner.zero_grad(*arguments, **kwargs)
 
 
+class Seen:
+    """As accelerate wraps an optimizer."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    @property
+    def param_groups(self):
+        return self.inner.param_groups
+
+
 @pytest.mark.parametrize(
     "place",
     [
         lambda model, optimizer: setattr(model, "optimizers", {"both": optimizer}),
-        lambda model, optimizer: setattr(model, "optimizers", [None, [optimizer]]),
+        lambda model, optimizer: setattr(model, "optimizers", [None, optimizer]),
         lambda model, optimizer: setattr(model.policy, "optimizers", (optimizer,)),
         lambda model, optimizer: setattr(model, "own", optimizer),
-        lambda model, optimizer: setattr(model.policy, "own", Wrapper(optimizer, keep_groups=False)),
-        lambda model, optimizer: setattr(model, "own", Wrapper(optimizer, keep_groups=True)),
-        lambda model, optimizer: setattr(model, "own", Wrapper(Wrapper(optimizer, False), False)),
-        lambda model, optimizer: setattr(model.policy, "own", {"a": Wrapper(optimizer, True)}),
+        lambda model, optimizer: setattr(model, "own", Wrapper(optimizer)),
+        lambda model, optimizer: setattr(model.policy, "own", Seen(optimizer)),
+        lambda model, optimizer: setattr(model.policy, "own", {"a": Wrapper(optimizer)}),
     ],
-    ids=["dict", "list", "tuple", "algorithm", "wrapper", "with groups", "twice", "wrapped in a dict"],
+    ids=["dict", "list", "tuple", "algorithm", "wrapper", "groups of what it wraps", "wrapped in a dict"],
 )
 def test_optimizers_are_found_where_they_are(place):
     model = make_model("PPO")

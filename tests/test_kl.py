@@ -1,7 +1,10 @@
-"""The rate that the KL divergence has led to: what is kept, for how long, and which updates can tell."""
+"""The rate that the KL divergence has led to: the rule, what is kept, for how long, and which updates can tell."""
 
 import io
+import json
+import math
 import warnings
+from dataclasses import asdict
 from functools import partial
 
 import pytest
@@ -11,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from rl_abel import AbelCallback, KLAdaptiveCallback, RateByPart, finish
+from rl_abel.rules.kl import KLRule, KLState, Update, kl_adapted, told
 from tests.algorithms import Do, make_model
 from tests.test_movers import KL_ALGORITHMS, rates_of, said_by
 
@@ -31,8 +35,8 @@ class Told(KLAdaptiveCallback):
         super().__init__(**kwargs)
         self.kls = list(kls)
 
-    def _measure(self, epochs):
-        return (self.kls.pop(0) if self.kls else 0.01), False
+    def _measure(self):
+        return Update(self.kls.pop(0) if self.kls else 0.01)
 
 
 def learn(model, *kls, reset=False, callbacks=(), **kwargs):
@@ -44,6 +48,83 @@ def learn(model, *kls, reset=False, callbacks=(), **kwargs):
         model.learn((len(kls) + 1) * 20, **kwargs)
     rates = {timestep: rate for timestep, _, rate in seen}
     return [rates[timestep] for timestep in sorted(rates)]
+
+
+# The rule
+
+
+@pytest.mark.parametrize(
+    ("rate", "kl", "adapted"),
+    [
+        (1e-3, 0.021, 1e-3 / 1.5),
+        (1e-3, 0.0049, 1.5e-3),
+        (1e-3, 0.02, 1e-3),
+        (1e-3, 0.005, 1e-3),
+        (1e-3, 0.0, 1e-3),
+        (1e-3, -0.001, 1e-3),
+        (1e-3, math.nan, 1e-3),
+        (1.2e-5, 1.0, 1e-5),
+        (8e-3, 0.001, 1e-2),
+    ],
+)
+def test_kl_adapted(rate, kl, adapted):
+    assert kl_adapted(rate, kl) == adapted
+
+
+@pytest.mark.parametrize(
+    ("logged", "steps", "whole", "own_target", "update"),
+    [
+        (0.01, 8, 8, None, Update(0.01)),
+        (0.01, 8, 8, 0.02, Update(0.01)),
+        (0.01, 4, 8, 0.02, Update(0.06, cut=True)),  # 1.5 times the model's own target, in half an update
+        (0.05, 4, 8, 0.02, Update(0.1, cut=True)),
+        (0.01, 0, 8, 0.02, Update(math.nan, cut=True)),
+        (0.01, 1, 1, None, Update(math.nan)),
+        (1e-8, 8, 8, None, Update(math.nan)),
+        (math.inf, 8, 8, None, Update(math.nan)),
+        (None, 8, 8, None, Update(math.nan)),
+        (None, 4, 8, 0.02, Update(math.nan, cut=True)),
+    ],
+)
+def test_what_an_update_tells(logged, steps, whole, own_target, update):
+    assert repr(told(logged, steps, whole, own_target)) == repr(update)
+
+
+FAR, LITTLE, LEVEL = Update(0.03), Update(0.001), Update(0.01)
+RISEN = tuple((1e-3 * 1.5**n, 0.001) for n in range(6))
+
+
+@pytest.mark.parametrize(
+    ("state", "rate", "update", "after", "adapted", "said"),
+    [
+        (KLState(), 1e-3, LEVEL, KLState(), 1e-3, ""),
+        (KLState(), 1.5e-3, FAR, KLState(((1.5e-3, 0.03),)), 1e-3, ""),
+        (KLState(), 1e-3, LITTLE, KLState(((1e-3, 0.001),)), 1.5e-3, ""),
+        (KLState(((1e-3, 0.03),)), 1e-3, LITTLE, KLState(((1e-3, 0.001),)), 1.5e-3, ""),
+        (KLState(((1e-3, 0.03),), untold=9), 1e-3, LEVEL, KLState(), 1e-3, ""),
+        (KLState(untold=8), 1e-3, Update(math.nan), KLState(untold=9), 1e-3, ""),
+        (KLState(untold=9), 1e-3, Update(math.nan), KLState(untold=10), 1e-3, "untold"),
+        (KLState(untold=10), 1e-3, Update(math.nan), KLState(untold=11), 1e-3, ""),
+        (KLState(untold=9), 1e-3, Update(0.001, cut=True), KLState(untold=10), 1e-3, "cut"),
+        (KLState(untold=9), 1.5e-3, Update(0.03, cut=True), KLState(((1.5e-3, 0.03),)), 1e-3, ""),
+        # At a bound for ten updates, where one step has not shown yet whether the rate matters.
+        (KLState(at_bound=9), 1e-2, LITTLE, KLState(((1e-2, 0.001),), 10), 1e-2, "max_learning_rate"),
+        (KLState(at_bound=9), 1e-5, FAR, KLState(((1e-5, 0.03),), 10), 1e-5, "min_learning_rate"),
+        # A rate that has risen tenfold and moved nothing.
+        (KLState(RISEN, 9), 1e-2, LITTLE, KLState((*RISEN, (1e-2, 0.001)), leads=False), 1e-2, "unmoved"),
+        (KLState(RISEN, 9), 1e-2, Update(0.004), KLState((*RISEN, (1e-2, 0.004)), leads=False), 1e-2, "unmoved"),
+        (KLState(RISEN, 8), 1e-2, LITTLE, KLState((*RISEN, (1e-2, 0.001)), 9), 1e-2, ""),
+    ],
+)
+def test_one_update(state, rate, update, after, adapted, said):
+    found = KLRule().observe(state, rate, update)
+    assert found == (after, pytest.approx(adapted), said)
+    assert json.loads(json.dumps(asdict(found[0])))["leads"] is after.leads
+
+
+def test_a_rate_that_may_not_rise_falls_all_the_same():
+    assert KLRule().observe(KLState(), 1e-3, LITTLE, may_rise=False) == (KLState(), 1e-3, "")
+    assert KLRule().observe(KLState(), 1.5e-3, FAR, may_rise=False)[1] == pytest.approx(1e-3)
 
 
 # What is kept

@@ -3,7 +3,6 @@
 import functools
 import io
 import itertools
-import math
 import warnings
 
 import pytest
@@ -22,7 +21,7 @@ from rl_abel import (
     find_decays,
     finish,
 )
-from rl_abel.callbacks.kl_adaptive import kl_adapted
+from rl_abel.rules.kl import kl_adapted
 from tests.algorithms import ALGORITHMS, ONE_OF_EACH, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
@@ -278,7 +277,7 @@ def frozen(model, name):
 )
 def test_a_part_that_is_not_trained_for_a_while_ends_no_training(name, event, monkeypatch):
     """As in a curriculum: it is said once, and when the part comes back it has its rate again."""
-    monkeypatch.setattr("rl_abel.by_part.FEW_TIMESTEPS", 40)
+    monkeypatch.setattr("rl_abel.callbacks.rate_by_part.FEW_TIMESTEPS", 40)
     model, undo = make_model(name), []
     part = "value" if name == "DQN" else "policy"
 
@@ -399,24 +398,6 @@ def test_the_kl_adaptive_rate_is_rsl_rls(name, base):
     assert base != 3e-4 or len(set(seen)) > 3, "it has moved"
 
 
-@pytest.mark.parametrize(
-    ("rate", "kl", "adapted"),
-    [
-        (1e-3, 0.021, 1e-3 / 1.5),
-        (1e-3, 0.0049, 1.5e-3),
-        (1e-3, 0.02, 1e-3),
-        (1e-3, 0.005, 1e-3),
-        (1e-3, 0.0, 1e-3),
-        (1e-3, -0.001, 1e-3),
-        (1e-3, math.nan, 1e-3),
-        (1.2e-5, 1.0, 1e-5),
-        (8e-3, 0.001, 1e-2),
-    ],
-)
-def test_kl_adapted(rate, kl, adapted):
-    assert kl_adapted(rate, kl) == adapted
-
-
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name not in KL_ALGORITHMS])
 def test_an_algorithm_without_a_kl_is_an_error_that_names_those_with_one(name):
     with pytest.raises(ValueError, match=rf"\['PPO', 'MaskablePPO', 'RecurrentPPO'\], got {name}"):
@@ -460,7 +441,9 @@ def test_in_the_final_decay_the_kl_factor_may_fall_and_not_rise(order):
     """After a decay updates move the policy less: the KL alone would undo it."""
     model = make_model("PPO", learning_rate=1e-4)
     factors = []
-    note = Do(rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.factors["kl"].rate or 1e-4)))
+    note = Do(
+        rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.applied.factors["kl"].rate or 1e-4))
+    )
     movers = [AbelCallback(max_decays=0, final_decay_at=0.5), KLAdaptiveCallback()][::order]
     model.learn(600, callback=[*movers, note])
     rising = [b > a for (_, a), (t, b) in itertools.pairwise(factors) if t <= 300]
@@ -515,6 +498,18 @@ def test_the_rate_of_each_step_is_the_product_over_save_and_load(order):
         assert rate == pytest.approx(expected[timestep] * multiplier, rel=1e-6), (timestep, part)
 
 
+def test_a_schedule_that_is_replaced_between_two_movers_moves_at_both_rates():
+    model = make_model("PPO")
+    seen = rates_of(model, "PPO")
+    replace = Do(training_start=lambda model: setattr(model, "lr_schedule", lambda remaining: 2e-3))
+    model.learn(60, callback=[AbelCallback(DecayAt(1), final_decay_at=None), replace, RateByPart(policy=3)])
+    assert {(part, round(rate, 9)) for t, part, rate in seen if t > 40} == {
+        ("policy", 6e-4),
+        ("value", 2e-4),
+        ("log_std", 2e-4),
+    }
+
+
 def test_nothing_compounds_over_learns():
     model = make_model("PPO")
     for _ in range(4):
@@ -523,6 +518,48 @@ def test_nothing_compounds_over_learns():
         assert {(part, rate) for _, part, rate in seen} == {("policy", 1e-3), ("log_std", 1e-3), ("value", 3e-3)}
     assert len(model.policy.optimizer.param_groups) == 1
     assert model.policy.optimizer.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_movers_between_which_another_sets_the_schedule_stand_side_by_side(wraps):
+    """The second finds none of ours on the model as it begins."""
+    model = make_model("PPO")
+
+    def halve(model):
+        before = model.lr_schedule
+        model.lr_schedule = lambda remaining: 0.5 * before(remaining) if wraps else 0.5e-3
+
+    seen = rates_of(model, "PPO")
+    abel = AbelCallback(rule=DecayAt(3), watch="policy", scope="part", final_decay_at=0.8)
+    assert said_by(lambda: model.learn(STEPS, callback=[abel, Do(training_start=halve), RateByPart(value=3)])) == []
+    rates = {part: [rate for _, of, rate in seen if of == part] for part in ("policy", "value", "log_std")}
+    assert rates["value"][0] == pytest.approx(1.5e-3)
+    assert rates["value"][-1] == pytest.approx(1.5e-4)
+    assert rates["policy"][-1] == pytest.approx(0.5e-5)
+    assert rates["log_std"][-1] == pytest.approx(0.5e-4)
+    seen.clear()
+    model.learn(60)
+    assert {rate for _, _, rate in seen} == {0.5e-3}
+
+
+class CountsInGroups(torch.optim.SGD):
+    """As Lookahead and Prodigy do."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["k"] = group.get("k", 0) + 1
+        return super().step(closure)
+
+
+def test_what_an_optimizer_keeps_in_its_groups_stays():
+    model = make_model("PPO", policy_kwargs={"net_arch": [8], "optimizer_class": CountsInGroups})
+    seen = rates_of(model, "PPO")
+    model.learn(60, callback=RateByPart(value=3))
+    [group] = model.policy.optimizer.param_groups
+    steps = len(seen) / len(group["params"])
+    assert (group["k"], group["lr"]) == (steps, 1e-3)
+    assert len(group["params"]) == len(list(model.policy.parameters()))
+    assert "step" not in vars(model.policy.optimizer), "an optimizer is left as it was found"
 
 
 def test_groups_are_cut_when_the_parts_first_differ():

@@ -15,11 +15,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv
 
 from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish, weight_norms
-from rl_abel.callbacks.kl_adaptive import kl_adapted
 from rl_abel.finishing.finish import FinishedEval
 from rl_abel.inspection.readers.sb3_zip import read_saved
 from rl_abel.networks.jax_models import injected_in
 from rl_abel.reporting.advice import weight_decay
+from rl_abel.rules.kl import kl_adapted
 from tests.algorithms import DecayAt
 
 MISSING = "these tests train models of SBX, which is not installed: pip install rl_abel[sbx]"

@@ -12,7 +12,6 @@ NAMES = {
     "calibration": "false decays and recall of the rules on seeded traces",
     "coverage": "coverage of the intervals, and how often verdicts are false",
     "synthetic": "a folder of made-up runs, to measure the report on many",
-    "defaults": "docs/results/defaults.md again: other settings of the rule on recorded traces",
 }
 """Each is a module with a ``main(arguments)`` of its own: most load what the others have no use for."""
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rl_abel.callbacks.base import LearningRateCallback
 from rl_abel.callbacks.readings import AbelReadings
 from rl_abel.callbacks.settings import AbelOptions
-from rl_abel.learning_rate.batch_size import Action, OnRate, check_action, make_action
+from rl_abel.learning_rate.batch_size import OnRate, check_action, make_action
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting import advice, tensorboard
 from rl_abel.reporting.log_writer import LogWriter
@@ -77,7 +77,7 @@ class AbelCallback(AbelOptions, AbelReadings):
 
     def _make_tools(self) -> None:
         self._during = DuringUpdate(self._measure_within)
-        self._action: Action = OnRate()
+        self._action = OnRate()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -168,7 +168,6 @@ class AbelCallback(AbelOptions, AbelReadings):
 
     def _measure(self, timestep: int) -> None:
         """Measure, let the rule decide, and keep both."""
-        self._rate.look_again()
         norms = self._measuring.measure(timestep)
         if norms is None:
             return
@@ -300,6 +299,3 @@ class AbelCallback(AbelOptions, AbelReadings):
             # Those of a training that goes on in many a learn() differ.
             said[:] = [*said, line][-20:]
             self._say(line)
-
-
-AbelCallback.KIND = AbelCallback

@@ -8,8 +8,8 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from rl_abel._validation import known_arguments
 from rl_abel.callbacks.abel import AbelCallback
+from rl_abel.callbacks.base import Portable
 from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback, has_kl
-from rl_abel.callbacks.placement import Portable, refuse_to_be_a_child
 from rl_abel.rules.bounce import Rule
 from rl_abel.training.state import Decay
 
@@ -119,7 +119,6 @@ class AutoLearningRate(Portable, CallbackList):
         return self.abel.trace
 
     def _init_callback(self) -> None:
-        refuse_to_be_a_child(self, None)
         taken: list[BaseCallback] = [self._kl, self.abel] if has_kl(self.model) else [self.abel]
         of_kl = [name for name in ("target_kl", "step", "max_learning_rate") if name in getattr(self, "_given", ())]
         if of_kl and self._kl not in taken:

@@ -1,39 +1,110 @@
-"""What every callback that moves a learning rate shares: where it may stand, and the course of one update."""
+"""What every callback that moves a learning rate shares: its place in ``learn()``, and the course of one update."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, EveryNTimesteps
 
-from rl_abel._validation import check_verbose
+from rl_abel._validation import check_verbose, written
 from rl_abel._warnings import Harmless, warn
-from rl_abel.callbacks.placement import Portable, as_given, misplaced, refuse_to_be_a_child, require_alone
 from rl_abel.learning_rate.applied_rate import AppliedRate
 from rl_abel.learning_rate.multiplied_schedule import Multiplier
 
 
-class LearningRateCallback(Portable, BaseCallback):
-    """Moves the learning rate by a factor of its own, in every update of one ``learn()``.
+class Portable:
+    """A callback that can be pickled and copied at any time.
 
-    A subclass says what it does there in four verbs, measure, decide, apply and record:
-    in :meth:`_begin`, :meth:`_before_update`, :meth:`_after_update` and :meth:`_end`. To apply is to set
-    ``self._factor``. Other movers stand beside it, in any order: the rate is multiplied by the factors of all.
+    A copy keeps what was decided. It leaves out the model and its environment, which cannot always be copied:
+    the next ``learn()`` gives it its own.
+    """
+
+    PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent")
+    """Attributes of one ``learn()``, which a copy leaves out."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.PASSING}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, locals={}, globals={}, parent=None)
+
+    def __copy__(self) -> Self:
+        # A shallow copy would write into lists and dicts of the original.
+        return copy.deepcopy(self)
+
+
+class TopLevelCallback(Portable, BaseCallback):
+    """A callback that needs rollouts, so it stands on the top level of ``learn(callback=...)``.
+
+    ``EvalCallback`` and ``EveryNTimesteps`` pass on steps and no rollouts. Inside one of them it raises a ValueError.
+    """
+
+    def __init__(self, verbose: int) -> None:
+        super().__init__(verbose=check_verbose(verbose))
+        self._started = self._in_rollouts = False
+        self._harmless = Harmless()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._started = False
+
+    def _init_callback(self) -> None:
+        self._started = self._in_rollouts = False
+        self._refuse_inside([as_given(self).parent])
+
+    def _on_training_start(self) -> None:
+        self._refuse_inside([as_given(self).parent, *callbacks_in(self.locals.get("callback"))])
+
+    def _on_rollout_start(self) -> None:
+        self._in_rollouts = True
+
+    def _on_step(self) -> bool:
+        if not self._started and not self._in_rollouts:
+            raise self._misplaced(as_given(self).parent)
+        return True
+
+    def _refuse_inside(self, others: Sequence[BaseCallback | None]) -> None:
+        given = as_given(self)
+        for other in others:
+            if isinstance(other, EventCallback) and any(inner is given for inner in callbacks_in(other)):
+                raise self._misplaced(other)
+
+    def _misplaced(self, other: BaseCallback | None) -> ValueError:
+        """Return the error that says where to put the callback instead.
+
+        :param other: the callback that it is in, None where that is not known
+        """
+        given = as_given(self)
+        where = "another callback" if other is None else type(other).__name__
+        beside = ", your_other_callback" if other is None else f", {where}(...)"
+        if isinstance(other, EveryNTimesteps) and other.callback is given:
+            # Without its child EveryNTimesteps does nothing.
+            beside = ""
+        return ValueError(
+            f"{type(given).__name__} cannot work inside {where}, which passes on steps but no rollouts. "
+            f"Put it beside: model.learn(..., callback=[{written(given)}{beside}])"
+        )
+
+
+class LearningRateCallback(TopLevelCallback):
+    """Multiplies the learning rate by a factor of its own, in every update of one ``learn()``.
+
+    A subclass overrides :meth:`_begin`, :meth:`_before_update`, :meth:`_after_update` and :meth:`_end`, and sets
+    ``self._factor``. Several such callbacks can stand side by side, in any order: their factors are multiplied.
     """
 
     NAME: ClassVar[str]
-    """Of its factor: one of :data:`rl_abel.learning_rate.multiplied_schedule.ORDER`."""
-
-    KIND: ClassVar[type[LearningRateCallback]]
-    """Of which a model can have one."""
+    """Of its factor: one of :data:`rl_abel.learning_rate.multiplied_schedule.ORDER`. A model has one of each."""
 
     PASSING: ClassVar[tuple[str, ...]] = (*Portable.PASSING, "_rate", "_factor")
 
     def __init__(self, verbose: int = 0) -> None:
-        super().__init__(verbose=check_verbose(verbose))
-        self._started = self._in_rollouts = False
+        super().__init__(verbose)
         self._said: set[str] = set()
-        self._harmless = Harmless()
+        self._rate: AppliedRate
+        self._factor: Multiplier
 
     @property
     def _may_move(self) -> bool:
@@ -41,10 +112,10 @@ class LearningRateCallback(Portable, BaseCallback):
         return True
 
     def _begin(self) -> None:
-        """Take up a training, as it begins or goes on; ``self._factor`` is 1."""
+        """Take up a training, which begins here or goes on; ``self._factor`` is 1."""
 
     def _before_update(self) -> None:
-        """A rollout has ended, and SB3 is about to update the weights and to ask for the rate."""
+        """A rollout has ended. SB3 is about to ask for the rate and to update the weights."""
 
     def _after_update(self) -> None:
         """The first event after an update, or after the training start."""
@@ -56,43 +127,42 @@ class LearningRateCallback(Portable, BaseCallback):
         """The training has ended."""
 
     def _touched(self) -> bool:
-        """Whether weights are known to have moved in the latest update, for algorithms that do not count."""
+        """Whether the latest update is known to have moved weights, for algorithms that do not count updates."""
         return False
 
     # What SB3 calls
 
-    def _init_callback(self) -> None:
-        self._started = self._in_rollouts = False
-        refuse_to_be_a_child(self, None)
-
     def _on_training_start(self) -> None:
-        root = self.locals.get("callback")
-        refuse_to_be_a_child(self, root)
-        require_alone(self.KIND, root)
+        super()._on_training_start()
+        movers = [
+            mover for mover in callbacks_in(self.locals.get("callback")) if isinstance(mover, LearningRateCallback)
+        ]
+        self._require_alone([mover for mover in movers if mover.NAME == self.NAME])
+        for mover in movers:
+            if mover._started:
+                # Another callback may have replaced the schedule since. All movers have to find the same one.
+                mover._rate.hold()
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
             self._rate.require_movable(type(as_given(self)).__name__)
-        self._factor: Multiplier = self._rate.join(self.NAME)
+        self._factor = self._rate.join(self.NAME)
         self._begin()
-        # To what trains without rollouts, too.
-        self._rate.promise()
         self._started = self._updating = True
 
     def _on_rollout_start(self) -> None:
-        self._in_rollouts = True
+        super()._on_rollout_start()
         self._look_back()
 
     def _on_step(self) -> bool:
-        if not self._started and not self._in_rollouts:
-            raise misplaced(self, as_given(self).parent)
+        super()._on_step()
         self._look_back()
         return True
 
     def _on_rollout_end(self) -> None:
-        # Rollouts are collected outside of learn() too.
+        # Rollouts can be collected outside of learn().
         if self._started:
             self._updating = True
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._before_update()
             self._rate.begin_update()
 
@@ -111,25 +181,47 @@ class LearningRateCallback(Portable, BaseCallback):
         if self._updating:
             self._updating = False
             self._rate.end_update(self._touched)
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._after_update()
         else:
             # There are as many steps as environment steps: this has to be quick.
-            self._rate.hold()
+            self._rate = self._rate.hold()
             self._at_step()
 
-    # What survives, and what is said
+    def _require_alone(self, alike: list[LearningRateCallback]) -> None:
+        if len(alike) > 1:
+            kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
+            names = " and ".join(type(as_given(callback)).__name__ for callback in alike)
+            raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._started = False
+    # What is said
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:
             print(f"abel: {line}")
 
     def _warn(self, key: str, message: str) -> None:
-        """Warn once, whatever numbers the message holds."""
+        """Warn once for each key: the numbers in a message may differ."""
         if key not in self._said:
             self._said.add(key)
             warn(message)
+
+
+def as_given(callback: BaseCallback) -> BaseCallback:
+    """Return what the user has written: for a part of ``AutoLearningRate`` that one."""
+    return callback.parent if isinstance(callback.parent, CallbackList) else callback
+
+
+def callbacks_in(root: object) -> list[BaseCallback]:
+    """Return a callback and all that it holds, level by level; nothing for what is no callback."""
+    # By identity: a callback that is a dataclass has no hash.
+    found = {id(root): root} if isinstance(root, BaseCallback) else {}
+    waiting = list(found.values())
+    while waiting:
+        holder = waiting.pop(0)
+        attributes = {name: value for name, value in vars(holder).items() if name != "parent"}
+        held = holder.callbacks if isinstance(holder, CallbackList) else attributes.values()
+        new = {id(inner): inner for inner in held if isinstance(inner, BaseCallback) and id(inner) not in found}
+        found.update(new)
+        waiting += new.values()
+    return list(found.values())

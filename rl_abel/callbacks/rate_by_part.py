@@ -87,6 +87,3 @@ class RateByPart(LearningRateCallback):
         for part in self._parts:
             if (rate := self._rate.of_part(part)) is not None:
                 self.logger.record(f"abel/learning_rate_{part}", rate)
-
-
-RateByPart.KIND = RateByPart

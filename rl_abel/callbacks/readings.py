@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl_abel.learning_rate.batch_size import Action
+from rl_abel.learning_rate.batch_size import OnRate
 from rl_abel.training.gauge import Gauge
 from rl_abel.training.state import NETWORKS, REST, Decay, TrainingState
 
@@ -14,7 +14,7 @@ class AbelReadings:
 
     _memory: TrainingState
     _gauge: Gauge
-    _action: Action
+    _action: OnRate
     _parts: list[str]
     _apart: bool
 

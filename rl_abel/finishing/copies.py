@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
-import io
 import pickle
 import random
 import warnings
@@ -11,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -23,14 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import ResultsWriter
-from stable_baselines3.common.vec_env import (
-    DummyVecEnv,
-    VecEnv,
-    VecEnvWrapper,
-    VecNormalize,
-    VecVideoRecorder,
-    unwrap_vec_normalize,
-)
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize, VecVideoRecorder, unwrap_vec_normalize
 from torch.overrides import TorchFunctionMode
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
@@ -38,7 +28,7 @@ Model = TypeVar("Model", bound=BaseAlgorithm)
 AnyEnv = gym.Env[Any, Any] | VecEnv
 
 TRIED = 5
-"""Steps that copies of an environment are tried for."""
+"""Steps for which two copies of an environment are compared."""
 
 
 class _Detached(TorchFunctionMode):
@@ -50,102 +40,84 @@ class _Detached(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _without(wrapper: Any, memo: dict[int, Any]) -> Any:
-    """A copy of what a recorder of videos wraps: its own copy would write over the original's files."""
-    return deepcopy(wrapper.venv if isinstance(wrapper, VecEnvWrapper) else wrapper.env, memo)
+def _refuse(held: Any, memo: dict[int, Any]) -> Any:
+    raise TypeError(f"a copy of its {type(held).__name__} would disturb the original")
 
 
-def _whole(wrapper: VecEnvWrapper, memo: dict[int, Any]) -> Any:
-    """VecNormalize leaves out what it wraps where it is pickled, others hold their class's attributes."""
+def _copy_wrapper(wrapper: VecEnvWrapper, memo: dict[int, Any]) -> Any:
+    """VecNormalize pickles itself without what it wraps, and other wrappers hold members of their class."""
     copied = memo[id(wrapper)] = object.__new__(type(wrapper))
     for key, value in vars(wrapper).items():
         vars(copied)[key] = value if key == "class_attributes" else deepcopy(value, memo)
     return copied
 
 
-def _refused(connection: Connection, memo: dict[int, Any]) -> Any:
-    raise TypeError(f"{connection!r} leads to another process")  # The copy's end would close the original's.
-
-
-def _nowhere(file: Any) -> Any:
-    if not file.closed and file.readable():
-        raise TypeError(f"it reads from {file.name}")
-    return io.StringIO if isinstance(file, io.TextIOBase) else io.BytesIO, ()
-
-
 COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
     Logger: lambda *_: Logger(None, []),
-    ResultsWriter: lambda *_: SimpleNamespace(write_row=lambda _: None, close=lambda: None),
-    RecordVideo: _without,
-    VecVideoRecorder: _without,
-    VecEnvWrapper: _whole,
-    Connection: _refused,
+    ResultsWriter: lambda *_: None,
+    VecEnvWrapper: _copy_wrapper,
+    RecordVideo: _refuse,
+    VecVideoRecorder: _refuse,
+    Connection: _refuse,
 }
-"""How ``deepcopy`` treats what writes, or leads elsewhere, wherever a model or an environment holds it."""
-
-FILES = (io.TextIOWrapper, io.BufferedWriter, io.FileIO)
+"""How ``deepcopy`` treats what writes files, or leads to other processes, wherever something holds it."""
 
 
 @contextmanager
 def _apart() -> Iterator[None]:
     """Let copies share nothing with their originals, and write nowhere."""
-    before = copyreg.dispatch_table.copy()
     for kind, copier in COPIERS.items():
         kind.__deepcopy__ = copier  # type: ignore[attr-defined]
-    for file in FILES:
-        copyreg.pickle(file, _nowhere)
     try:
         with _Detached():
             yield
     finally:
         for kind in COPIERS:
             delattr(kind, "__deepcopy__")
-        copyreg.dispatch_table.clear()
-        copyreg.dispatch_table.update(before)
 
 
 def copy_model(model: Model, env: AnyEnv | None) -> Model:
     """Return a copy that can be trained on, in a copy of the environment or in the one given.
 
-    Not by SB3's ``save`` and ``load``: these lose ARS's weights, a recurrent policy's states, what was
-    frozen, and seed all random generators anew; replaced layers they cannot load.
+    SB3's ``save`` and ``load`` would not do: they lose ARS's weights, a recurrent policy's states and what was frozen,
+    seed all random generators anew, and cannot load replaced layers.
 
     :param env: see :func:`rl_abel.finish`
     :raises ValueError: if something cannot be copied, or the environment does not fit
     """
     memo: dict[int, Any] = {}
-    given = None if env is None else beside(model, "env", vectorized("env", env))
-    if given is not None:
-        memo.update((id(level), given) for level in _levels(model.get_env()) if isinstance(level, VecEnv))
+    own, given = model.get_env(), None if env is None else beside(model, "env", vectorized("env", env))
+    if given is None:
+        check_copies(own)
     else:
-        check_copies(model.get_env())
-        _copy_env(model.get_env(), memo)
+        memo.update((id(level), given) for level in _levels(own) if isinstance(level, VecEnv))
     try:
         with _apart():
-            modules = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
-            # Inner ones first. A compiled copy would count against the recompilations of the original.
-            for module in (part for whole in modules for part in reversed(list(whole.modules()))):
+            # Inner modules first. A compiled copy would count against the recompilations of the original.
+            for module in reversed(_modules(model)):
                 if "_orig_mod" in module._modules:
                     memo[id(module)] = deepcopy(module._modules["_orig_mod"], memo)
             copied = deepcopy(model, memo)
     except Exception as error:
         raise ValueError(f"{type(model).__name__} holds what cannot be copied: {error}") from error
+    for module in _modules(copied):
+        # A compiled method is bound to the original's weights.
+        for name in [name for name, value in vars(module).items() if hasattr(value, "_torchdynamo_orig_callable")]:
+            delattr(module, name)
     if given is not None:
         copied.set_env(given)
-    _uncompile(copied)
+    elif _makes_itself_anew(own):
+        copied.get_env().seed(int(np.random.randint(2**31)))  # type: ignore[union-attr]
     copied.set_logger(Logger(None, []))
-    # A copy is made in the middle of a step too, where SB3 has not noted the observation yet.
+    # In the middle of a step SB3 has not noted the observation yet, so the copy begins with a new episode.
     copied._last_obs = None
     _end_last_episode(copied)
     return copied
 
 
-def _uncompile(model: BaseAlgorithm) -> None:
-    """Drop compiled methods, which are bound to the original's weights."""
-    for whole in [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]:
-        for module in whole.modules():
-            for name in [name for name, value in vars(module).items() if hasattr(value, "_torchdynamo_orig_callable")]:
-                delattr(module, name)
+def _modules(model: BaseAlgorithm) -> list[torch.nn.Module]:
+    wholes = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
+    return [module for whole in wholes for module in whole.modules()]
 
 
 def _end_last_episode(model: BaseAlgorithm) -> None:
@@ -157,10 +129,10 @@ def _end_last_episode(model: BaseAlgorithm) -> None:
             warnings.simplefilter("ignore")
             buffer.truncate_last_trajectory()
     elif isinstance(buffer, ReplayBuffer) and (buffer.full or buffer.pos > 0):
+        last = buffer.pos - 1
         if buffer.optimize_memory_usage:
-            buffer.dones[buffer.pos - 1] = True
+            buffer.dones[last] = True
         else:
-            last = buffer.pos - 1
             buffer.timeouts[last] = np.maximum(buffer.timeouts[last], buffer.dones[last] == 0)
 
 
@@ -177,69 +149,46 @@ def _levels(env: VecEnv | None) -> Iterator[Any]:
         level = vars(level).get("venv")
 
 
+def _makes_itself_anew(env: VecEnv | None) -> bool:
+    """Whether a class pickles itself (Box2D, MuJoCo, Atari): nobody has seeded the generator of such a copy."""
+    return any(type(one).__getstate__ is not object.__getstate__ for one in _levels(env) if isinstance(one, gym.Env))
+
+
 def check_copies(env: VecEnv | None) -> None:
     """Raise a ValueError if the environment cannot be copied, or its copies are not independent.
 
-    Two copies that do the same see the same. If not, one has moved what the other has too: a simulator, a
-    generator in a module. The original would move with them.
+    Two copies that do the same have to see the same. If not, they share something that each of them moves, as a
+    simulator or a generator in a module, and the original would move with them.
     """
-    twins, actions = [_copy_env(env, {}) for _ in range(2)], deepcopy(env.action_space)  # type: ignore[union-attr]
+    if env is None:
+        raise ValueError("the model has no environment: give env=")
+    *_, innermost = _levels(env)
+    name, else_give = type(innermost).__name__, "give env=, another such environment"
     try:
+        with _apart():
+            twins = [deepcopy(env) for _ in range(2)]
         for twin in twins:
-            # Generators that nobody has seeded are made when they are needed first.
+            # A generator that nobody has seeded is made when it is first needed.
             twin.seed(0)
         seen = [_seen(twin.reset) for twin in twins]
     except Exception as error:
-        raise ValueError(
-            f"a copy of {_name(env)} cannot be reset: give env=, another such environment ({error})"
-        ) from error
+        raise ValueError(f"{name} cannot be copied: {else_give} ({error})") from error
+    actions = deepcopy(twins[0].action_space)
     with suppress(Exception):  # An action may be forbidden, of which a mask knows.
         for _ in range(TRIED):
             action = np.stack([actions.sample() for _ in range(twins[0].num_envs)])
             seen = [before + _seen(twin.step, action) for before, twin in zip(seen, twins)]
     if seen[0] != seen[1]:
         raise ValueError(
-            f"two copies of {_name(env)} that do the same see other things, so they are not independent of each other "
-            "or of chance: give env=, another such environment"
+            f"two copies of {name} that do the same see other things, by chance or as they share something: {else_give}"
         )
 
 
 def _seen(call: Callable[..., Any], *given: Any) -> bytes:
     with random_states_kept():
         result = call(*given)
-    # The infos tell of times.
+    # The infos hold times.
     return pickle.dumps(result[:3] if given else result)
-
-
-def _name(env: VecEnv | None) -> str:
-    return type(list(_levels(env))[-1]).__name__
-
-
-def _copy_env(env: VecEnv | None, memo: dict[int, Any]) -> VecEnv:
-    """Return a copy, noted in the memo with all that it wraps.
-
-    :param memo: of ``deepcopy``
-    :raises ValueError: if it cannot be copied
-    """
-    if env is None:
-        raise ValueError("the model has no environment: give env=")
-    levels = list(_levels(env))
-    base: Any = next(level for level in reversed(levels) if isinstance(level, VecEnv))
-    # What runs in other processes, or in a simulator, has handles that a copy would share, and close.
-    if not isinstance(base, DummyVecEnv) and not hasattr(type(base), "__deepcopy__"):
-        raise ValueError(f"{type(base).__name__} cannot be copied: give env=, another such environment")
-    try:
-        with _apart():
-            copied: VecEnv = deepcopy(env, memo)
-    except Exception as error:
-        raise ValueError(f"{_name(env)} cannot be copied: give env=, another such environment ({error})") from error
-    if {id(level) for level in levels} & {id(level) for level in _levels(copied)}:
-        raise ValueError(f"{_name(env)} gives itself for its copy: give env=, another such environment")
-    # Where a class pickles itself in its own way, its copy may have a generator that nobody has seeded.
-    if any(type(level).__getstate__ is not object.__getstate__ for level in levels if isinstance(level, gym.Env)):
-        with random_states_kept():
-            copied.seed(int(np.random.randint(2**31)))
-    return copied
 
 
 @contextmanager
@@ -277,12 +226,9 @@ def beside(model: BaseAlgorithm, name: str, env: VecEnv, evaluation: bool = Fals
         raise ValueError(f"{name} must hold as many environments as the model's, {model.n_envs}, got {env.num_envs}")
     statistics = model.get_vec_normalize_env()
     if statistics is not None and unwrap_vec_normalize(env) is None:
-        # As SB3 saves it: without what it wraps.
+        # Pickled as SB3 saves it: without what it wraps.
         normalize: VecNormalize = pickle.loads(pickle.dumps(statistics))
-        try:
-            normalize.set_venv(env)
-        except AssertionError as error:
-            raise ValueError(f"{name} must be in a VecNormalize, as the model's environment is: {error}") from error
+        normalize.set_venv(env)
         if evaluation:
             normalize.training = normalize.norm_reward = False
         env = normalize

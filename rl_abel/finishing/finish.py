@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 import importlib
-from contextlib import nullcontext
 from inspect import signature
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
-from rl_abel._validation import check_between, check_integer, check_verbose, known_arguments
-from rl_abel._warnings import Harmless, warn
-from rl_abel.callbacks.placement import Portable, misplaced, refuse_to_be_a_child
+from rl_abel._validation import check_between, check_integer, known_arguments
+from rl_abel._warnings import warn
+from rl_abel.callbacks.base import TopLevelCallback
 from rl_abel.callbacks.rate_by_part import RateByPart
 from rl_abel.finishing.copies import (
     AnyEnv,
@@ -43,27 +41,27 @@ SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_s
 def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv | None = None) -> Model:
     """Return a copy of the model, trained on at a decayed learning rate; the original goes on as if never asked.
 
-    For training without a budget (Lewkowycz 2021, Sec. 2): train at the full rate for as long as one
-    likes, and finish a copy whenever one wants to know what the agent is worth.
+    For training without a budget (Lewkowycz 2021, Sec. 2): train at the full rate for as long as you like, and finish
+    a copy whenever you want to know what the agent is worth.
 
-    The copy has everything: weights, optimizers, replay buffer, environment, its statistics
-    (``VecNormalize``) and its random generators. It begins with a new episode. Its rate is constant: the
-    one in force now, with what our callbacks make of it, times ``decay_factor``; it keeps that rate
-    afterwards, and no memory of the callbacks. Its other schedules (clip range, exploration) stay at what
-    they are now. It logs nothing while it is finished. A compiled policy is copied uncompiled.
+    The copy has everything: weights, optimizers, replay buffer, environment, ``VecNormalize``'s statistics and random
+    generators. It begins with a new episode. Its learning rate is constant: the one in force now, with what our
+    callbacks make of it, times ``decay_factor``. Its other schedules (clip range, exploration) stay at what they are
+    now. It logs nothing while it is finished, and remembers nothing of the callbacks. A compiled policy is copied
+    uncompiled.
 
-    Global random states (``random``, numpy, torch on CPU and CUDA) are as before afterwards, so the
-    original trains on to the last bit as it would have without this call, from within a callback too.
+    Global random states (``random``, numpy, torch) are as before afterwards. So the original trains on to the last
+    bit as it would have without this call, from within a callback too.
 
     :param model: of stable-baselines3 or sb3-contrib; it may be in the middle of a ``learn()``
     :param timesteps: to train the copy for, in whole rollouts
     :param decay_factor: in (0, 1); what the rate is multiplied by
-    :param env: to train the copy in, for an environment that cannot be copied; as many environments as the
-        model has. Where the model's is in a ``VecNormalize`` this one gets its statistics, and is wrapped in
-        one if it is not. Left out, the model's own is copied: with all its state, or, where its
-        class pickles itself in a way of its own (Box2D, MuJoCo, Atari), made anew from its arguments
-    :raises ValueError: for an argument out of its range, or what cannot be copied: an environment that runs
-        in processes of its own (``SubprocVecEnv``), or holds what Python cannot copy. Give ``env`` then
+    :param env: to train the copy in, if the model's environment cannot be copied; it must hold as many environments.
+        It gets the statistics of the model's ``VecNormalize``, and is wrapped in one if it is not. Left out, the
+        model's own environment is copied with all its state. One that pickles itself (Box2D, MuJoCo, Atari) is made
+        anew from its arguments
+    :raises ValueError: for an argument out of its range, or for what cannot be copied, such as an environment in
+        processes of its own (``SubprocVecEnv``) or one that records videos. Give ``env`` then
     :raises TypeError: for a model of SBX, or one in which there is nothing to measure
     """
     timesteps = check_integer("timesteps", timesteps, at_least=1)
@@ -72,10 +70,8 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
         raise ValueError(f"model must be a model of stable-baselines3, got {model!r}")
     _refuse_jax(model)
     parts_of(model)
-    applied = AppliedRate.in_force_on(model)
     with random_states_kept():
-        with applied.whole() if applied else nullcontext():
-            finished = copy_model(model, env)
+        finished = copy_model(model, env)
         rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
         rate = rates[None]
         if rate == 0:
@@ -95,22 +91,22 @@ def _refuse_jax(model: BaseAlgorithm) -> None:
         raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
 
 
-class FinishedEval(Portable, BaseCallback):
-    """Log ``abel/finished_reward``: what the agent would be worth if one stopped now.
+class FinishedEval(TopLevelCallback):
+    """Log ``abel/finished_reward``: what the agent would be worth if training stopped now.
 
-    Every so often finishes a copy of the model (:func:`finish`) and evaluates it; the training goes on to
-    the last bit as without this callback. A finished copy costs ``timesteps`` of training, and
-    for its time a second replay buffer. In TensorBoard each result stands at its own timestep.
+    Every so often it finishes a copy of the model (:func:`finish`) and evaluates it. The training goes on to the last
+    bit as without this callback. Each result costs ``timesteps`` of training, and for its time a second replay buffer.
+    In TensorBoard it stands at its own timestep.
 
-    :param eval_env: to evaluate the copies in, deterministically; gets the statistics of a ``VecNormalize``
+    :param eval_env: to evaluate the copies in, deterministically; it gets the statistics of a ``VecNormalize``
     :param every: timesteps between two results, each at the start of a rollout, and at the end of a training
     :param timesteps: to finish a copy for
     :param decay_factor: in (0, 1); what the rate is multiplied by
     :param n_eval_episodes: episodes to average over
     :param env: as in :func:`finish`
     :param verbose: 1 prints the results
-    :raises ValueError: for an argument out of its range, when the callback is made; for an environment that
-        cannot be copied, or a place inside a callback such as ``EvalCallback``, when a training begins
+    :raises ValueError: for an argument out of its range; when a training begins, for an environment that cannot be
+        copied, or a place inside a callback such as ``EvalCallback``
     :raises TypeError: for a model of SBX, when a training begins
     """
 
@@ -125,7 +121,7 @@ class FinishedEval(Portable, BaseCallback):
         env: AnyEnv | None = None,
         verbose: int = 0,
     ) -> None:
-        super().__init__(verbose=check_verbose(verbose))
+        super().__init__(verbose)
         self.eval_env = vectorized("eval_env", eval_env)
         self.every = check_integer("every", every, at_least=1)
         self.timesteps = check_integer("timesteps", timesteps, at_least=1)
@@ -134,38 +130,28 @@ class FinishedEval(Portable, BaseCallback):
         self.env = None if env is None else vectorized("env", env)
         self._finished: list[tuple[int, float]] = []
         self._next: int | None = None
-        self._in_rollouts = False
-        self._harmless = Harmless()
 
     @property
     def finished(self) -> list[tuple[int, float]]:
         """Results so far: timestep, and mean reward of the finished copy."""
         return list(self._finished)
 
-    def _init_callback(self) -> None:
-        refuse_to_be_a_child(self, None)
-        self._next, self._in_rollouts = None, False
-
     def _on_training_start(self) -> None:
-        refuse_to_be_a_child(self, self.locals.get("callback"))
+        super()._on_training_start()
         _refuse_jax(self.model)
         self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
-        # What cannot be copied is to be said now, not after hours.
-        if self.env is None:
+        if self.env is not None:
+            self.env = beside(self.model, "env", self.env)
+        else:
+            # What cannot be copied is said now, not after hours.
             with random_states_kept():
                 check_copies(self.model.get_env())
-        else:
-            self.env = beside(self.model, "env", self.env)
+        self._started = True
         self._schedule_next()
 
     def _on_rollout_start(self) -> None:
-        self._in_rollouts = True
+        super()._on_rollout_start()
         self._finish_if_due()
-
-    def _on_step(self) -> bool:
-        if not self._in_rollouts:
-            raise misplaced(self, self.parent)
-        return True
 
     def _on_training_end(self) -> None:
         self._finish_if_due()

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 from rl_abel._warnings import warn
 from rl_abel.learning_rate.jax_rates import JaxRates
-from rl_abel.learning_rate.multiplied_schedule import ORDER, MultipliedSchedule, Multiplier, unscaled
-from rl_abel.learning_rate.param_groups import PartRates
-from rl_abel.learning_rate.verification import Verification
+from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule, Multiplier, multiplied, unscaled
+from rl_abel.learning_rate.param_groups import Group, SteppedRates
+from rl_abel.learning_rate.verification import Verification, does_not_follow, overwritten
 from rl_abel.networks.jax_models import is_jax
-from rl_abel.networks.norms import measured_groups
-from rl_abel.networks.optimizers import at_hand
+from rl_abel.networks.norms import labels
+from rl_abel.networks.optimizers import at_hand, optimizers
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
-
-_LATEST: WeakValueDictionary[int, AppliedRate] = WeakValueDictionary()
 
 
 class AppliedRate:
@@ -30,74 +25,72 @@ class AppliedRate:
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
-        self._model = model
-        self._factors: dict[str, Multiplier] = {}
-        self._scaled: MultipliedSchedule | None = None
-        self._parts: PartRates | None = None
+        self._model, self._started = model, model.start_time
+        self.factors: dict[str, Multiplier] = {}
+        self.schedule: MultipliedSchedule | None = None
+        """The model's, as it was set here last."""
         self._jax = JaxRates(model, self) if is_jax(model) else None
+        self._steps = SteppedRates(self._ratio, lambda: self.in_force)
+        self._verification = Verification()
         self._said: set[str] = set()
-        self._promised: object = None
-        self._verified: object = None
-        # Whether rates of parts that were promised differ.
-        self._divided = False
         self._updating = False
         self._n_updates = 0
-        self._last_set: float | None = None
-        self._witness = Verification(model, lambda group: self._parts.plain(group) if self._parts else group["lr"])
-        self._learning_rate = model.learning_rate
+        # The user's rate and the applied one, as the latest update asked for them; None since one began.
+        self._told: tuple[float, float] | None = None
+        self._plain: float | None = None
+        # Groups whose rate SB3 sets, each with the rate that it was left with.
+        self._noted: dict[int, tuple[Group, float]] = {}
         self.hold()
         self.look()
 
     @classmethod
     def of(cls, model: BaseAlgorithm) -> AppliedRate:
         """Return the one of the ``learn()`` that a model is in: movers of one training share it."""
-        latest = _LATEST.get(id(model))
-        if latest is None or latest._model is not model or not latest.in_force:
-            latest = _LATEST[id(model)] = cls(model)
-        return latest
+        return cls.in_force_on(model) or cls(model)
 
     @classmethod
     def in_force_on(cls, model: BaseAlgorithm) -> AppliedRate | None:
         """Return the one of the ``learn()`` that a model is in, None outside of one."""
-        latest = _LATEST.get(id(model))
-        return latest if latest and latest._model is model and latest.in_force and latest._factors else None
+        schedule = model.lr_schedule
+        return schedule.applied if isinstance(schedule, MultipliedSchedule) and schedule.in_force else None
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Show the optimizers as they were found, to whatever copies them."""
-        if self._parts:
-            self._parts.release()
-        try:
-            yield
-        finally:
-            if self._parts:
-                self._parts.find(self._divided)
-
-    def moved(self, learning_rate: float, part: str | None = None) -> float:
-        """Return what all movers make of a rate of the user's, for a part or for parameters of none."""
-        return self._scaled.moved(learning_rate, part) if self._scaled else learning_rate
+    # Movers
 
     def join(self, name: str) -> Multiplier:
         """Return the factor of a mover, which it may change whenever it wants to."""
         if self._jax:
             self._jax.attach()
-        factor = self._factors[name] = Multiplier()
-        for mover in ORDER:
-            # In place: the schedule holds the same dict.
-            if mover in self._factors:
-                self._factors[mover] = self._factors.pop(mover)
+        factor = self.factors[name] = Multiplier()
         return factor
 
     def leave(self, name: str) -> None:
         """Take a mover's factor away; after the last the model has its own schedule back."""
-        self._factors.pop(name, None)
-        if not self._factors:
-            self.end_update()
-            if self._parts:
-                self._parts.release()
-            if self._jax:
-                self._jax.detach()
+        self.factors.pop(name, None)
+        if not self.factors:
+            self._release()
             self._model.lr_schedule = unscaled(self._model.lr_schedule)
+
+    def hold(self) -> AppliedRate:
+        """Multiply whatever schedule the model has now; return which one does so from now on."""
+        if self._model.lr_schedule is self.schedule:
+            return self
+        if other := AppliedRate.in_force_on(self._model):
+            # A mover that began after others had set a schedule found none of ours.
+            self._release()
+            other.factors |= self.factors
+            if other._jax:
+                other._jax.attach()
+            return other
+        self.schedule = MultipliedSchedule(unscaled(self._model.lr_schedule), self)
+        self._model.lr_schedule = self.schedule
+        self._learning_rate = self._model.learning_rate
+        return self
+
+    def _release(self) -> None:
+        self.schedule = None
+        self._steps.release()
+        if self._jax:
+            self._jax.detach()
 
     def require_movable(self, who: str) -> None:
         """Raise an error where nothing can move the rate of this model.
@@ -108,123 +101,100 @@ class AppliedRate:
         if self._jax:
             self._jax.require_movable(who)
 
-    @contextmanager
-    def plain(self) -> Iterator[None]:
-        """Let the model's schedule answer with the user's own rates, for an algorithm whose rates are moved apart."""
-        scaled = self._scaled
-        if scaled is None:
-            yield
-            return
-        scaled.plain = True
-        try:
-            yield
-        finally:
-            scaled.plain = False
+    def split(self) -> set[str]:
+        """Return the parts that can have rates of their own now."""
+        if self._jax:
+            return self._jax.parts
+        self.look()
+        return self._steps.parts
 
-    @property
-    def held(self) -> bool:
-        """Whether the model's schedule is still the one that was set here last."""
-        return self._scaled is not None and self._model.lr_schedule is self._scaled
+    # What is in force
 
     @property
     def in_force(self) -> bool:
         """Whether the ``learn()`` that this was made for is still the latest."""
-        return self._scaled is not None and self._scaled.in_force
+        return self.schedule is not None and self._model.start_time == self._started
 
     @property
     def is_final(self) -> bool:
         """Whether the last decay of the training is in force, so that no rate may rise."""
-        return any(factor.final for factor in self._factors.values())
+        return any(factor.final for factor in self.factors.values())
 
     @property
     def is_led(self) -> bool:
         """Whether the KL divergence leads the rate, so that it is not the user's."""
-        return "kl" in self._factors
-
-    def hold(self) -> None:
-        """Multiply whatever schedule the model has now."""
-        if self._model.lr_schedule is self._scaled:
-            return
-        if self._scaled is not None:
-            # What has replaced it may call it: nothing may be multiplied twice.
-            self._scaled.retired = True
-            self._last_set = self._scaled.asked[1] if self._scaled.asked else None
-        base = unscaled(self._model.lr_schedule)
-        self._scaled = MultipliedSchedule(base, self._factors, self._model, self._when_asked)
-        self._scaled.updating = self._updating
-        self._model.lr_schedule = self._scaled
-        self._learning_rate = self._model.learning_rate
-
-    def split(self) -> set[str]:
-        """Let every part have a rate of its own from when factors ask for one; return the parts that there are now."""
-        if self._jax:
-            return self._jax.parts
-        if self._parts is None:
-            self._parts = PartRates(self._model, self._ratio, lambda: self.in_force)
-        self.look()
-        return self._parts.parts
+        return "kl" in self.factors
 
     @property
     def asked(self) -> float | None:
         """The user's own rate as the latest update asked for it, None if it did not ask."""
-        asked = self._scaled.asked if self._scaled else None
-        return asked[0] if asked else None
+        return self._told[0] if self._told else None
+
+    def moved(self, learning_rate: float, part: str | None = None) -> float:
+        """Return what all movers make of a rate of the user's, for a part or for parameters of none."""
+        return multiplied(learning_rate, self.factors, part)
 
     def of_part(self, part: str | None) -> float | None:
-        """The rate that the latest update was told for a part, None where it was told none."""
+        """Return the rate that the latest update was told for a part, None where it was told none."""
         if self._jax:
             return self._jax.latest.get(part or "policy")
-        asked = self.asked
-        return None if self._scaled is None or asked is None else self._scaled.moved(asked, part)
+        return None if self.asked is None else self.moved(self.asked, part)
 
-    def look(self) -> None:
-        """Find the optimizers that the model has now, and note the rates of those that are new."""
-        if self._parts:
-            self._parts.find(self._divided)
-        self._places = at_hand(self._model)
-        self._witness.look()
+    def _ratio(self, part: str) -> float:
+        plain, applied = self._told or (1.0, self.moved(1.0))
+        return self.moved(plain, part) / applied if applied > 0 else 1.0
 
-    def look_again(self) -> None:
-        """Look if optimizers are others than at the latest look, where most models keep theirs."""
-        if self._places != at_hand(self._model):
-            self.look()
-            # Whether the new ones follow the schedule is to be seen.
-            self._verified = None
+    @property
+    def _moves(self) -> bool:
+        return any(factor.value != 1 or factor.rate is not None for factor in self.factors.values())
+
+    @property
+    def _apart(self) -> bool:
+        return any(value != factor.value for factor in self.factors.values() for value in factor.by_part.values())
 
     # One update: after the rollout's end, until the next event
 
-    def begin_update(self) -> None:
-        """Note what the update that begins now is promised; a decay within it is for the next.
+    def look(self) -> None:
+        """Find the optimizers that the model has now."""
+        self._places = at_hand(self._model)
+        if not self._jax:
+            found = optimizers(self._model)
+            self._steps.look(found, labels(self._model))
+            groups = [group for optimizer in found for group in optimizer.param_groups if "lr" in group]
+            self._noted = {id(group): (group, group["lr"]) for group in groups} | self._noted
 
-        The schedule is held: off-policy this comes at every step, and has to be quick.
+    def begin_update(self) -> None:
+        """See to it that the update that begins now runs at the rates that are in force.
+
+        Off-policy this comes at every step, and has to be quick.
         """
-        if self._model.learning_rate is not self._learning_rate and self._model.learning_rate != self._learning_rate:
+        learning_rate = self._model.learning_rate
+        if learning_rate is not self._learning_rate and learning_rate != self._learning_rate:
             self.warn_once(
                 "learning_rate",
-                f"model.learning_rate was set to {self._model.learning_rate!r} in mid-training, which moves nothing: "
+                f"model.learning_rate was set to {learning_rate!r} in mid-training, which moves nothing: "
                 "stable-baselines3 reads it when a model is made or loaded. Wrap model.lr_schedule, or use RateByPart",
             )
+        if self._places != at_hand(self._model):
+            self.look()
         self._n_updates = getattr(self._model, "_n_updates", 0)
-        self._updating = True
+        self._updating, self._told = True, None
+        self._steps.begin_update()
         if self._jax:
             self._jax.ran = False
-        if self._scaled:
-            self._scaled.asked, self._scaled.updating = None, True
-        self.promise()
-        self._witness.begin(closely=self._to_verify())
 
-    def promise(self) -> None:
-        """Promise what comes next the factors as they are now, and let parts differ where these do."""
-        promised, divided = self._products(), self._divided
-        if promised != self._promised:
-            self._promised, divided = promised, self._parts is not None and self._apart()
-        if divided != self._divided:
-            # The groups are others from now on, of which nobody could tell what was set there before.
-            self._when_asked()
-            self._divided = divided
-            self.look()
-        elif self._divided:
-            self.look_again()
+    def answer(self, plain: float, progress_remaining: float) -> float:
+        """Return the applied rate to whoever asks the schedule; SBX, whose rates are moved apart, gets the user's own.
+
+        Others than the update may ask too, between updates or at another progress. That sets no rate.
+        """
+        applied = self.moved(plain)
+        if self._updating and progress_remaining == self._model._current_progress_remaining:
+            if self._told is None and (lost := overwritten(self._noted.values())):
+                self.warn_once("param_groups", lost)
+            # The latest counts: another may ask before the update does, while factors still change.
+            self._told = plain, applied
+        return plain if self._jax and self._jax.within else applied
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
         """Look at what the update did that began last, if there was one.
@@ -234,74 +204,42 @@ class AppliedRate:
         if not self._updating:
             return
         self._updating = False
-        told = self._scaled.asked if self._scaled else None
         counted = getattr(self._model, "_n_updates", 0) != self._n_updates
-        asked = told is not None and not counted and self._asks_to_update()
-        if self._scaled:
-            self._scaled.updating = False
-        self._witness.end()
-        updated = counted or asked or touched()
-        if updated and told:
-            self._last_set = told[1]
-        if self._parts and self._divided:
-            if updated and not self._parts.stepped:
-                # Where it went one update has gone without.
-                self.look()
+        if counted:
+            self._steps.note_others()
+        self._see_to_steps(lambda: counted or touched())
+        if ran := self._steps.ran:
+            self._verify([(group, rate) for group, rate in ran.values() if self._steps.is_labelled(group)])
+        if ran or self._told:
+            follow = self._told[1] if self._told else None
+            self._noted = {key: (group, rate) for key, (group, rate) in ran.items() if rate == follow}
+
+    def _see_to_steps(self, updated: Callable[[], bool]) -> None:
+        """Warn if weights were updated where no rate of ours could reach them."""
+        if self._jax:
+            if not (self._jax.ran or self._told) and (self._moves or self._apart) and updated():
                 self.warn_once(
-                    "no step",
-                    "the rates of the parts have moved nothing: no optimizer that was found has stepped in an update",
+                    "no train", "the learning rate has moved nothing: weights were updated outside of train()"
                 )
-            self._parts.end_update()
-        if updated and self._jax and not self._jax.ran and not asked and (self._moves or self._apart()):
-            self.warn_once("no train", "the learning rate has moved nothing: weights were updated outside of train()")
-        if updated:
-            if self._to_verify():
-                self._verified = self._promised
-                if wrong := self._witness.verify(measured_groups(self._model), told, self._moves):
-                    self.warn_once("does not follow", wrong)
-            self._witness.note()
+        elif self._apart and self._steps.parts and not self._steps.ran and updated():
+            # Its optimizer may be another now.
+            self.look()
+            self.warn_once(
+                "no step",
+                "the rates of the parts have moved nothing: no optimizer that was found has stepped in an update",
+            )
 
-    def _asks_to_update(self) -> bool:
-        """Whether it is an update that has asked the schedule, though none was counted: anybody may ask it."""
-        has_begun = self._model.num_timesteps > getattr(self._model, "learning_starts", 0)
-        return has_begun and not getattr(self._model, "_n_updates", 0)
-
-    def _when_asked(self) -> None:
-        """SB3 is about to set every group's rate: what another has set there since the last update is lost."""
-        if self._updating and (lost := self._witness.set_by_others(self._last_set)):
-            self.warn_once("param_groups", lost)
-
-    def _apart(self) -> bool:
-        return any(value != factor.value for factor in self._factors.values() for value in factor.by_part.values())
-
-    def _products(self) -> object:
-        """What is promised, to be compared: of a cooldown, another at every update, how often it has halved."""
-        return [
-            (name, math.frexp(factor.value)[1], *(value != factor.value for value in factor.by_part.values()))
-            if factor.final
-            else (name, factor.value, factor.rate, *factor.by_part.values())
-            for name, factor in self._factors.items()
-        ]
-
-    @property
-    def _moves(self) -> bool:
-        return any(factor.value != 1 or factor.rate is not None for factor in self._factors.values())
-
-    def _ratio(self, part: str | None) -> float:
-        if part is None:
-            return 1.0
-        asked = self._scaled.asked if self._scaled else None
-        plain = asked[0] if asked else 1.0
-        if self._scaled is None or (applied := asked[1] if asked else self._scaled.moved(plain)) <= 0:
-            return 1.0
-        return self._scaled.moved(plain, part) / applied
-
-    def _to_verify(self) -> bool:
-        """Whether the first update since a change of a factor, or of the schedule, is still to be looked at."""
-        if self._verified is self._promised and (self._model.lr_schedule is self._scaled or not self._moves):
-            return False
-        # What has changed within the update is for the next.
-        return self._scaled is not None and self._promised == self._products()
+    def _verify(self, ran: list[tuple[Group, float]]) -> None:
+        """Warn if groups of the policy ran at other rates than they were given."""
+        applied = None
+        lost = [rate for _, rate in ran] if self._moves else []
+        self._plain = self.asked if self._told else self._plain
+        if self._plain is not None:
+            # Without having asked an update runs at the rate that it was told before.
+            applied = self._told[1] if self._told else self.moved(self._plain)
+            lost = self._verification.lost(ran, self._plain, applied)
+        if lost:
+            self.warn_once("does not follow", does_not_follow(lost, len(ran), applied))
 
     def warn_once(self, key: str, message: str) -> None:
         """Warn once a ``learn()``, whichever mover it concerns."""

@@ -1,15 +1,14 @@
 """What a decay acts on: the learning rate, the batch in its place, or both.
 
-A batch is grown for the updates alone. At a rollout's end the model gets the larger one, which SB3 reads
-as it begins to train; at the first event after the update it has the user's own back. So whatever is
-saved between updates, and a training without the callback, have the user's.
+A batch is grown for the updates alone. At a rollout's end the model gets the larger one, and at the first event
+after the update it has the user's own back. So whatever is saved between updates has the user's.
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -35,11 +34,21 @@ WITHOUT = {
 }
 
 
-class Action(Protocol):
-    """Puts decays in force on one model in one ``learn()``."""
+class OnRate:
+    """As in the paper: a decay acts on the learning rate alone."""
+
+    put_off = False
+    """Whether the latest rollout is followed by no update, as less than one is due."""
+    status: dict[str, float] = {}  # noqa: RUF012
+    """What the latest update had beside the rate, by name in the logs."""
+    says = ""
+    """What is in force beside the rate, in words."""
+    idle = ""
+    """Why the rate takes all decays of this training, where that was not wanted."""
 
     def rate(self, factor: float) -> float:
         """Return what of the product of the decays is left to the learning rate, and take the rest."""
+        return factor
 
     def begin_update(self) -> None:
         """Put in force what was taken, before SB3 updates the weights."""
@@ -47,49 +56,15 @@ class Action(Protocol):
     def end_update(self) -> None:
         """Leave the model, between updates, as it is without us."""
 
-    @property
-    def put_off(self) -> bool:
-        """Whether the latest rollout is followed by no update, as less than one is due."""
 
-    @property
-    def status(self) -> dict[str, float]:
-        """What the latest update had beside the rate, by name in the logs."""
-
-    @property
-    def says(self) -> str:
-        """What is in force beside the rate, in words; empty if nothing can be."""
-
-    @property
-    def idle(self) -> str:
-        """Why nothing can be taken from the rate in this training, empty if it can."""
-
-
-class OnRate:
-    """The paper's: all of a decay is the learning rate's."""
-
-    status: dict[str, float] = {}  # noqa: RUF012
-    says = idle = ""
-    put_off = False
-
-    def rate(self, factor: float) -> float:
-        """Return all of it."""
-        return factor
-
-    def begin_update(self) -> None:
-        """There is nothing to do."""
-
-    def end_update(self) -> None:
-        """There is nothing to do."""
-
-
-class OnBatch:
+class OnBatch(OnRate):
     """The batch grows by what the decays say, up to a limit, and the rate decays by the rest (Smith et al. 2018).
 
     On-policy the limit is the rollout, whose updates become fewer by themselves. Off-policy it is a tenth
-    of the data that there will be, and ``gradient_steps`` falls by the same factor: a part of an update
-    is owed to the next one (and forgotten when a training ends).
+    of the data that there will be, and ``gradient_steps`` falls by the same factor. What is less than one step
+    is owed to the next update, until the training ends.
 
-    :param model: with a batch, see :func:`check_action`; what it has is looked up anew for every update
+    :param model: with a batch, see :func:`check_action`; the user's may be another at every update
     :param power: of :data:`rl_abel.rules.batch_growth.POWERS`
     :param max_batch_size: a limit of the user's
     """
@@ -97,14 +72,13 @@ class OnBatch:
     def __init__(self, model: BaseAlgorithm, power: float, max_batch_size: int | None) -> None:
         self._model: Any = model
         self._power, self._max_batch_size = power, max_batch_size
-        self._off_policy = isinstance(model, OffPolicyAlgorithm)
+        self._rollout = None if isinstance(model, OffPolicyAlgorithm) else rollout_timesteps(model)
         # What was set for the update under way: name -> the user's own, ours. JSON, and saved with the model.
         self._held = section(model, HELD)
         self._owed = Fraction(0)
         self._seen = model.num_timesteps
         self._split = Split(self._own, 1.0)
         self._latest = self._own
-        self.put_off = False
 
     @property
     def _own(self) -> int:
@@ -114,16 +88,12 @@ class OnBatch:
 
     @property
     def _most(self) -> int:
-        if self._off_policy:
-            most = int(min(self._model.buffer_size, self._model._total_timesteps)) // SHARE_OF_DATA
-        else:
-            most = rollout_timesteps(self._model)
-        return most if self._max_batch_size is None else min(most, self._max_batch_size)
+        data = self._rollout or int(min(self._model.buffer_size, self._model._total_timesteps)) // SHARE_OF_DATA
+        return data if self._max_batch_size is None else min(data, self._max_batch_size)
 
     def rate(self, factor: float) -> float:
         """Return what the batch cannot take."""
-        rollout = None if self._off_policy else rollout_timesteps(self._model)
-        self._split = split(factor, self._own, self._most, rollout, self._power)
+        self._split = split(factor, self._own, self._most, self._rollout, self._power)
         return self._split.rate
 
     def begin_update(self) -> None:
@@ -134,7 +104,7 @@ class OnBatch:
         if self._latest <= own:
             return
         self._hold(BATCH, self._latest)
-        if self._off_policy:
+        if self._rollout is None:
             steps = self._steps_due(collected, Fraction(own, self._latest))
             self._hold("gradient_steps", steps)
             self.put_off = steps == 0
@@ -158,28 +128,27 @@ class OnBatch:
         return due
 
     @property
-    def status(self) -> dict[str, float]:
+    def status(self) -> dict[str, float]:  # type: ignore[override]
         """The batch of the latest update."""
         return {BATCH: self._latest}
 
     @property
-    def says(self) -> str:
+    def says(self) -> str:  # type: ignore[override]
         """How the decays are divided."""
         return f", which is batch size {self._own} -> {self._split.batch_size} and learning rate x {self._split.rate:g}"
 
     @property
-    def idle(self) -> str:
+    def idle(self) -> str:  # type: ignore[override]
         """Whether there is no room for a larger batch."""
         own, most = self._own, self._most
-        if split(1e-9, own, most, None if self._off_policy else rollout_timesteps(self._model)).batch_size > own:
+        if split(1e-9, own, most, self._rollout).batch_size > own:
             return ""
-        limit = "a tenth of the data" if self._off_policy else "the rollout"
-        if most == self._max_batch_size:
-            limit = "max_batch_size"
+        limit = "the rollout" if self._rollout else "a tenth of the data"
+        limit = "max_batch_size" if most == self._max_batch_size else limit
         return f"the batch of {own} cannot grow, as {limit} is {most}: decays act on the learning rate alone"
 
 
-def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = None) -> Action:
+def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = None) -> OnRate:
     """Return what a decay acts on, and undo what a training that was interrupted within an update has left.
 
     :param name: one of :data:`ACTIONS`
@@ -192,14 +161,14 @@ def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = No
 
 def check_action(name: str, model: BaseAlgorithm) -> None:
     """Raise a ValueError for an algorithm without a batch that could grow."""
-    if name in POWERS and is_jax(model):
-        raise ValueError(f"acts_on={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
-    known_kind = isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm))
-    if name not in POWERS or (known_kind and hasattr(model, BATCH)):
+    if name not in POWERS:
         return
-    known = next((why for kind in type(model).__mro__ if (why := WITHOUT.get(kind.__name__))), "")
-    why = known or "it has no batch_size that stable-baselines3's algorithms read at each update"
-    raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why}")
+    if is_jax(model):
+        raise ValueError(f"acts_on={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
+    if not (isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm)) and hasattr(model, BATCH)):
+        known = next((why for kind in type(model).__mro__ if (why := WITHOUT.get(kind.__name__))), "")
+        why = known or "it has no batch_size that stable-baselines3's algorithms read at each update"
+        raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why}")
 
 
 def put_back(model: BaseAlgorithm) -> None:

@@ -1,179 +1,109 @@
 """A learning rate for each network, where stable-baselines3 has one for all.
 
-A torch optimizer has a rate a group. Groups that hold several networks are cut, one group a part, and a
-hook before each step multiplies the rates that SB3 has set. What a step computes for a tensor does not
-depend on the group it is in, and state is kept by tensor. With all rates alike every optimizer is as it was found.
-To a zip, and whenever state is loaded, an optimizer shows the groups that it was made with.
+A torch optimizer has one rate per group, and a group may hold several networks. So each step runs on groups
+that are cut by part, each at the rate of its part. Before and after the step an optimizer is as SB3 made it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-from rl_abel.networks.norms import labels
-from rl_abel.networks.optimizers import optimizers
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
+from rl_abel.learning_rate.while_stepping import surround_step, surrounds
 
 Group = dict[str, Any]
 
 
-class PartRates:
-    """The optimizers of one model, each of its groups with the rate of one part.
+class SteppedRates:
+    """The rates that the optimizers of one model step at.
 
-    :param model: whose optimizers they are; found anew by :meth:`find`
-    :param ratio: returns what the rate of a part is, over that of parameters of no part (the part None)
+    :param ratio: returns what the rate of a part is, over the rate that SB3 has set
     :param in_force: whether the training that this was made for still goes on
     """
 
-    def __init__(
-        self, model: BaseAlgorithm, ratio: Callable[[str | None], float], in_force: Callable[[], bool]
-    ) -> None:
-        self._model, self._ratio, self._in_force = model, ratio, in_force
+    def __init__(self, ratio: Callable[[str], float], in_force: Callable[[], bool]) -> None:
+        self._ratio, self._in_force = ratio, in_force
         self.parts: set[str] = set()
-        """Parts whose rates can be moved apart: those that optimizers of torch own."""
-        self.stepped = False
-        """Whether any optimizer of a part has stepped since the last :meth:`end_update`."""
-        self._labels: dict[int, str] = {}
-        self._cut: dict[int, SplitOptimizer] = {}
-        # Of this update: what each part's rate is multiplied by, and of each group the rate without and with that.
+        """Parts that an optimizer of torch owns: their rates can be moved apart."""
+        self.ran: dict[int, tuple[Group, float]] = {}
+        """Groups that have stepped in this update, by id, each with the rate that SB3 had set."""
+        self._labels: Mapping[int, str] = {}
         self._ratios: dict[str | None, float] = {}
-        self._rates: dict[int, tuple[float, float]] = {}
+        self._others: list[Any] = []
+        self._unwrap: list[Callable[[], None]] = []
+        self._under_way: set[int] = set()
 
-    def find(self, apart: bool) -> None:
-        """Take in the optimizers that the model has now, and let go of those that it had.
+    def look(self, optimizers: Iterable[Any], labels: Mapping[int, str]) -> None:
+        """Watch these optimizers, and no longer those from before.
 
-        :param apart: whether rates of parts differ; if not, none is taken in
+        :param labels: the part of each parameter, by the parameter's id
         """
-        self._labels = labels(self._model)
-        self._known = {*self._labels.values(), None}
-        found = {id(o): (o, parts) for o in optimizers(self._model) if (parts := self._parts_in(o))}
-        self.parts = set().union(*(parts for _, parts in found.values()))
-        wanted = {key: optimizer for key, (optimizer, _) in found.items() if apart}
-        for key in [key for key, cut in self._cut.items() if wanted.get(key) is not cut.optimizer]:
-            self._let_go(key)
-        new = [SplitOptimizer(optimizer) for key, optimizer in wanted.items() if key not in self._cut]
-        # All of them before any is cut: a wrapper has the groups of what it wraps.
-        self._cut.update((id(cut.optimizer), cut) for cut in new)
-        for cut in new:
-            self._divide(cut)
-            cut.handles += [
-                cut.optimizer.register_step_pre_hook(self._before_step),
-                cut.optimizer.register_state_dict_post_hook(self._to_save),
-                cut.optimizer.register_load_state_dict_pre_hook(self._before_load),
-                cut.optimizer.register_load_state_dict_post_hook(self._after_load),
-            ]
-
-    def end_update(self) -> None:
-        """Give every group the rate back that SB3 has set."""
-        if self._rates:
-            for cut in self._cut.values():
-                for group in cut.optimizer.param_groups:
-                    group["lr"] = self.plain(group)
-        self._ratios, self._rates, self.stepped = {}, {}, False
+        self.release()
+        torchs = [optimizer for optimizer in optimizers if isinstance(optimizer, torch.optim.Optimizer)]
+        # Objects of other classes may be pickled with all that they hold, so they are not wrapped.
+        self._others = [optimizer for optimizer in optimizers if optimizer not in torchs]
+        owned = (id(p) for optimizer in torchs for group in optimizer.param_groups for p in group["params"])
+        self._labels, self.parts = labels, {labels[key] for key in owned if key in labels}
+        for optimizer in torchs:
+            if not surrounds(self._step, optimizer):
+                self._unwrap.append(surround_step(optimizer, self._step))
 
     def release(self) -> None:
         """Leave every optimizer as it was found."""
-        self.end_update()
-        for key in list(self._cut):
-            self._let_go(key)
+        for unwrap in self._unwrap:
+            unwrap()
+        self._unwrap = []
 
-    def _parts_in(self, optimizer: object) -> set[str]:
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            return set()
-        owned = (id(p) for group in optimizer.param_groups for p in group["params"])
-        return {self._labels[key] for key in owned if key in self._labels}
+    def begin_update(self) -> None:
+        """Forget the update before: the ratios are asked for anew at the first step."""
+        self.ran, self._ratios = {}, {}
 
-    def _let_go(self, key: int) -> None:
-        cut = self._cut.pop(key)
-        for handle in cut.handles:
-            handle.remove()
-        cut.optimizer.param_groups[:] = self._whole(cut)
+    def note_others(self) -> None:
+        """Take it that optimizers whose steps cannot be watched ran at the rates that they have now."""
+        for optimizer in self._others:
+            self.ran.update((id(group), (group, group["lr"])) for group in optimizer.param_groups if "lr" in group)
 
-    def _divide(self, cut: SplitOptimizer) -> None:
-        groups = []
-        for group in cut.optimizer.param_groups:
-            by_part: dict[str | None, list[torch.Tensor]] = {}
-            for parameter in group["params"]:
-                by_part.setdefault(self._labels.get(id(parameter)), []).append(parameter)
-            whole = len(by_part) < 2
-            groups += [group] if whole else [{**group, "params": params} for params in by_part.values()]
-        # In place: a wrapper, or a scheduler of torch's, holds the same list.
-        cut.optimizer.param_groups[:] = groups
+    def is_labelled(self, group: Group) -> bool:
+        """Whether a group holds weights of the policy: the entropy coefficient is none."""
+        return any(id(p) in self._labels for p in group["params"][:1])
 
-    def _whole(self, cut: SplitOptimizer) -> list[Group]:
-        """The groups as they were before they were cut; those added since stay as they are."""
-        origin = {id(p): index for index, params in enumerate(cut.params) for p in params}
-        wholes: dict[object, list[Group]] = {}
-        for group in cut.optimizer.param_groups:
-            first = group["params"][0] if group["params"] else None
-            wholes.setdefault(origin.get(id(first), object()), []).append(group)
-        return [self._join(groups, cut.params[key] if isinstance(key, int) else []) for key, groups in wholes.items()]
-
-    def _join(self, groups: Sequence[Group], order: Sequence[torch.Tensor]) -> Group:
-        if len(groups) == 1:
-            return groups[0]
-        there = {id(p): p for group in groups for p in group["params"]}
-        ordered = {id(p): p for p in order if id(p) in there}
-        return {**groups[0], "lr": self.plain(groups[0]), "params": list((ordered | there).values())}
-
-    def plain(self, group: Group) -> float:
-        """The rate of a group as SB3 has set it."""
-        plain, written = self._rates.get(id(group), (group["lr"], group["lr"]))
-        # What was set since then is nobody's product.
-        return plain if group["lr"] == written else group["lr"]
-
-    # Hooks of torch's
-
-    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if not self._in_force():
-            # A training that was interrupted within an update is trained on without us.
-            self.release()
+    @contextmanager
+    def _step(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        groups = optimizer.param_groups
+        # A training that was interrupted leaves its wrappers. A wrapper of an optimizer has the same groups.
+        if not self._in_force() or id(groups) in self._under_way:
+            yield
             return
-        self.stepped = True
+        self.ran.update((id(group), (group, group["lr"])) for group in groups)
         if not self._ratios:
-            self._ratios = {part: self._ratio(part) for part in self._known}
-        for group in optimizer.param_groups:
-            plain, written = self._rates.get(id(group), (None, None))
-            if plain is not None and group["lr"] == written:
-                continue
-            part = self._labels.get(id(group["params"][0])) if group["params"] else None
-            rate = group["lr"]
-            # To the last bit the rate that SB3 has set, where there is nothing to multiply.
-            group["lr"] = rate if self._ratios[part] == 1 else rate * self._ratios[part]
-            self._rates[id(group)] = rate, group["lr"]
+            self._ratios = {part: self._ratio(part) for part in self.parts} | {None: 1.0}
+        if all(ratio == 1 for ratio in self._ratios.values()):
+            yield
+            return
+        whole = list(groups)
+        cut = [self._cut(group) for group in whole]
+        given = [dict(pieces[0]) for pieces in cut]
+        # In place: a wrapper, or a scheduler of torch's, holds the same list.
+        groups[:] = [piece for pieces in cut for piece in pieces]
+        self._under_way.add(id(groups))
+        try:
+            yield
+        finally:
+            self._under_way.remove(id(groups))
+            groups[:] = whole
+            for group, pieces, before in zip(whole, cut, given):
+                # Some optimizers count their steps in their groups.
+                group.update({key: value for key, value in pieces[0].items() if value is not before.get(key)})
 
-    def _to_save(self, optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-        cut = self._cut[id(optimizer)]
-        wholes = self._whole(cut)
-        number = {id(p): index for index, p in enumerate(p for group in wholes for p in group["params"])}
-        now = [id(p) for group in optimizer.param_groups for p in group["params"]]
-        renumbered = {index: number[key] for index, key in enumerate(dict.fromkeys(now))}
-        groups = []
-        for group in wholes:
-            # Keys in the order of torch's own.
-            packed = {key: value for key, value in group.items() if key != "params"}
-            groups.append({**packed, "lr": self.plain(group), "params": [number[id(p)] for p in group["params"]]})
-        state = {renumbered.get(key, key): value for key, value in saved["state"].items()}
-        # The order of torch's own: by number.
-        state = dict(sorted(state.items(), key=lambda item: (isinstance(item[0], str), item[0])))
-        return {**saved, "state": state, "param_groups": groups}
-
-    def _before_load(self, optimizer: torch.optim.Optimizer, _: dict[str, Any]) -> None:
-        optimizer.param_groups[:] = self._whole(self._cut[id(optimizer)])
-
-    def _after_load(self, optimizer: torch.optim.Optimizer) -> None:
-        self._divide(self._cut[id(optimizer)])
-
-
-class SplitOptimizer:
-    """One optimizer, and the parameters of its groups as they were found."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-        self.params = [list(group["params"]) for group in optimizer.param_groups]
-        self.handles: list[Any] = []
+    def _cut(self, group: Group) -> list[Group]:
+        by_part: dict[str | None, list[torch.Tensor]] = {}
+        for parameter in group["params"]:
+            by_part.setdefault(self._labels.get(id(parameter)), []).append(parameter)
+        pieces = [
+            {**group, "params": params, "lr": group["lr"] * self._ratios.get(part, 1.0)}
+            for part, params in by_part.items()
+        ]
+        return pieces or [group]

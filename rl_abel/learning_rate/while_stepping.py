@@ -6,12 +6,15 @@ Whatever else sets ``group["lr"]`` never sees the factor, so it can neither lose
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import torch
+
+Surrounding = Callable[[torch.optim.Optimizer], AbstractContextManager[None]]
 
 
 class WhileStepping:
@@ -30,9 +33,8 @@ class WhileStepping:
     def of(cls, optimizer: torch.optim.Optimizer) -> WhileStepping:
         """Return the one there is for an optimizer; copies of the optimizer have none yet."""
         rates = _OF.setdefault(optimizer, cls())
-        # torch's schedulers, which wrap step() too, hand on its attributes.
-        if getattr(optimizer.step, "while_stepping", None) is not rates:
-            rates._wrap(optimizer)
+        if not surrounds(rates._multiply, optimizer):
+            surround_step(optimizer, rates._multiply)
         return rates
 
     def complaints(self, moved: bool) -> list[str]:
@@ -55,52 +57,63 @@ class WhileStepping:
         self._stepped = self._overwritten = False
         return found
 
-    def _wrap(self, optimizer: torch.optim.Optimizer) -> None:
-        """Wrap ``optimizer.step``: no hook of torch's is called after a step that has failed."""
-        step: Any = optimizer.step
-        # What others leave there may be bound to nothing, or to an object of theirs.
-        is_bound = getattr(step, "__self__", None) is optimizer
-        function = step.__func__ if is_bound else step
-
-        @wraps(function)
-        def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            arguments = (optimizer, *args) if is_bound else args
-            self._stepped = True
-            # Wrapped twice, where another has put a function between that hands on no attributes.
-            if self.factor == 1 or self._under_way:
-                return function(*arguments, **kwargs)
-            self._under_way = True
-            multiplied = self._multiply(optimizer)
-            try:
-                return function(*arguments, **kwargs)
-            finally:
-                self._under_way = False
-                self._put_back(multiplied)
-
-        stepping.while_stepping = self  # type: ignore[attr-defined]
-        # Bound, as torch's schedulers expect to find it.
-        optimizer.step = MethodType(stepping, optimizer)  # type: ignore[method-assign]
-
-    def _multiply(self, optimizer: torch.optim.Optimizer) -> list[_Multiplied]:
-        # All are computed before any is set: groups may share a tensor.
+    @contextmanager
+    def _multiply(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        self._stepped = True
+        # A step may be surrounded twice, where a function in between hands on no attributes.
+        if self.factor == 1 or self._under_way:
+            yield
+            return
+        # All rates are computed before any is set: groups may share a tensor.
         rates = [(group, copied(group["lr"]), group["lr"] * self.factor) for group in optimizer.param_groups]
         for group, _, applied in rates:
             set_rate(group, applied)
-        return [(group, plain, group["lr"]) for group, plain, _ in rates]
+        multiplied = [(group, plain, group["lr"]) for group, plain, _ in rates]
+        self._under_way = True
+        try:
+            yield
+        finally:
+            self._under_way = False
+            for group, plain, applied in multiplied:
+                rate = group["lr"]
+                if rate is applied or (not isinstance(rate, torch.Tensor) and rate == applied):
+                    set_rate(group, plain)
+                else:
+                    self._overwritten = True
 
-    def _put_back(self, multiplied: list[_Multiplied]) -> None:
-        for group, plain, applied in multiplied:
-            rate = group["lr"]
-            if rate is applied or (not isinstance(rate, torch.Tensor) and rate == applied):
-                set_rate(group, plain)
-            else:
-                self._overwritten = True
-
-
-_Multiplied = tuple[dict[str, Any], Any, Any]
-"""A group, its plain rate, and what stands there instead."""
 
 _OF: weakref.WeakKeyDictionary[torch.optim.Optimizer, WhileStepping] = weakref.WeakKeyDictionary()
+
+
+def surround_step(optimizer: torch.optim.Optimizer, surrounding: Surrounding) -> Callable[[], None]:
+    """Wrap ``optimizer.step``, as torch calls no hook after a step that has failed; return what unwraps it."""
+    step: Any = optimizer.step
+    # What others leave there may be bound to nothing, or to an object of theirs.
+    is_bound = getattr(step, "__self__", None) is optimizer
+    function, before = step.__func__ if is_bound else step, vars(optimizer).get("step")
+
+    @wraps(function)
+    def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        with surrounding(optimizer):
+            return function(*((optimizer, *args) if is_bound else args), **kwargs)
+
+    stepping.surrounding = surrounding  # type: ignore[attr-defined]
+    # Bound, as torch's schedulers expect to find it.
+    ours = MethodType(stepping, optimizer)
+    optimizer.step = ours  # type: ignore[method-assign]
+
+    def unwrap() -> None:
+        # A wrapper that came later stays.
+        if vars(optimizer).get("step") is ours:
+            del optimizer.step
+            vars(optimizer).update({} if before is None else {"step": before})
+
+    return unwrap
+
+
+def surrounds(surrounding: Surrounding, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this one surrounds the step. Torch's schedulers, which wrap it too, hand on its attributes."""
+    return getattr(optimizer.step, "surrounding", None) == surrounding
 
 
 def copied(rate: Any) -> Any:

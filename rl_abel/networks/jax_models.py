@@ -20,15 +20,11 @@ SHARED = "NatureCNN_"
 """Beginning of the layers that SBX's PPO keeps alike in both networks of its CnnPolicy."""
 
 
-class _Mirror:
-    """A model's parameters as tensors, which stay the same objects while JAX makes new arrays in each update."""
+_MIRRORS: WeakKeyDictionary[BaseAlgorithm, dict[str, torch.Tensor]] = WeakKeyDictionary()
+"""Of each model, its parameters as tensors, which stay the same objects while JAX makes new arrays in each update."""
 
-    def __init__(self) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-        self.steps: dict[str, int] = {}
-
-
-_MIRRORS: WeakKeyDictionary[BaseAlgorithm, _Mirror] = WeakKeyDictionary()
+_STEPS: WeakKeyDictionary[BaseAlgorithm, dict[str, int]] = WeakKeyDictionary()
+"""Of each model, the steps of each network when it was mirrored."""
 
 
 def is_jax(model: BaseAlgorithm) -> bool:
@@ -61,20 +57,18 @@ def parameters_of(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
 
     :raises TypeError: if the policy has none
     """
-    mirror = _MIRRORS.setdefault(model, _Mirror())
+    tensors, steps = _MIRRORS.setdefault(model, {}), _STEPS.setdefault(model, {})
     shares = any(base.__name__ == "CnnPolicy" for base in type(model.policy).__mro__)
     parts: dict[str, dict[str, torch.Tensor]] = {"policy": {}, "value": {}, "shared": {}, "log_std": {}}
     for network, state in states_of(model).items():
-        begins, steps = int(state.step) < mirror.steps.get(network, 0), int(state.step)
-        mirror.steps[network] = steps
+        begins = int(state.step) < steps.get(network, 0)
+        steps[network] = int(state.step)
         for path, array in _leaves(state.params):
-            part, name = part_of(network), f"{network}.{path}"
+            part, name = "log_std" if path == "log_std" else part_of(network), f"{network}.{path}"
             if shares and path.startswith(SHARED) and network in ("actor", "vf"):
                 part, name = "shared", path
-            elif path == "log_std":
-                part = "log_std"
             if name not in parts[part]:
-                parts[part][name] = _mirrored(mirror.tensors, name, array, begins)
+                parts[part][name] = _mirrored(tensors, name, array, begins)
     found = {part: named for part, named in parts.items() if named}
     if not found:
         raise TypeError(
@@ -125,28 +119,24 @@ def marks_of(model: BaseAlgorithm) -> list[tuple[int, Any]]:
 def weight_decay_of(model: BaseAlgorithm) -> float:
     """The largest coefficient of weight decay of an optimizer (``optax.adamw``: 1e-4 if not given), 0 without any."""
     injected = [node.hyperparams for state in states_of(model).values() for node in injected_in(state.opt_state)]
+    # In single precision there.
     if found := [float(f"{float(values['weight_decay']):.7g}") for values in injected if "weight_decay" in values]:
         return max(found)
-    given = getattr(model.policy, "optimizer_kwargs", None) or {}
     try:
-        defaults = inspect.signature(model.policy.optimizer_class).parameters
-    except (AttributeError, TypeError, ValueError):
+        default = inspect.signature(model.policy.optimizer_class).parameters["weight_decay"].default
+    except (AttributeError, KeyError, TypeError, ValueError):
         return 0.0
-    by_default = defaults["weight_decay"].default if "weight_decay" in defaults else 0.0
-    value = given.get("weight_decay", by_default)
+    value = (getattr(model.policy, "optimizer_kwargs", None) or {}).get("weight_decay", default)
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def injected_in(opt_state: Any) -> Iterator[Any]:
     """States of ``optax.inject_hyperparams`` within an optimizer's state that hold its learning rate."""
-    inside: list[Any] = []
-    if isinstance(opt_state, Mapping):
-        # Of states, one a label. Moments stand in mappings too, and a walk through all of them takes its time.
-        inside = [inner for inner in opt_state.values() if isinstance(inner, tuple)]
-    elif isinstance(opt_state, tuple):
-        hyperparams = getattr(opt_state, "hyperparams", None)
-        if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
-            yield opt_state
-        inside = [inner for inner in opt_state if isinstance(inner, (tuple, Mapping))]
-    for inner in inside:
-        yield from injected_in(inner)
+    hyperparams = getattr(opt_state, "hyperparams", None)
+    if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
+        yield opt_state
+    # Mappings hold states by label. They hold moments too, and a walk through all of these would take its time.
+    is_mapping = isinstance(opt_state, Mapping)
+    for inner in opt_state.values() if is_mapping else opt_state:
+        if isinstance(inner, tuple) or (isinstance(inner, Mapping) and not is_mapping):
+            yield from injected_in(inner)

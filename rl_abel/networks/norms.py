@@ -83,49 +83,41 @@ def _dot(vector: torch.Tensor) -> torch.Tensor:
 def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
     """Parameters that are trained now, as part -> name -> parameter, each parameter once.
 
-    Those of the policy that an optimizer owns and that are not frozen (``requires_grad``); where no
-    optimizer owns any, those of the policy.
-
-    Those of a model of SBX are mirrored in tensors.
+    Those of the policy that an optimizer owns and that are not frozen (``requires_grad``); where no optimizer owns
+    any, all of the policy but target networks. SBX's are mirrored in tensors.
 
     :raises TypeError: if there is nothing to measure in the model's policy
     """
     if jax_models.is_jax(model):
         return jax_models.parameters_of(model)
-    parameters = _parameters(model)
-    owned = {id(p) for group in groups_of(model) for p in group["params"]}
-    if owned.isdisjoint(map(id, parameters)):
-        owned = {id(p) for p, aliases in parameters.items() if not is_target(aliases[0])}
-        # Without an optimizer gradients need not be wanted: an evolution strategy wants none.
-        frozen = not any(p.requires_grad for p in parameters)
+    parameters, owned = _parameters(model), _owned(model)
+    # Without an optimizer gradients need not be wanted: an evolution strategy wants none.
+    wanted = any(p.requires_grad for p in parameters)
+    if owned.keys().isdisjoint(map(id, parameters)):
+        trained = {p: aliases for p, aliases in parameters.items() if not is_target(aliases[0])}
+        trained = {p: aliases for p, aliases in trained.items() if p.requires_grad or not wanted}
     else:
-        frozen = False
-    trained = {p: aliases for p, aliases in parameters.items() if id(p) in owned and (frozen or p.requires_grad)}
-    return by_part(trained, shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
+        trained = {p: aliases for p, aliases in parameters.items() if id(p) in owned and p.requires_grad}
+    return _sorted(model, trained)
 
 
 def measured_groups(model: BaseAlgorithm) -> list[dict[str, Any]]:
-    """Parameter groups of torch's optimizers that hold measured weights."""
-    if jax_models.is_jax(model):
-        return []
+    """Return the parameter groups of torch's optimizers that hold measured weights."""
     measured = {id(tensor) for named in measured_parameters(model).values() for tensor in named.values()}
     return [group for group in groups_of(model) if any(id(p) in measured for p in group["params"])]
 
 
 def labels(model: BaseAlgorithm) -> dict[int, str]:
-    """Part of each parameter of the policy, by the parameter's ``id``, frozen or not."""
-    parts = by_part(_parameters(model), shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
+    """Return the part of each parameter of the policy, by the parameter's ``id``, frozen or not."""
+    parts = _sorted(model, _parameters(model))
     return {id(tensor): part for part, named in parts.items() for tensor in named.values()}
 
 
 def unowned(model: BaseAlgorithm) -> list[str]:
-    """Names of the policy's trainable parameters that belong to no optimizer that was found.
-
-    Target networks apart, by their names.
-    """
+    """Return the names of trainable parameters that no optimizer owns, target networks apart."""
     if jax_models.is_jax(model):
         return []
-    owned = {id(p) for group in groups_of(model) for p in group["params"]}
+    owned = _owned(model)
     return [
         aliases[0]
         for parameter, aliases in _parameters(model).items()
@@ -134,22 +126,28 @@ def unowned(model: BaseAlgorithm) -> list[str]:
 
 
 def outside(model: BaseAlgorithm) -> int:
-    """Tensors that optimizers of the model own and that are not in its policy, single numbers apart.
-
-    A single number is an entropy coefficient.
-    """
+    """Count the tensors that optimizers own outside of the policy. Single numbers are entropy coefficients."""
     if jax_models.is_jax(model):
         return 0
     inside = set(map(id, _parameters(model)))
-    owned = {id(p): p for group in groups_of(model) for p in group["params"]}
-    return sum(key not in inside and p.numel() > 1 for key, p in owned.items())
+    return sum(key not in inside and p.numel() > 1 for key, p in _owned(model).items())
 
 
 def parts_of(model: BaseAlgorithm) -> list[str]:
-    """Names of the parts that the model has, whether or not they are trained now."""
+    """Return the names of the parts that the model has, whether or not they are trained now."""
     if jax_models.is_jax(model):
         return list(jax_models.parameters_of(model))
     return list(by_part({p: aliases for p, aliases in _parameters(model).items() if not is_target(aliases[0])}))
+
+
+def _owned(model: BaseAlgorithm) -> dict[int, torch.Tensor]:
+    return {id(p): p for group in groups_of(model) for p in group["params"]}
+
+
+def _sorted(
+    model: BaseAlgorithm, parameters: Mapping[torch.Tensor, Sequence[str]]
+) -> dict[str, dict[str, torch.Tensor]]:
+    return by_part(parameters, shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
 
 
 def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:

@@ -1,4 +1,4 @@
-"""What a user should know before training, read off the model."""
+"""What a user should know about a training, before it begins and when it has ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 
 from rl_abel.networks import jax_models
 from rl_abel.networks.norms import measured_groups, measured_parameters, outside, unowned
-from rl_abel.rules.bounce import Rule
 from rl_abel.rules.decays import final_decay
 from rl_abel.training.measure_interval import (
     TRIAL,
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from rl_abel.callbacks.settings import AbelOptions
     from rl_abel.training.state import TrainingState
 
-OVERWRITING = ("A2C", "QRDQN")
-"""Algorithms that overwrite the user's ``optimizer_kwargs`` unless ``optimizer_class`` is given."""
-
 
 def at_start(model: BaseAlgorithm, memory: TrainingState, given: AbelOptions, led: bool = False) -> Iterator[Notice]:
     """Yield what will happen in the training that begins, or goes on, and what will not.
@@ -38,30 +34,33 @@ def at_start(model: BaseAlgorithm, memory: TrainingState, given: AbelOptions, le
     :param given: what the user chose
     :param led: whether something else leads the rate (the KL divergence)
     """
+    decays = weight_decay(model)
     if given.final_decay_at is not None:
-        yield final_decay_of(model, memory, given.final_decay_at, given.step)
-    if given.max_decays != 0 and not weight_decay(model):
+        yield _final_decay(model, memory, given.final_decay_at, given.step)
+    if given.max_decays != 0 and not decays:
         yield Notice(
             "no measured parameter has weight decay, so the weight norm is not expected to bounce "
             "(Lewkowycz 2021, Sec. 3)"
         )
     if not (led or callable(model.learning_rate) or given.acts_on == "batch_size"):
-        yield from of_floor(float(model.learning_rate), given)
+        yield from _floor(float(model.learning_rate), given)
     if is_of(model, "TRPO"):
         yield Notice("TRPO moves its policy by line search: the learning rate reaches the value network alone")
-    for warning in warnings_at_start(model):
-        yield Notice(warning, warning)
-    if given.max_decays != 0 and (few := few_measurements(model, memory, given.rule)):
-        yield few
+    yield from (Notice(warning, warning) for warning in _unexpected(model))
+    every = distance(model, memory.data["measure_every"], within=memory.data["auto"])
+    expected = expected_measurements(model, memory.budget, len(memory.data["trace"]), every)
+    if given.max_decays != 0 and expected is not None:
+        few = too_few_measurements(model, expected, given.rule, every, decays)
+        yield from [few] if few else []
 
 
-def final_decay_of(model: BaseAlgorithm, memory: TrainingState, at: float, step: float | None) -> Notice:
+def _final_decay(model: BaseAlgorithm, memory: TrainingState, at: float, step: float | None) -> Notice:
     """Say when the final decay will come in a training, or that it cannot, and why.
 
     :param step: its factor, None for a linear one
     """
-    budget, now, rollout = memory.budget, model.num_timesteps, known_rollout(model)
-    if budget.end is None:
+    end, now, rollout = memory.budget.end, model.num_timesteps, known_rollout(model)
+    if end is None:
         return Notice(
             "no budget is known (learn() has none), so there is no final decay: give learn() the timesteps that you "
             "expect, set final_decay_at=None, or decay a copy with finish()",
@@ -70,25 +69,26 @@ def final_decay_of(model: BaseAlgorithm, memory: TrainingState, at: float, step:
     if memory.is_final:
         return Notice(f"the final decay of timestep {memory.final_timestep:,} is in force")
     # Who only looks if it runs is not warned.
-    warning = "final decay" if budget.end - now >= TRIAL else ""
+    warning = "final decay" if end - now >= TRIAL else ""
     starts = int(getattr(model, "learning_starts", 0))
     moved = clock(model).updates != memory.data["n_updates"]
-    coming = final_decay(budget, rollout or 1, now, starts, at, step, moved)
+    coming = final_decay(memory.budget, rollout or 1, now, starts, at, step, moved)
+    begins, updates = coming.begins, coming.updates
     by = f"x {step:.3g}" if step else f"falling linearly to x {coming.factor if rollout else 0:.2g}"
-    if coming.begins is None and coming.waits:
-        left = "no update" if not coming.updates else "one update alone"
+    if begins is None and coming.waits:
+        left = "one update alone" if updates else "no update"
         return Notice(
             f"there is no final decay: learning_starts={starts:,} leaves {left} in a training that ends at timestep "
-            f"{budget.end:,}. Lower it, or train longer",
+            f"{end:,}. Lower it, or train longer",
             warning,
         )
-    if coming.begins is None:
-        name = "train_freq" if hasattr(model, "train_freq") else "n_steps"
+    if begins is None:
+        length = "train_freq" if hasattr(model, "train_freq") else "n_steps"
         # Below what is given, and never 0.
         place = math.floor(100 * coming.highest) / 100
         return Notice(
             f"there is no final decay: the last rollout of this training ({rollout:,} timesteps) begins at "
-            f"{coming.highest:.0%} of the budget, before {at:.0%}. Train longer, or set a smaller {name}"
+            f"{coming.highest:.0%} of the budget, before {at:.0%}. Train longer, or set a smaller {length}"
             + (f", or final_decay_at={place:g}" if place > 0 else ""),
             warning,
         )
@@ -100,60 +100,49 @@ def final_decay_of(model: BaseAlgorithm, memory: TrainingState, at: float, step:
         )
     if rollout is None:
         return Notice(
-            f"final decay ({by}) with the first rollout that begins at timestep {coming.begins:,} of {budget.end:,} or "
-            "later. There is none where the last rollout, which is of unknown length, begins before"
+            f"final decay ({by}) with the first rollout that begins at timestep {begins:,} of {end:,} or later. There "
+            "is none where the last rollout, which is of unknown length, begins before"
         )
     return Notice(
-        f"final decay ({by}) from timestep {coming.begins:,} of {budget.end:,} on: in the last {coming.decayed:,} of "
-        f"{coming.updates:,} updates ({coming.decayed / coming.updates:.0%})"
+        f"final decay ({by}) from timestep {begins:,} of {end:,} on: in the last {coming.decayed:,} of {updates:,} "
+        f"updates ({coming.decayed / updates:.0%})"
     )
 
 
-def of_floor(rate: float, given: AbelOptions) -> Iterator[Notice]:
+def _floor(rate: float, given: AbelOptions) -> Iterator[Notice]:
     """Say what a floor does to the decays of a constant rate."""
     floor, final = given.min_learning_rate, given.final_decay_at is not None
     if not floor or not (final or given.max_decays != 0):
         return
     lowest = rate * given.decay_factor
     if rate <= floor:
-        yield Notice(
-            f"min_learning_rate={floor:g} is not below the learning rate of {rate:g}, so no decay can lower it", "floor"
-        )
+        message = f"min_learning_rate={floor:g} is not below the learning rate of {rate:g}, so no decay can lower it"
+        yield Notice(message, "floor")
     elif lowest < floor or (final and given.step is None):
         yield Notice(f"decays stop at min_learning_rate={floor:g}, from a learning rate of {rate:g}")
     elif given.max_decays is not None and (lowest := rate * given.decay_factor ** (given.max_decays + final)) > floor:
         yield Notice(f"min_learning_rate={floor:g} will not be reached: all decays together end at {lowest:g}")
 
 
-def warnings_at_start(model: BaseAlgorithm) -> Iterator[str]:
+def _unexpected(model: BaseAlgorithm) -> Iterator[str]:
     """Yield a warning for each thing that is not as the user will think it is."""
-    parts, names = measured_parameters(model), unowned(model)
-    measured = {name for named in parts.values() for name in named}
+    parts, names, kind = measured_parameters(model), unowned(model), type(model).__name__
     if not parts:
         yield "no weight of the policy is trained now (requires_grad is False), so nothing is measured until one is"
-    elif names and measured <= set(names):
-        if not is_of(model, "ARS"):
-            yield (
-                f"no optimizer of the policy's weights was found on {type(model).__name__}: all of them are measured, "
-                "and their weight decay is not known"
-            )
-    elif names:
+    elif names and not {name for named in parts.values() for name in named} <= set(names):
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         yield (
             f"{len(names)} trainable tensors of the policy belong to no optimizer that was found, and are not measured "
             f"({shown}). An optimizer is looked for on the model and in its policy's modules"
         )
+    elif names and not is_of(model, "ARS"):
+        yield (
+            f"no optimizer of the policy's weights was found on {kind}: all of them are measured, and their weight "
+            "decay is not known"
+        )
     if number := outside(model):
-        yield f"{number} tensors that optimizers of {type(model).__name__} own are not in its policy, and not measured"
-    if warning := dropped_optimizer_kwargs(model):
-        yield warning
-
-
-def few_measurements(model: BaseAlgorithm, memory: TrainingState, rule: Rule) -> Notice | None:
-    """Return what to say where fewer measurements fit into a training than the rule needs."""
-    every = distance(model, memory.data["measure_every"], within=memory.data["auto"])
-    expected = expected_measurements(model, memory.budget, len(memory.data["trace"]), every)
-    return None if expected is None else too_few_measurements(model, expected, rule, every, weight_decay(model))
+        yield f"{number} tensors that optimizers of {kind} own are not in its policy, and not measured"
+    yield from _dropped_optimizer_kwargs(model)
 
 
 def at_end(model: BaseAlgorithm, memory: TrainingState, given: AbelOptions, learned: bool) -> Iterator[Notice]:
@@ -197,25 +186,21 @@ def weight_decay(model: BaseAlgorithm) -> float:
     return max((float(group.get("weight_decay") or 0) for group in measured_groups(model)), default=0.0)
 
 
-def dropped_optimizer_kwargs(model: BaseAlgorithm) -> str | None:
-    """Return a warning where SB3 has overwritten the user's ``optimizer_kwargs``.
+def _dropped_optimizer_kwargs(model: BaseAlgorithm) -> Iterator[str]:
+    """Yield a warning where SB3 has overwritten the user's ``optimizer_kwargs``.
 
     What the user gave is gone by now, but not where: overwriting a key keeps its place in the
     dict, while SB3 on its own puts ``optimizer_class`` before ``optimizer_kwargs``.
     """
-    name, given = next((name for name in OVERWRITING if is_of(model, name)), ""), list(model.policy_kwargs)
-    if not name or "optimizer_kwargs" not in given or "optimizer_class" not in given:
-        return None
-    kwargs = model.policy_kwargs["optimizer_kwargs"]
-    own_class, own_kwargs = {
+    overwriting = {
         "A2C": (torch.optim.RMSprop, {"alpha": 0.99, "weight_decay": 0}),
         "QRDQN": (torch.optim.Adam, {"eps": 0.01 / getattr(model, "batch_size", 1)}),
-    }[name]
-    if given.index("optimizer_kwargs") > given.index("optimizer_class"):
-        return None
-    if model.policy_kwargs["optimizer_class"] is not own_class or not own_kwargs.items() <= kwargs.items():
-        return None
-    return (
-        f"{name} has dropped the optimizer_kwargs of your policy_kwargs, weight decay included: it keeps them "
-        f"only where optimizer_class is given too. In use is {kwargs}."
-    )
+    }
+    given, kwargs = list(model.policy_kwargs), model.policy_kwargs.get("optimizer_kwargs", {})
+    for name, (own_class, own_kwargs) in overwriting.items():
+        is_own = model.policy_kwargs.get("optimizer_class") is own_class and own_kwargs.items() <= kwargs.items()
+        if is_of(model, name) and is_own and given.index("optimizer_kwargs") < given.index("optimizer_class"):
+            yield (
+                f"{name} has dropped the optimizer_kwargs of your policy_kwargs, weight decay included: it keeps them "
+                f"only where optimizer_class is given too. In use is {kwargs}."
+            )

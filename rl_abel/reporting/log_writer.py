@@ -1,16 +1,16 @@
 """What the callback writes into the user's logs: beside theirs, and never a reason to stop a training.
 
-TensorBoard gets every measurement at its own timestep. ``progress.csv``, the terminal and whatever
-else a logger writes hold the latest at each of SB3's dumps; ``abel.csv`` beside progress.csv holds all.
+TensorBoard gets every measurement at its own timestep. ``progress.csv`` and the terminal hold the latest at each of
+SB3's dumps. ``abel.csv``, beside progress.csv, holds all.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat, Logger
 
@@ -32,10 +32,10 @@ STATUS = ("factor", "bounces", "decays")
 class LogWriter:
     """Writes measurements and what is in force.
 
-    :param model: whose logger it is, which may be replaced at any time
+    :param model: its logger may be replaced at any time
     :param memory: what ``abel.csv`` holds
     :param diagnose: whether it holds the terms too
-    :param quiet: where the user has turned logging off: only what a dump of another's would take is recorded
+    :param quiet: whether the user has turned logging off; values are then recorded for a dump of another's alone
     """
 
     def __init__(self, model: BaseAlgorithm, memory: TrainingState, diagnose: bool, quiet: bool) -> None:
@@ -48,6 +48,11 @@ class LogWriter:
     def logger(self) -> Logger:
         """The model's, as it is now."""
         return self._model.logger
+
+    @property
+    def emptied(self) -> bool:
+        """Whether a dump has taken what was recorded."""
+        return "abel/factor" not in self._model.logger.name_to_value
 
     def record_norms(self, norms: Mapping[str, float], terms: Mapping[str, float]) -> None:
         """Hand the latest measurement to the next dump, except TensorBoard's, which has it already."""
@@ -62,11 +67,6 @@ class LogWriter:
         """Hand to the next dump what is in force since the latest update, as ``train/learning_rate`` is."""
         for name, value in status.items():
             self.logger.record(f"abel/{name}", value)
-
-    @property
-    def emptied(self) -> bool:
-        """Whether a dump has taken what was recorded."""
-        return "abel/factor" not in self._model.logger.name_to_value
 
     def write_measurement(
         self, timestep: int, norms: Mapping[str, float], terms: Mapping[str, float], status: Mapping[str, float]
@@ -84,7 +84,7 @@ class LogWriter:
         with self._harmless(TABLE):
             if self._place() != self._table:
                 self.rewrite_table()
-            elif self._table:
+            else:
                 self._write("a", [{"timesteps": timestep, **norms, **status, **terms}])
 
     def rewrite_table(self) -> None:
@@ -93,23 +93,20 @@ class LogWriter:
         Its columns: ``timesteps``, |w|^2 of each part, ``factor``, ``bounces``, ``decays``, and the terms if wanted.
         """
         with self._harmless(TABLE):
-            self._table = self._place()
-            trace = self._memory.trace
-            parts = [part for part in trace if part != "timesteps"]
-            terms = [f"{term}_{part}" for term in (*TERMS, RELATIVE) for part in parts]
+            self._table, trace = self._place(), self._memory.trace
+            terms = [f"{term}_{part}" for term in (*TERMS, RELATIVE) for part in trace if part != "timesteps"]
             self._columns = [*trace, *STATUS, *(terms if self._diagnose else [])]
-            self._write("w", _rows(self._memory, trace))
+            self._write("w", self._rows())
 
     def write_last_update(self, timestep: int) -> None:
         """Let TensorBoard have what the last update recorded, which SB3 never dumps.
 
-        No other output gets it: a last row of progress.csv without an episode's reward breaks what is read from it.
+        No other output gets it: readers of progress.csv stumble over a last row without an episode's reward.
         """
-        if self._quiet:
-            return
-        with self._harmless("the last update in TensorBoard"):
-            for output in tensorboards(self.logger):
-                output.write(dict(self.logger.name_to_value), dict(self.logger.name_to_excluded), timestep)
+        if not self._quiet:
+            with self._harmless("the last update in TensorBoard"):
+                for output in tensorboards(self.logger):
+                    output.write(dict(self.logger.name_to_value), dict(self.logger.name_to_excluded), timestep)
 
     def _place(self) -> Path | None:
         for output in self.logger.output_formats if not self._quiet else []:
@@ -125,10 +122,10 @@ class LogWriter:
                     writer.writeheader()
                 writer.writerows(rows)
 
-
-def _rows(memory: TrainingState, trace: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, float]]:
-    for values in zip(*trace.values()):
-        row = dict(zip(trace, values))
-        made = [decay.factor for decay in memory.decays if decay.timestep <= row["timesteps"]]
-        bounces = sum(timestep <= row["timesteps"] for timestep in memory.data["bounces"])
-        yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}
+    def _rows(self) -> Iterator[dict[str, float]]:
+        trace = self._memory.trace
+        for values in zip(*trace.values()):
+            row = dict(zip(trace, values))
+            made = [decay.factor for decay in self._memory.decays if decay.timestep <= row["timesteps"]]
+            bounces = sum(timestep <= row["timesteps"] for timestep in self._memory.data["bounces"])
+            yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}

@@ -17,20 +17,14 @@ if TYPE_CHECKING:
 
     from rl_abel.callbacks.settings import AbelOptions
 
-# A chart a part: of one run all lines of a chart have one colour.
+# A chart a part: all lines of one run have one colour.
 PARTS = ("policy", "value", "total", "shared", "log_std")
 
-METRICS = (
-    "eval/mean_reward",
-    "rollout/ep_rew_mean",
-    "train/learning_rate",
-    "abel/decays",
-    "abel/timesteps",
-)
+METRICS = ("eval/mean_reward", "rollout/ep_rew_mean", "train/learning_rate", "abel/decays", "abel/timesteps")
 """Columns of HParams, each the last value of its scalar; empty where a run has no such scalar.
 
-TensorBoard shows five without a click. The outcome comes first. ``eval/mean_reward`` is what SB3's
-EvalCallback logs. Every run names all of them, or TensorBoard leaves a column out.
+TensorBoard shows five without a click. ``eval/mean_reward`` is what SB3's EvalCallback logs. Every run names all of
+them, or TensorBoard leaves a column out.
 """
 
 
@@ -51,7 +45,8 @@ def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any
         "learning rate": _line("train/learning_rate"),
     }
     more = {title: chart for title, chart in norms.items() if title not in first}
-    more |= {name: _steps(f"abel/{name}") for name in ("factor", "decays", "bounces")}
+    # TensorBoard smooths lines, but not a chart with a margin, which here has no width.
+    more |= {name: ["Margin", [f"abel/{name}"] * 3] for name in ("factor", "decays", "bounces")}
     for part in own if diagnose else []:
         more[f"why: terms of the {part}"] = _line(f"abel/displacement_{part}", f"abel/alignment_{part}")
         more[f"an update of the {part}, over |w|"] = _line(f"abel/relative_update_{part}")
@@ -59,22 +54,23 @@ def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any
 
 
 def _line(*tags: str) -> list[Any]:
-    """A chart of lines. Tags are regular expressions there, unanchored unless said."""
+    # Tags are regular expressions there, unanchored unless said.
     return ["Multiline", [f"^{tag}$" for tag in tags]]
-
-
-def _steps(tag: str) -> list[Any]:
-    """A chart that TensorBoard does not smooth: one with a margin, which here has no width."""
-    return ["Margin", [tag, tag, tag]]
 
 
 def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]:
     """Return what a row under HParams tells of a training."""
+    env: Any = model.get_env()
+    while hasattr(env, "venv"):
+        env = env.venv
+    # It may run in a process or a simulator of its own, which cannot be asked.
+    envs = getattr(env, "envs", None)
+    spec = getattr(envs[0] if isinstance(envs, (list, tuple)) and envs else env, "spec", None)
     return {
         "rule": next((name for name, kind in RULES.items() if type(chosen.rule) is kind), type(chosen.rule).__name__),
         "base_rate": _base_rate(model),
         "algorithm": type(model).__name__,
-        "environment": _environment(model) or "unknown",
+        "environment": getattr(spec, "id", None) or "unknown",
         "watch": chosen.watch,
         "decay_factor": chosen.decay_factor,
         "weight_decay": weight_decay(model),
@@ -82,7 +78,7 @@ def hparams(model: BaseAlgorithm, chosen: AbelOptions) -> dict[str, str | float]
 
 
 def _base_rate(model: BaseAlgorithm) -> float | str:
-    """The user's own rate. A schedule may count its calls, so it is not asked: SB3 builds optimizers at its first."""
+    """Return the user's own rate. A schedule is not asked, as it may count its calls: SB3 did for its optimizers."""
     rate = model.learning_rate
     if not callable(rate):
         return float(rate)
@@ -90,20 +86,10 @@ def _base_rate(model: BaseAlgorithm) -> float | str:
     return float(groups[0]["lr"]) if groups else described(rate)
 
 
-def _environment(model: BaseAlgorithm) -> str | None:
-    """Name of the environment, where it can be asked for: it may run in a process or a simulator of its own."""
-    env: Any = model.get_env()
-    while hasattr(env, "venv"):
-        env = env.venv
-    envs = getattr(env, "envs", None)
-    spec = getattr(envs[0] if isinstance(envs, (list, tuple)) and envs else env, "spec", None)
-    return getattr(spec, "id", None)
-
-
 def write_layout(logger: Logger, parts: Iterable[str], diagnose: bool) -> None:
     """Write the dashboard into every TensorBoard log of the logger.
 
-    TensorBoard shows the last layout of a run, so before any other callback may write its own.
+    TensorBoard shows the last layout of a run, so it is written before any other callback may write its own.
     """
     for output in tensorboards(logger):
         output.writer.add_custom_scalars(layout(parts, diagnose))
@@ -114,7 +100,7 @@ def write_row(logger: Logger, hparams: Callable[[], Mapping[str, str | float]]) 
 
     TensorBoard shows the first row of a run alone. What others record is in the logger until the first dump.
 
-    :param hparams: returns the row; asked for where there is a TensorBoard alone
+    :param hparams: returns the row; called only where there is a TensorBoard
     """
     if any(isinstance(value, HParam) for value in logger.name_to_value.values()):
         return
@@ -128,5 +114,5 @@ def write_row(logger: Logger, hparams: Callable[[], Mapping[str, str | float]]) 
 
 
 def tensorboards(logger: Logger) -> list[TensorBoardOutputFormat]:
-    """TensorBoard logs that a logger writes, none in most trainings."""
+    """Return the TensorBoard logs that a logger writes, none in most trainings."""
     return [output for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]

@@ -72,7 +72,8 @@ def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
     known = _BUFFERS.get(model, {}).get(who)
     if known is not None:
         return known is getattr(model, "ep_success_buffer", None)
-    if now.updates == updates:
+    if now.updates == updates or not episode:
+        # Saved as it was seen, or by a version that noted no episode.
         return True
     if not any(episode):
         return None

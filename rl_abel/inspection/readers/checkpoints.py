@@ -6,19 +6,23 @@ import io
 import os
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rl_abel.inspection.readers.ownership import NETWORKS, Ownership, owned
+from rl_abel.inspection.readers.ownership import Ownership, number_trained, owned
 from rl_abel.inspection.readers.sb3_zip import UNREADABLE, WEIGHTS, Saved, read_saved
 from rl_abel.networks.norms import COMPILED, by_part, measured_parameters, norms_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
+
+OPTIMIZERS = ("policy.optimizer.pth", "actor.optimizer.pth", "critic.optimizer.pth")
+"""Of a saved model's networks."""
 
 
 def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
@@ -89,14 +93,11 @@ def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
     """Tell what counts of a saved model."""
     optimizers: dict[str, Any] = {}
     with zipfile.ZipFile(saved.path) as archive:
-        for name in NETWORKS:
-            try:
-                optimizers[name] = _load(archive, f"{name}.pth")
-            except KeyError:
-                continue
-            except ValueError:
-                optimizers[name] = None
-    return owned(weights, optimizers, saved.line_search)
+        for name in OPTIMIZERS:
+            with suppress(KeyError, ValueError):
+                optimizers[name] = _load(archive, name)
+    # A line search (TRPO) moves weights without the optimizer.
+    return owned(weights, None if saved.line_search else number_trained(optimizers))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
