@@ -82,6 +82,8 @@ class SteppedRates:
             self._ratios = {part: self._ratio(part) for part in self.parts} | {None: 1.0}
         if all(ratio == 1 for ratio in self._ratios.values()):
             yield
+            # A hook of somebody else's may have set another rate within the step.
+            self.ran.update((id(group), (group, group["lr"])) for group in groups)
             return
         whole = list(groups)
         cut = [self._cut(group) for group in whole]
