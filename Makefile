@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 OUT := results/smoke
-CORE := $(patsubst %,tests/test_%.py,rule callback behaviours movers checkpoints clocks)
+CORE := $(patsubst %,tests/test_%.py,rule callback behaviours kl clocks)
 
 .PHONY: demo test core lowest benchmark lint docs overhead throughput results calibration build extras clean
 
@@ -15,7 +15,7 @@ demo: $(VENV)/demo.installed  ## train with the callback for a minute, and show 
 test: $(VENV)/test.installed  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-core: $(VENV)/test.installed  ## the minutes of them that a user's training goes through
+core: $(VENV)/test.installed  ## the minute of them that a user's training goes through
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(CORE)
 
 lowest: .venv-lowest/core.installed  ## the same with Python 3.11 at the lowest version of each range

@@ -34,6 +34,8 @@ ALGORITHMS = {
 }
 ON = ["A2C", "PPO", "TRPO", "MaskablePPO", "RecurrentPPO"]
 OFF = ["DQN", "QRDQN", "DDPG", "TD3", "SAC", "TQC", "CrossQ"]
+ONE_OF_EACH = ["PPO", "SAC", "DQN", "ARS"]
+"""On-policy, three optimizers, one network, no optimizer at all: test_behaviours sweeps over all the others."""
 
 STEPS = 240
 """Timesteps that give every algorithm several updates: twelve rollouts of twenty."""

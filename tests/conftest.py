@@ -1,4 +1,4 @@
-"""One torch thread a test process: several fight for the cores when tests run side by side."""
+"""One torch thread a test process: several fight for the cores when tests run side by side. Slow tests go first."""
 
 import os
 
@@ -7,3 +7,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 torch.set_num_threads(1)
+
+SLOW = ("packaging", "cluster", "browser", "published")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that wait for other processes, so that no worker waits for one alone at the end."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, SLOW)))

@@ -8,7 +8,7 @@ import torch
 from stable_baselines3.common.logger import configure
 
 from rl_abel import AbelCallback, AutoLearningRate, FinishedEval, RateByPart
-from tests.algorithms import ALGORITHMS, Do, make_model, torch_optimizers
+from tests.algorithms import ONE_OF_EACH, Do, make_model, torch_optimizers
 from tests.test_movers import KL_ALGORITHMS, assert_equal
 
 pytestmark = pytest.mark.filterwarnings(
@@ -67,7 +67,7 @@ def trained(name, callbacks, folder):
     }
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_who_watches_changes_nothing(name, tmp_path):
     alone = trained(name, [], None)
     assert alone["calls"] > 0

@@ -14,6 +14,7 @@ from stable_baselines3 import PPO
 from benchmarks.schedules import make_arm
 from rl_abel import AutoLearningRate, find_decays
 
+pytestmark = pytest.mark.published
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results"
 TUNING_SEEDS = 1000

@@ -307,6 +307,7 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
     assert not re.search(r"\bnan\b", page)
 
 
+@pytest.mark.published
 @pytest.mark.skipif(not (SAVED / PAGE).is_file(), reason="there is no page yet")
 def test_the_page_is_that_of_the_saved_runs():
     runs, traces = TABLES.read(SAVED)

@@ -19,7 +19,7 @@ from rl_abel.reporting.tensorboard import METRICS, PARTS
 from tests.algorithms import make_model
 from tests.browser import open_browser, tensorboard
 
-pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")]
 HPARAMS = {
     "rule": "trend",
     "watch": "any",

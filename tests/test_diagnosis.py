@@ -19,10 +19,10 @@ from rl_abel.inspection.traces import Trace
 from rl_abel.inspection.verdict import explain, judge
 from rl_abel.networks.diagnosis import LAYERS, Diagnosis, largest_layers, layer_of
 from rl_abel.networks.optimizers import steps_of
-from tests.algorithms import ALGORITHMS, STEPS, make_model
+from tests.algorithms import ONE_OF_EACH, STEPS, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
-every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
+one_of_each = pytest.mark.parametrize("name", ONE_OF_EACH)
 
 
 def trained(name="PPO", steps=STEPS, **options):
@@ -82,7 +82,7 @@ def stepped():
     handle.remove()
 
 
-@every_algorithm
+@one_of_each
 def test_a_relative_update_is_of_one_step_of_the_optimizer(name, stepped):
     model, steps = make_model(name), []
 
@@ -116,7 +116,7 @@ def test_where_the_optimizer_counts_nothing_the_model_does():
     assert min(abel.diagnosis["relative_update_value"][1:]) > 0
 
 
-@every_algorithm
+@one_of_each
 def test_the_terms_add_up_to_the_change(name):
     _, abel = trained(name)
     trace, found = abel.trace, abel.diagnosis
@@ -130,7 +130,7 @@ def test_the_terms_add_up_to_the_change(name):
     assert np.nanmax(found["displacement_total"]) > 0
 
 
-@every_algorithm
+@one_of_each
 def test_layers_are_parts_of_the_whole(name):
     model, abel = trained(name)
     layers = {column: values for column, values in abel.diagnosis.items() if column.startswith("layer/")}

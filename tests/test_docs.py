@@ -104,6 +104,7 @@ def test_each_block_runs_by_itself(page, program, capsys):
         assert output in printed
 
 
+@pytest.mark.published
 @pytest.mark.usefixtures("a_folder")
 def test_the_first_program_prints_what_is_shown(capsys):
     """The whole training. Where the KL divergence leads, and how well it ends, differs between machines."""
@@ -199,6 +200,7 @@ def test_the_yaml_for_the_zoo_names_the_callback():
     assert (type(callback).__name__, callback.decay_factor) == ("AbelCallback", 0.3)
 
 
+@pytest.mark.published
 def test_the_figures_are_those_of_this_code(tmp_path):
     figures.main(tmp_path)
     committed = {path.name for path in figures.FOLDER.iterdir()}
@@ -208,6 +210,7 @@ def test_the_figures_are_those_of_this_code(tmp_path):
         assert different is None, f"python -m docs.figures\n{different}"
 
 
+@pytest.mark.browser
 def test_the_picture_of_a_report_is_taken_by_its_command(tmp_path):
     browser()  # or skipped
     pictures.PICTURES["report"](tmp_path / "report.png")

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 SMALL = {"evaluations": 1, "evaluation_episodes": 1, "final_episodes": 1}
 # dask's own threads and sockets close after the test that used them.
 pytestmark = [
+    pytest.mark.cluster,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

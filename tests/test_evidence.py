@@ -321,6 +321,7 @@ def test_pages_without_any_whole_stage_say_so(tmp_path):
     assert not list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.published
 def test_the_committed_pages_are_those_of_the_committed_runs(tmp_path):
     (tmp_path / "evidence").symlink_to(DOCS / "evidence")
     write_page(tmp_path)

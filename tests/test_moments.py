@@ -322,6 +322,7 @@ def test_there_is_a_page_of_whatever_is_there(tmp_path):
     assert "better, so the measure sees it" in write_page(tmp_path).read_text()
 
 
+@pytest.mark.published
 def test_the_page_of_the_whole_study(tmp_path):
     moments, traces = whole_study()
     moments.to_parquet(tmp_path / "moments.parquet")

@@ -103,6 +103,7 @@ def run(program, **values):
     return json.loads(done.stdout)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("task", "moments", "end"), [(PPO, (2048, 3584), 5120), (SAC, (120, 210), 300)], ids=["PPO", "SAC"]
 )

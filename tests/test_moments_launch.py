@@ -19,6 +19,7 @@ from benchmarks.study.launch import run_units
 from benchmarks.study.units import UnitStudy
 from tests.processes import gone, trainings, until
 
+pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent
 
 SHORT = Task("", "digits", 10, DIGITS[0].strength, "total", "control")

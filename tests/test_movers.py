@@ -22,7 +22,7 @@ from rl_abel import (
     finish,
 )
 from rl_abel.rules.kl import kl_adapted
-from tests.algorithms import ALGORITHMS, OFF, ON, STEPS, DecayAt, Do, make_model, torch_optimizers
+from tests.algorithms import ALGORITHMS, ONE_OF_EACH, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
 KL_ALGORITHMS = ["PPO", "MaskablePPO", "RecurrentPPO"]
@@ -78,7 +78,7 @@ def said_by(train):
 # A rate for each network
 
 
-@pytest.mark.parametrize("name", ON + OFF)
+@pytest.mark.parametrize("name", ["PPO", "TRPO", "RecurrentPPO", "DQN", "SAC", "CrossQ"])
 def test_each_part_has_its_rate_in_every_step(name):
     model = make_model(name, learning_rate=lambda remaining: 1e-3 * remaining)
     multipliers = {"policy": 0.5, "value": 3.0} if name not in ("DQN", "QRDQN") else {"value": 3.0}
@@ -113,7 +113,7 @@ def test_trpos_policy_has_no_rate_to_multiply():
     assert "line search" in message
 
 
-@pytest.mark.parametrize("name", ON + OFF)
+@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
 @pytest.mark.parametrize(
     "mover",
     [RateByPart, lambda: AbelCallback(scope="part", rule=DecayAt(), watch="any", final_decay_at=None)],
@@ -156,7 +156,7 @@ def assert_equal(one, other):
         assert one == other
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC", "RecurrentPPO"])
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_a_zip_of_moved_rates_loads_and_trains_on_without_us(name, tmp_path):
     """It holds the groups that SB3 makes, at the rate that SB3 has set."""
     model = make_model(name)
@@ -171,7 +171,7 @@ def test_a_zip_of_moved_rates_loads_and_trains_on_without_us(name, tmp_path):
         assert {rate for _, _, rate in seen} == {1e-3}
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC", "TD3"])
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_interrupted_within_an_update(name):
     """Which leaves hooks behind: what is saved then is whole, and what is trained on is at the user's own rate."""
     model, steps = make_model(name), itertools.count()
@@ -273,8 +273,7 @@ def frozen(model, name):
 
 @pytest.mark.parametrize(
     ("name", "event"),
-    [(name, without_policy) for name in ("PPO", "RecurrentPPO", "A2C", "SAC", "TD3", "DQN")]
-    + [(name, frozen) for name in ("PPO", "SAC")],
+    [(name, without_policy) for name in ("PPO", "SAC", "DQN")] + [(name, frozen) for name in ("PPO", "SAC")],
 )
 def test_a_part_that_is_not_trained_for_a_while_ends_no_training(name, event, monkeypatch):
     """As in a curriculum: it is said once, and when the part comes back it has its rate again."""
@@ -299,7 +298,7 @@ def test_a_part_that_is_not_trained_for_a_while_ends_no_training(name, event, mo
 # scope="part"
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC", "TD3", "RecurrentPPO", "CrossQ"])
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_a_part_that_bounces_decays_alone(name):
     model, seen = make_model(name), None
     abel = AbelCallback(rule=DecayAt(3), watch="policy", scope="part", decay_factor=0.5, measure_every=1)
@@ -353,7 +352,7 @@ def test_a_model_with_one_network_decays_as_a_whole():
 # The final decay
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
+@pytest.mark.parametrize("name", ["PPO", "DQN"])
 def test_a_linear_final_decay_falls_to_0_at_the_end(name):
     model, abel = make_model(name), AbelCallback(max_decays=0, final_decay_at=0.5, final_decay_shape="linear")
     seen = rates_of(model, name)
@@ -585,8 +584,9 @@ def test_groups_are_cut_when_the_parts_first_differ():
 # A rate that is lost
 
 
-@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN"])
-@pytest.mark.parametrize("event", ["rollout_start", "rollout_end", "step"])
+@pytest.mark.parametrize(
+    ("name", "event"), [("PPO", "rollout_start"), ("PPO", "rollout_end"), ("PPO", "step"), ("SAC", "step")]
+)
 @pytest.mark.parametrize("mover", [AbelCallback, RateByPart])
 def test_a_rate_that_sb3_overwrites_is_said_once(name, event, mover):
     def edit(model):
@@ -659,7 +659,7 @@ def test_who_asks_between_two_movers_gets_no_rate_that_stays():
     assert len({rate for *_, rate in seen}) > 2
 
 
-@pytest.mark.parametrize("name", OFF)
+@pytest.mark.parametrize("name", ["DQN", "SAC"])
 def test_who_asks_before_anything_is_learned_makes_no_update(name):
     def ask(model):
         model.lr_schedule(model._current_progress_remaining)
@@ -684,7 +684,7 @@ KL_AT_REST, AUTO_AT_REST = (
 KL_THAT_LOWERS = functools.partial(KLAdaptiveCallback, target_kl=1e-9)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_auto_takes_what_is_recommended(name, capsys):
     model, auto = make_model(name), AutoLearningRate(verbose=1)
     model.learn(STEPS, callback=auto)

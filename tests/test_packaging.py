@@ -16,6 +16,7 @@ from tests import check_extras
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.packaging
 def test_the_wheel_ships_rl_abel_alone(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
@@ -29,6 +30,7 @@ def test_the_wheel_ships_rl_abel_alone(tmp_path):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@pytest.mark.packaging
 def test_the_wheel_alone_is_enough(tmp_path):
     """Installed nowhere but on a path of its own, without the checkout, the package works."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

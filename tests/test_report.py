@@ -443,6 +443,7 @@ def test_the_page_needs_nothing_else(out):
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
 
 
+@pytest.mark.browser
 def test_the_page_in_a_browser(out, tmp_path_factory):
     hostile(out)
     report = write_report(out)

@@ -184,7 +184,7 @@ def critic_rate(name):
     return RATE if name in ("PPO", "DQN") else CRITICS
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["PPO", "SAC", "DQN", "TD3"])
 def test_save_load_learn_goes_on(name):
     original, abel, *_, zipped = trained(name)
     model = type(original).load(io.BytesIO(zipped), env=original.get_env())
@@ -222,7 +222,7 @@ for path in sys.argv[1:]:
 
 
 def test_a_zip_loads_and_trains_on_with_sbx_alone(tmp_path):
-    names = ["PPO", "TQC", "TD3"]
+    names = ["PPO", "TD3"]
     for name in names:
         model, save = make_model(name), SaveAt(40)
         model.learn(60, callback=[AbelCallback(DecayAt(1), measure_every=1), RateByPart(value=3), save])
@@ -238,7 +238,7 @@ def test_a_zip_loads_and_trains_on_with_sbx_alone(tmp_path):
 # Where a rate cannot be moved
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", ["DQN", "TD3"])
 @pytest.mark.parametrize("derived", [False, True])
 def test_a_rate_that_was_fixed_is_an_error_that_mends_it(name, derived):
     model = make_model(name, policy_kwargs={"net_arch": [6]})

@@ -14,6 +14,7 @@ from rl_abel.inspection.web_page import COLORS, DECAY, POINTS, chart_data, thinn
 from tests.browser import open_browser
 from tests.test_inspect import DIP, FINAL, RISE, both, made, write_log
 
+pytestmark = pytest.mark.browser
 HOSTILE = "</script><script>document.title='stolen'</script><img src=x onerror=alert(1)>&amp;\"'"
 NAN = math.nan
 
