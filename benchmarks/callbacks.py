@@ -7,7 +7,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rl_abel import AbelCallback
 from rl_abel.networks.optimizers import groups_of
 from rl_abel.rules.budget import Budget
-from rl_abel.training.measure_interval import rollout_timesteps, within_update
+from rl_abel.training.measure_interval import rollout_timesteps
 
 
 class Measuring(AbelCallback):
@@ -16,8 +16,7 @@ class Measuring(AbelCallback):
     def _before_update(self) -> None:
         super()._before_update()
         if self.measure_every is not None and self.measure_every < rollout_timesteps(self.model):
-            steps = within_update(self.model, self.measure_every)
-            self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
+            self._during.arm(self.model, self.measure_every, self._measure_within)
 
 
 class FinalPull(BaseCallback):

@@ -152,7 +152,7 @@ def test_of_a_zip_of_the_first_format_decays_stay(tmp_path):
     assert "of another version, so the measurements begin anew; decays that can be read stay" in message
     assert abel.decays == [Decay(80, "bounce", 0.5), Decay(380, "final", 0.1)]
     assert abel.n_bounces == 1
-    assert abel.trace["timesteps"] == [*range(260, 401, 20)]
+    assert abel.trace["timesteps"] == [*range(280, 401, 20)]
     model.learn(160, callback=(again := AbelCallback(measure_every=20)), reset_num_timesteps=False)
     assert again.decays == [Decay(80, "bounce", 0.5), Decay(540, "final", 0.1)], "read from now on"
 

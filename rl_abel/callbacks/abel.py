@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from rl_abel._validation import known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
-from rl_abel.callbacks.settings import WATCHABLE, AbelSettings, watched_by_default
+from rl_abel.callbacks.settings import AbelSettings, watched_by_default
 from rl_abel.learning_rate.batch_size import OnRate, check_action, make_action
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting import advice, tensorboard
@@ -15,7 +16,7 @@ from rl_abel.reporting.log_writer import LogWriter
 from rl_abel.rules.bounce import Rule, make_rule
 from rl_abel.rules.decay_controller import DecayRules, decide, resume
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay
-from rl_abel.training.measure_interval import Notice, rollout_timesteps, within_update
+from rl_abel.training.measure_interval import Notice, rollout_timesteps
 from rl_abel.training.measurement import DuringUpdate, Measurement
 from rl_abel.training.resume import look, recall
 from rl_abel.training.state import TrainingState
@@ -66,7 +67,8 @@ class AbelCallback(LearningRateCallback):
     """
 
     NAME = "abel"
-    PASSING: ClassVar[tuple[str, ...]] = (*LearningRateCallback.PASSING, "_during", "_recorder", "_action")
+    PASSING: ClassVar[tuple[str, ...]] = (*LearningRateCallback.PASSING, "_recorder", "_action")
+    _action: OnRate = OnRate()
 
     @known_arguments
     def __init__(
@@ -103,18 +105,8 @@ class AbelCallback(LearningRateCallback):
             diagnose=diagnose,
         )
         self._state, self._measurement = TrainingState.empty(), Measurement(self.settings.diagnose)
+        self._during = DuringUpdate()
         self._parts: list[str] = []
-        self._make_tools()
-
-    def _make_tools(self) -> None:
-        self._during = DuringUpdate(self._measure_within)
-        self._action: OnRate = OnRate()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._make_tools()
-
-    # What a user reads off
 
     def __getattr__(self, name: str) -> Any:
         # The arguments are attributes too, as they were checked.
@@ -124,10 +116,7 @@ class AbelCallback(LearningRateCallback):
 
     @property
     def factor(self) -> float:
-        """Product of the decays in force: what they multiply the model's rate by.
-
-        With ``scope="part"`` that of parameters of neither network alone, see :attr:`factors`.
-        """
+        """Product of the decays in force; with ``scope="part"`` of those of neither network, see :attr:`factors`."""
         return self._state.decided.factor_of()
 
     @property
@@ -152,10 +141,7 @@ class AbelCallback(LearningRateCallback):
 
     @property
     def diagnosis(self) -> dict[str, list[float]]:
-        """With ``diagnose=True``, at the measurements of this session: ``timesteps``, terms and layers by tag.
-
-        The terms are NaN at the first one. They are not saved with the model.
-        """
+        """With ``diagnose=True``: ``timesteps``, terms and layers by tag, of this session; NaN at first."""
         return self._measurement.diagnosis.history if self._measurement.diagnosis else {}
 
     # The course of a training
@@ -167,10 +153,7 @@ class AbelCallback(LearningRateCallback):
     def _init_callback(self) -> None:
         super()._init_callback()
         parts = ["total", *parts_of(self.model)]
-        if not any(map(self.settings.watches, parts)):
-            have = [part for part in WATCHABLE if part in parts]
-            name, watch = type(self.model).__name__, self.settings.watch
-            raise ValueError(f"watch={watch!r}: {name} has no such part; it has {have}")
+        self.settings.check_watched(parts, type(self.model).__name__)
         check_action(self.settings.acts_on, self.model)
         # Outside of learn() a model has no logger yet.
         if getattr(self.model, "_logger", None):
@@ -182,31 +165,24 @@ class AbelCallback(LearningRateCallback):
         # A model with one network has no parts that could decay alone.
         alone = self.settings.scope == "part" and set(NETWORKS) <= self._rate.split()
         self._rules: DecayRules = replace(self.settings, scope="part" if alone else "model")
-        self._recall()
+        self._state = recall(self.model, self.settings.measure_every, self._rate.warn_once)
+        progress = self._state.budget.progress(self.model.num_timesteps)
+        self._state.decided = resume(self._rules, self._state.decided, progress)
         # Parts that decayed alone before keep their rates, whatever the scope is now.
         self._apart = alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
         self._action = make_action(self.settings.acts_on, self.model, self.settings.max_batch_size)
         self._apply()
         self._row_due = True
-        self._rollout = rollout_timesteps(self.model)
-        # Where the rollout that is under way began.
-        self._rollout_began = self.model.num_timesteps
+        # Timesteps of a rollout, and where the one that is under way began.
+        self._rollout, self._rollout_began = rollout_timesteps(self.model), self.model.num_timesteps
         # ARS asks for the rate before a rollout: what is decided at its end is for the next.
         self._asks_first = advice.is_of(self.model, "ARS")
-        self._record()
-
-    def _recall(self) -> None:
-        """Take up the training that the model is in."""
-        self._state, warning = recall(self.model, self.settings.measure_every)
-        state = self._state
-        if warning:
-            self._rate.warn_once("doubtful", warning)
-        state.decided = resume(self._rules, state.decided, state.budget.progress(self.model.num_timesteps))
         self._parts = parts_of(self.model)
+        self._measurement.begin(self.model, self._state, self._warn)
         quiet = self.locals.get("log_interval", 1) is None
-        self._recorder = LogWriter(self.model, state, self.settings.diagnose, quiet)
-        self._measurement.begin(self.model, state, self._warn)
+        self._recorder = LogWriter(self.model, self._state, self.settings.diagnose, quiet)
         self._recorder.rewrite_table()
+        self._record()
 
     def _before_update(self) -> None:
         timestep = self.model.num_timesteps
@@ -223,8 +199,7 @@ class AbelCallback(LearningRateCallback):
         self._rollout_began = timestep
         data = self._state.data
         if data["auto"] and data["measure_every"] < self._rollout and budget.left(timestep) != 0:
-            steps = within_update(self.model, data["measure_every"])
-            self._during.arm(getattr(self.model.policy, "optimizer", None), steps)
+            self._during.arm(self.model, data["measure_every"], self._measure_within)
 
     def _after_update(self) -> None:
         self._state.data["seen"] = look(self.model, self.NAME)
@@ -246,16 +221,14 @@ class AbelCallback(LearningRateCallback):
             with self._harmless("the row under HParams of TensorBoard"):
                 tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self.settings))
             with self._harmless("a hint"):
-                for notice in advice.at_start(self.model, self._state, self.settings, self._rate.is_led):
-                    self._tell(notice)
+                self._tell(advice.at_start(self.model, self._state, self.settings, self._rate.is_led))
                 if self._action.idle:
                     self._warn("batch", self._action.idle)
 
     def _end(self) -> None:
         self._record()
         self._recorder.write_last_update(self.model.num_timesteps)
-        for notice in advice.at_end(self.model, self._state, self.settings, self._measurement.learned):
-            self._tell(notice)
+        self._tell(advice.at_end(self.model, self._state, self.settings, self._measurement.learned))
 
     def _touched(self) -> bool:
         # An update that was put off has moved nothing, whatever moved since the last measurement.
@@ -273,8 +246,8 @@ class AbelCallback(LearningRateCallback):
             return
         watched = {part: norm for part, norm in norms.items() if self.settings.watches(part)}
         if not watched:
-            watch = self.settings.watch
-            self._warn("not trained", f"watch={watch!r}: nothing of it is trained now, so no bounce can be seen")
+            watch = f"watch={self.settings.watch!r}"
+            self._warn("not trained", f"{watch}: nothing of it is trained now, so no bounce can be seen")
         self._decide(timestep, watched)
         if self.settings.diagnose:
             self._measurement.terms = {**self._measurement.terms, "weight_decay": advice.weight_decay(self.model)}
@@ -284,25 +257,18 @@ class AbelCallback(LearningRateCallback):
             self._recorder.rewrite_table()
 
     def _measure_within(self, share: float) -> None:
-        """Measure within the update after a rollout, as if it took as long as the next rollout does."""
+        """Measure within an update, as if it took as long as the next rollout does."""
         if self._started and self._rate.in_force:
-            self._measure(self.model.num_timesteps + int(share * rollout_timesteps(self.model)))
+            self._measure(self.model.num_timesteps + int(share * self._rollout))
 
-    def _decide(
-        self,
-        timestep: int,
-        norms: dict[str, float] | None = None,
-        progress: float = 0.0,
-        began: int | None = None,
-    ) -> None:
-        """Let a bounce, or the end of the budget, decay the rate."""
+    def _decide(self, timestep: int, norms: dict[str, float] | None = None, **end: Any) -> None:
+        """Let a bounce, or the end of the budget, decay the rate; the arguments are those of :func:`decide`."""
         before = self._state.decided
-        self._state.decided, (bounced, made) = decide(self._rules, before, timestep, norms, progress, began)
+        self._state.decided, (bounced, made) = decide(self._rules, before, timestep, norms, **end)
         if bounced or self._state.decided.decays != before.decays:
             self._apply()
         for decay, reason in made:
-            linear = decay.cause == "final" and self._rules.step is None
-            says = "" if linear else self._action.says
+            says = "" if decay.cause == "final" and self._rules.step is None else self._action.says
             what = "decay" if says else "learning rate"
             whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
             in_all = self._state.decided.factor_of(decay.part)
@@ -332,16 +298,15 @@ class AbelCallback(LearningRateCallback):
     @property
     def _status(self) -> dict[str, float]:
         """What is in force, by name in the logs."""
-        apart = {f"factor_{part}": self._state.decided.factor_of(part) for part in NETWORKS} if self._apart else {}
-        counts = {"bounces": self.n_bounces, "decays": len(self.decays)}
+        decided = self._state.decided
+        apart = {f"factor_{part}": decided.factor_of(part) for part in NETWORKS} if self._apart else {}
+        counts = {"bounces": len(decided.bounces), "decays": len(decided.decays)}
         return {"factor": self.factor, **apart, **counts, **self._action.status}
 
-    def _tell(self, notice: Notice) -> None:
+    def _tell(self, notices: Iterable[Notice]) -> None:
         """Warn once, or say it once in the life of a model."""
-        said, line = self._state.data["said"], notice.message
-        if notice.warning:
-            self._warn(notice.warning, line)
-        elif line not in said:
-            # A training that goes on in many a learn() has other numbers to tell each time.
-            said[:] = [*said, line][-20:]
-            self._say(line)
+        for line, warning in notices:
+            if warning:
+                self._warn(warning, line)
+            elif self._state.is_news(line):
+                self._say(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl_abel._validation import check_choice, check_flag, check_integer, check_number
@@ -54,6 +55,12 @@ class AbelSettings(DecayRules):
     def watches(self, part: str) -> bool:
         """Whether the norm of a part decides."""
         return part == self.watch or (self.watch == "any" and part in WATCHABLE)
+
+    def check_watched(self, parts: Sequence[str], model: str) -> None:
+        """Raise a ValueError if nothing that decides is among the parts of a model of this name."""
+        if not any(map(self.watches, parts)):
+            have = [part for part in WATCHABLE if part in parts]
+            raise ValueError(f"watch={self.watch!r}: {model} has no such part; it has {have}")
 
 
 def watched_by_default(rule: Rule) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from rl_abel.networks import jax_models
 from rl_abel.networks.diagnosis import Diagnosis
 from rl_abel.networks.norms import measured_parameters, norms_of
 from rl_abel.networks.optimizers import steps_of
+from rl_abel.training.measure_interval import within_update
 from rl_abel.training.resume import clock
 from rl_abel.training.state import MOST_MEASUREMENTS, TrainingState
 
@@ -161,32 +163,36 @@ class Measurement:
 
 
 class DuringUpdate:
-    """Calls back within one update, after given steps of its optimizer.
+    """Calls back within one update, after given steps of its optimizer."""
 
-    :param call: called with the share of the update that is done, as if its steps in ``at`` cut it into equal parts
-    """
+    _handle: Any = None
 
-    def __init__(self, call: Callable[[float], None]) -> None:
-        self._call = call
-        self._handle: Any = None
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has no update under way.
+        return {}
 
-    def arm(self, optimizer: object, at: Sequence[int]) -> None:
-        """Count the optimizer's steps from now on; an optimizer that is not torch's has no hooks."""
+    def arm(self, model: BaseAlgorithm, interval: float, call: Callable[[float], None]) -> None:
+        """Count the steps of the optimizer in the update that comes; an optimizer that is not torch's has no hooks.
+
+        :param interval: timesteps between two calls, as if the update took a rollout's
+        :param call: called with the share of the update that is done
+        """
         self.disarm()
+        at, steps = within_update(model, interval), itertools.count(1)
+
+        def step(*_: Any) -> None:
+            if (made := next(steps)) in at:
+                call((1 + at.index(made)) / (1 + len(at)))
+
+        optimizer = getattr(model.policy, "optimizer", None)
         if at and isinstance(optimizer, torch.optim.Optimizer):
-            self._at, self._steps = list(at), 0
-            self._handle = optimizer.register_step_post_hook(self._step)
+            self._handle = optimizer.register_step_post_hook(step)
 
     def disarm(self) -> None:
         """Take the hook away; harmless where there is none."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
-
-    def _step(self, *_: Any) -> None:
-        self._steps += 1
-        if self._steps in self._at:
-            self._call((1 + self._at.index(self._steps)) / (1 + len(self._at)))
 
 
 def _difference(before: Parts, now: Parts) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -68,16 +69,17 @@ def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
     return None if len(buffer) >= (getattr(buffer, "maxlen", None) or 0) else False
 
 
-def recall(model: BaseAlgorithm, measure_every: int | None) -> tuple[TrainingState, str]:
-    """Return the state of the training that a model is in, kept in the model, and a warning if there is reason for one.
+def recall(model: BaseAlgorithm, measure_every: int | None, warn: Callable[[str, str], None]) -> TrainingState:
+    """Return the state of the training that a model is in, and keep it in the model.
 
     A training is resumed if its budget ends where it ended before. With another end it is another training: it
-    begins now, and has a progress, a final decay and an interval of its own. Its decays stay. After a reset
+    begins now, and has a progress, a final decay and an interval of its own. Decays stay. After a reset
     everything begins anew.
 
     :param measure_every: interval that the user has fixed; None for the default, which a resumed training keeps
+    :param warn: called with a key and a message
     """
-    now, kept, warning = clock(model), getattr(model, ATTRIBUTE, None), ""
+    now, kept = clock(model), getattr(model, ATTRIBUTE, None)
     total = getattr(model, "_total_timesteps", 0)
     end = int(total) or None if math.isfinite(total) else None
     state = TrainingState.read(kept) if now.timesteps else None
@@ -87,11 +89,12 @@ def recall(model: BaseAlgorithm, measure_every: int | None) -> tuple[TrainingSta
         state, begins = TrainingState.empty(now), True
         state.data.update(kept_by_others(kept))
         if unreadable:
-            state.decided, warning = decays_in(kept), UNREADABLE
+            state.decided = decays_in(kept)
+            warn("unreadable", UNREADABLE)
     else:
         begins = state.data["end"] != end
         if same is None and (state.decided.decays or state.data["trace"]):
-            warning = DOUBTFUL
+            warn("doubtful", DOUBTFUL)
     before = state.data["measure_every"]
     state.data.update(seen=look(model, "abel"), end=end)
     if begins:
@@ -105,4 +108,4 @@ def recall(model: BaseAlgorithm, measure_every: int | None) -> tuple[TrainingSta
         # Closer measurements grow by less, which is no end of a growth.
         state.forget()
     setattr(model, ATTRIBUTE, state.data)
-    return state, warning
+    return state

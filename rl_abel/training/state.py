@@ -126,6 +126,13 @@ class TrainingState:
         # The text of a list of finite numbers is JSON, and costs half as much as json.dumps.
         self.data["trace"].append(str([int(timestep), *(norms[part] for part in self.data["parts"])]))
 
+    def is_news(self, hint: str) -> bool:
+        """Whether a hint has not been given for this model yet; from now on it has."""
+        said = self.data["said"]
+        # A training that goes on in many a learn() has other numbers to tell each time.
+        self.data["said"] = said if hint in said else [*said, hint][-20:]
+        return hint not in said
+
     def thin(self) -> None:
         """Keep every second measurement, the latest among them, and measure half as often from now on."""
         self.data["trace"] = self.data["trace"][::-1][::2][::-1]
