@@ -202,15 +202,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Suite:
-    """Blocks under a name, with a line that says what they are for."""
+    """Blocks under a name, with a line that says what they are for; and single runs."""
 
     name: str
     about: str
     blocks: tuple[Block, ...]
+    single: tuple[Run, ...] = ()
 
     def runs(self) -> list[Run]:
         """Return the runs, each once, the first seeds of all blocks first."""
-        unique = dict.fromkeys(run for block in self.blocks for run in block.runs())
+        unique = dict.fromkeys([*self.single, *(run for block in self.blocks for run in block.runs())])
         return sorted(unique, key=lambda run: run.seed)
 
 
@@ -254,22 +255,7 @@ def read_run(path: Path) -> Suite:
         run = Run(**json.loads(path.read_text())["config"]["run"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a run.json of this benchmark: {error!r}") from None
-    only = {field.name: (getattr(run, field.name),) for field in fields(Block) if field.name in _AXES}
-    block = Block(
-        run.agent,
-        timesteps=run.timesteps,
-        arms=(run.arm,),
-        seeds=(run.seed,),
-        evaluations=run.evaluations,
-        evaluation_episodes=run.evaluation_episodes,
-        final_episodes=run.final_episodes,
-        measurements=run.measurements,
-        **(only | ({"strength": (1.0,)} if run.regularization == "none" else {})),
-    )
-    return Suite(run.run_id, "one run again", (block,))
-
-
-_AXES = ("env_id", "regularization", "strength", "rate_multiplier", "decay_factor", "final_decay_at")
+    return Suite(run.run_id, "one run again", (), (run,))
 
 
 def _block(table: dict[str, Any]) -> Block:

@@ -38,28 +38,6 @@ _SUITES = (
         ),
     ),
     Suite(
-        "robust",
-        "how much the base rate, the factor and the place of the final decay matter",
-        (
-            *(
-                Block("PPO", (env_id,), timesteps, MAIN, FIVE, rate_multiplier=(0.1, 0.3, 1.0, 3.0, 10.0))
-                for env_id, timesteps in CLASSIC[:2]
-            ),
-            *(
-                Block(
-                    "PPO",
-                    (env_id,),
-                    timesteps,
-                    ("constant+final", "abel"),
-                    FIVE,
-                    decay_factor=(0.1, 0.2, 0.5),
-                    final_decay_at=(0.7, 0.85, 0.95),
-                )
-                for env_id, timesteps in CLASSIC[:2]
-            ),
-        ),
-    ),
-    Suite(
         "offpolicy",
         "algorithms with a replay buffer",
         (

@@ -3,7 +3,6 @@ import pytest
 import benchmarks.__main__ as benchmarks
 from benchmarks import demo
 from benchmarks.measure import __main__ as measure
-from benchmarks.measure import synthetic
 from benchmarks.study import __main__ as study
 
 
@@ -11,7 +10,7 @@ from benchmarks.study import __main__ as study
     ("command", "arguments", "said"),
     [
         (benchmarks, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
-        (benchmarks, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
+        (benchmarks, ["run", "smoke", "--out", "here", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
         (study, ["run", "evidence", "--workers", "-1"], "--workers: must be above 0, got -1"),
         (study, ["run", "evidence", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (study, ["run", "evidence", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
@@ -48,7 +47,6 @@ def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys,
         (study, ["run", "control", "--saved"]),
         (study, ["report", "moments", "--saved"]),
         (demo, ["--out"]),
-        (synthetic, ["3", "--out"]),
     ],
 )
 @pytest.mark.parametrize("below", ["", "/runs"])

@@ -104,7 +104,7 @@ def test_augment_shifts_by_at_most_a_pixel(monkeypatch):
 
 def test_runs_of_one_seed_are_the_same_training_until_their_rates_differ(digits):
     runs = [Run(arm, 4e-3, 0.05, 3, place=place, epochs=5) for arm, place in [("simple", None), ("step", 0.2)]]
-    first, second = (train(run, Training(3, 4e-3, digits))["trace"]["total"] for run in runs)
+    first, second = (train(run, Training.of_seed(3, 4e-3, digits))["trace"]["total"] for run in runs)
     assert first[0] == second[0]
     assert first[1] != second[1]
 
@@ -113,7 +113,7 @@ def test_a_saved_run_is_trained_again_to_the_same_norms(digits):
     runs, traces = TABLES.read(SAVED)
     run = Run("simple", control_plan.L2, 0.1, 0)
     saved = traces[traces["run_id"] == run.run_id].set_index("epoch")["total"]
-    training = Training(run.seed, run.l2, digits)
+    training = Training.of_seed(run.seed, run.l2, digits)
     norms = [training.epoch(epoch, run.planned_rate(epoch - 1))["total"] for epoch in range(1, 6)]
     np.testing.assert_allclose(norms, saved.loc[1:5], rtol=1e-3)
     assert run.run_id in set(runs["run_id"])

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.measure.synthetic import make_run
 from benchmarks.report import movements
 from benchmarks.report.scores import measured
 from benchmarks.results import FIRST_STUDY, Results, read_parquet, read_results
+from tests.made_up import make_run
 
 
 @pytest.mark.parametrize(

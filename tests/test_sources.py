@@ -12,7 +12,6 @@ import pytest
 from stable_baselines3.common.logger import configure
 from torch.utils.tensorboard import SummaryWriter
 
-from benchmarks.measure.synthetic import make_run
 from rl_abel import AbelCallback
 from rl_abel.inspection.readers.csv_table import read_table
 from rl_abel.inspection.readers.event_file import begun, left_over, scalars
@@ -20,6 +19,7 @@ from rl_abel.inspection.readers.find_runs import NO_RUN, NOTHING, ROUTE, Skipped
 from rl_abel.inspection.readers.logs import event_blocks
 from rl_abel.inspection.traces import Decayed, joined, make_trace, state_record, state_rows
 from tests.algorithms import make_model
+from tests.made_up import make_run
 
 LOG = "time/total_timesteps,rollout/ep_rew_mean,abel/weight_norm_total,abel/bounces,abel/decays,abel/factor"
 PENDULUM = {"algorithm": "PPO", "environment": "Pendulum-v1"}

@@ -5,7 +5,6 @@ Runs of one seed and optimizer begin as the same training, which is trained once
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.control.batch import BATCH_SIZE, L2, Run, all_runs
 from benchmarks.control.plan import MOMENTUM
-from benchmarks.control.training import Digits, augment, load_digits, make_net
+from benchmarks.control.training import Digits, Training, load_digits, make_net
 
 
 class GhostNorm(nn.BatchNorm2d):
@@ -47,56 +46,27 @@ def make_optimizer(name: str, net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(net.parameters(), **shared)
 
 
-class Training:
-    """A net with its optimizer, trained an epoch at a time, and a row for each epoch so far."""
-
-    def __init__(self, run: Run) -> None:
-        self.net = make_ghost_net(run.seed)
-        self.optimizer = make_optimizer(run.optimizer, self.net)
-        self.rows: list[dict[str, Any]] = []
-
-    def train(self, run: Run, digits: Digits, until: int) -> None:
-        """Go on as a run does, up to an epoch."""
-        for epoch in range(len(self.rows), until):
-            batch_size, rate = run.at(epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            before = self.rows[-1]["updates"] if self.rows else 0
-            made = _train_epoch(self.net, self.optimizer, digits, batch_size, run.seed * 100_000 + epoch)
-            row = {"epoch": epoch + 1, "batch_size": batch_size, "learning_rate": rate, "updates": before + made}
-            self.rows.append({**row, "test_accuracy": _test_accuracy(self.net, digits)})
-
-
 def train(runs: Sequence[Run], digits: Digits) -> list[dict[str, Any]]:
     """Train runs of one optimizer and seed, their common beginning once; return a row a run and epoch."""
-    beginning, rows = Training(runs[0]), []
-    beginning.train(runs[0], digits, runs[0].first_decay)
+    first = runs[0]
+    net = make_ghost_net(first.seed)
+    training, shared = Training(first.seed, net, make_optimizer(first.optimizer, net), digits), []
+    _go_on(training, first, first.first_decay, shared)
+    rows = []
     for run in runs:
-        training = copy.deepcopy(beginning)
-        training.train(run, digits, run.epochs)
-        rows += [{"optimizer": run.optimizer, "arm": run.arm, "seed": run.seed, **row} for row in training.rows]
+        of_run = list(shared)
+        _go_on(training.copy(), run, run.epochs, of_run)
+        rows += [{"optimizer": run.optimizer, "arm": run.arm, "seed": run.seed, **row} for row in of_run]
     return rows
 
 
-def _train_epoch(net: nn.Module, optimizer: torch.optim.Optimizer, digits: Digits, batch_size: int, seed: int) -> int:
-    # Of seed and epoch alone: every arm sees the same images in the same order.
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(digits.labels), generator=generator)
-    images, labels = augment(digits.images[order], generator), digits.labels[order]
-    net.train()
-    batches = list(zip(images.split(batch_size), labels.split(batch_size)))
-    for part, of_part in batches:
-        loss = nn.functional.cross_entropy(net(part), of_part)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return len(batches)
-
-
-@torch.no_grad()
-def _test_accuracy(net: nn.Module, digits: Digits) -> float:
-    net.eval()
-    return float((net(digits.test_images).argmax(dim=1) == digits.test_labels).float().mean())
+def _go_on(training: Training, run: Run, until: int, rows: list[dict[str, Any]]) -> None:
+    """Train as a run does, from the epoch after the last of the rows, and add a row for each epoch."""
+    for epoch in range(len(rows), until):
+        batch_size, rate = run.at(epoch)
+        updates = len(training.train(epoch, rate, batch_size)) + (rows[-1]["updates"] if rows else 0)
+        row = {"epoch": epoch + 1, "batch_size": batch_size, "learning_rate": rate, "updates": updates}
+        rows.append({**row, "test_accuracy": training.test_accuracy()})
 
 
 def train_family(optimizer: str, seed: int) -> dict[str, list[dict[str, Any]]]:

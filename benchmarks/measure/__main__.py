@@ -11,7 +11,6 @@ NAMES = {
     "throughput": "how fast the benchmark's engine is, as ratios",
     "calibration": "false decays and recall of the rules on seeded traces",
     "coverage": "coverage of the intervals, and how often verdicts are false",
-    "synthetic": "a folder of made-up runs, to measure the report on many",
 }
 """Each is a module with a ``main(arguments)`` of its own: most load what the others have no use for."""
 

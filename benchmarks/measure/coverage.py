@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -57,16 +57,6 @@ PAIRS: dict[str, tuple[Family, Family]] = {
 }
 """Arm and other arm, on every task. Of those worse by the margin none is equivalent."""
 
-BEST: dict[str, tuple[float, ...]] = {
-    "8 others, all equal to it": (0.0,) * 8,
-    "8 others, 1 equal to it": (0.0,) + (-0.5,) * 7,
-    "8 others, 1 better by the margin": (MARGIN,) + (0.0,) * 7,
-    "8 others, 2 better by the margin": (MARGIN, MARGIN) + (-0.5,) * 6,
-    "8 others, all better by the margin": (MARGIN,) * 8,
-    "8 others, stepwise better": tuple(MARGIN * k / 7 for k in range(8)),
-}
-"""How much better the others are than the arm, on every task."""
-
 
 def _rngs(name: str, num_simulations: int) -> Iterator[Rng]:
     return (np.random.default_rng([zlib.crc32(name.encode()), seed]) for seed in range(num_simulations))
@@ -76,56 +66,35 @@ def coverage(family: str, num_runs: int, num_simulations: int) -> dict[str, floa
     """Share of 95 % intervals that hold the truth: IQM and mean, of one task and of the mean over four."""
     make = FAMILIES[family]
     many = make(np.random.default_rng(0), 1_000_000)
-    truth = {"iqm": iqm(many), "mean": float(many.mean())}
-    held: Counter[str] = Counter()
-    for rng in _rngs(f"{family} {num_runs}", num_simulations):
-        summary = summarise({str(task): make(rng, num_runs) for task in range(NUM_TASKS)}, rng, RESAMPLES)
-        for place, of_place in (("task", summary.tasks["0"]), ("overall", summary)):
-            for name, value in truth.items():
-                interval = getattr(of_place, name)
-                held[f"{place} {name}"] += interval.low <= value <= interval.high
-    return {
-        f"{place} {name}": held[f"{place} {name}"] / num_simulations for place in ("task", "overall") for name in truth
-    }
+    summaries = (
+        summarise({str(task): make(rng, num_runs) for task in range(NUM_TASKS)}, rng, RESAMPLES)
+        for rng in _rngs(f"{family} {num_runs}", num_simulations)
+    )
+    found = ((summary.tasks["0"], summary) for summary in summaries)
+    return _held(found, {"iqm": iqm(many), "mean": float(many.mean())}, num_simulations)
 
 
 def difference_coverage(family: str, num_runs: int, num_simulations: int) -> dict[str, float]:
     """The same for the difference of two arms that are truly equal: it is 0."""
-    held: Counter[str] = Counter()
-    for verdict, overall in _compared(
-        lambda rng: _two(FAMILIES[family], FAMILIES[family], num_runs, rng), family, num_simulations
-    ):
-        for place, of_place in (("task", verdict), ("overall", overall)):
-            for name in ("iqm", "mean"):
+    both = FAMILIES[family], FAMILIES[family]
+    compared = _compared(lambda rng: _two(*both, num_runs, rng), family, num_simulations)
+    return _held(compared, {"iqm": 0.0, "mean": 0.0}, num_simulations)
+
+
+def _held(found: Iterable[tuple[Any, Any]], truth: Mapping[str, float], num_simulations: int) -> dict[str, float]:
+    held = {f"{place} {name}": 0 for place in ("task", "overall") for name in truth}
+    for of_task, overall in found:
+        for place, of_place in (("task", of_task), ("overall", overall)):
+            for name, value in truth.items():
                 interval = getattr(of_place, name)
-                held[f"{place} {name}"] += interval.low <= 0 <= interval.high
-    return {
-        f"{place} {name}": held[f"{place} {name}"] / num_simulations
-        for place in ("task", "overall")
-        for name in ("iqm", "mean")
-    }
+                held[f"{place} {name}"] += interval.low <= value <= interval.high
+    return {name: count / num_simulations for name, count in held.items()}
 
 
 def verdicts(pair: str, num_runs: int, num_simulations: int) -> dict[str, dict[str, float]]:
     """Share of each verdict, on one task and over all four."""
     arm, other = PAIRS[pair]
     return _shares(_compared(lambda rng: _two(arm, other, num_runs, rng), pair, num_simulations))
-
-
-def best_verdicts(
-    best: str, num_runs: int, num_simulations: int, deviation: float = 0.1
-) -> dict[str, dict[str, float]]:
-    """The same against the best of eight others, with normal scores that share half their variance by seed."""
-
-    def make(rng: Rng) -> dict[str, Mapping[str, Mapping[int, float]]]:
-        shared = deviation * np.sqrt(0.5) * rng.standard_normal((NUM_TASKS, num_runs))
-        shifts = {"arm": 0.0, **{f"other {k}": shift for k, shift in enumerate(BEST[best])}}
-        return {
-            name: _by_seed(0.9 + shift + shared + deviation * np.sqrt(0.5) * rng.standard_normal((NUM_TASKS, num_runs)))
-            for name, shift in shifts.items()
-        }
-
-    return _shares(_compared(make, best, num_simulations))
 
 
 def _two(arm: Family, other: Family, num_runs: int, rng: Rng) -> dict[str, Mapping[str, Mapping[int, float]]]:
@@ -144,7 +113,7 @@ def _compared(
 ) -> Iterator[tuple[Verdict, Verdict]]:
     for rng in _rngs(name, num_simulations):
         scores = make(rng)
-        comparison = compare(scores, "arm", [other for other in scores if other != "arm"], rng, resamples=RESAMPLES)
+        comparison = compare(scores, "arm", "other", rng, resamples=RESAMPLES)
         yield comparison.tasks["0"], comparison.overall
 
 
@@ -181,10 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = Table(title=f"Verdicts for a margin of {MARGIN:g}: share equivalent / different, the rest undecided")
     for heading in ("arm", "runs a task", "1 task", f"{NUM_TASKS} tasks"):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
-    for cases, judge in ((PAIRS, verdicts), (BEST, best_verdicts)):
-        for case in cases:
-            for num_runs in (*NUM_RUNS, 100):
-                found = judge(case, num_runs, simulations)
-                cells = (f"{found[p]['equivalent']:.3f} / {found[p]['different']:.3f}" for p in ("task", "overall"))
-                table.add_row(case, str(num_runs), *cells)
+    for case in PAIRS:
+        for num_runs in (*NUM_RUNS, 100):
+            found = verdicts(case, num_runs, simulations)
+            cells = (f"{found[p]['equivalent']:.3f} / {found[p]['different']:.3f}" for p in ("task", "overall"))
+            table.add_row(case, str(num_runs), *cells)
     console.print(table)

@@ -5,7 +5,6 @@
 - evaluations as a share of a run, where they take most;
 - one worker against a bare loop of ``model.learn`` and the same evaluations in one process;
 - rl_zoo3 against one worker, on the same CartPole runs, end to end (processes started included);
-- the report of 10,000 made-up runs against that of 1,000, with its seconds and memory;
 - ``rl-abel inspect`` on 1,000 runs, from TensorBoard events and from progress.csv, in seconds.
 
 Launches alternate, so that a machine whose speed drifts slows all alike.
@@ -34,7 +33,7 @@ from benchmarks.suites import CLASSIC
 
 ROOT = Path(__file__).parents[2]
 TIMESTEPS = 20_000
-KINDS = ("workers", "branches", "evaluations", "bare", "zoo", "report", "inspect")
+KINDS = ("workers", "branches", "evaluations", "bare", "zoo", "inspect")
 FIVE = ("constant", "constant+final", "cooldown", "step", "abel")
 DUMPS, TAGS = 100, 20
 """Of a made-up log, as SB3 writes it in a run of some length."""
@@ -129,25 +128,6 @@ def zoo(n: int) -> float:
         return sum(_seconds([*command, "--seed", str(run.seed)]) for run in runs(n))
 
 
-def report(n: int) -> tuple[float, float]:
-    """Seconds and peak gigabytes of ``python -m benchmarks report`` on n made-up runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.measure", "synthetic", str(n), "--out", folder], cwd=ROOT, check=True
-        )
-        code = (
-            "import resource, sys; from benchmarks.__main__ import main; main(['report', sys.argv[1]]); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        )
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        # Linux counts in kilobytes, macOS in bytes.
-        per_gigabyte = 2**30 if sys.platform == "darwin" else 2**20
-        return time.perf_counter() - start, int(done.stdout.split()[-1]) / per_gigabyte
-
-
 def inspect(n: int, form: str) -> float:
     """Seconds of ``rl-abel inspect`` on n made-up runs.
 
@@ -229,13 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif name == "evaluations":
             for task, share in evaluations().items():
                 _print(console, f"evaluations, {task}", f"{share:.1%}", "", "at most 10 %")
-        elif name == "inspect":
+        else:
             for form in ("tensorboard", "csv"):
                 _print(console, f"inspect 1,000 runs, {form}", f"{inspect(1000, form):.1f} s", "", "at most 30 s")
-        else:
-            (small, _), (large, memory) = report(1000), report(10_000)
-            _print(console, "report of 10,000 runs / of 1,000", f"{large / small:.2f}", "", "at most 10")
-            _print(console, "report of 10,000 runs", f"{large:.0f} s, {memory:.2f} GB", "", "60 s, 2 GB")
 
 
 def _print(console: Console, label: str, *figures: str) -> None:

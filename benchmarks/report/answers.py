@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.results import NUMBERS, Results
+from benchmarks.results import Results
 from benchmarks.statistics.equivalence import MIN_SEEDS, Comparison, compare, scores_by_arm, share_seeds
 from benchmarks.statistics.estimates import (
     CRASHED,
@@ -17,8 +17,6 @@ from benchmarks.statistics.estimates import (
     Interval,
     Summary,
     exact_binomial_interval,
-    mean_interval,
-    probability_of_improvement,
     summarise,
 )
 from rl_abel import find_decays
@@ -31,7 +29,7 @@ UNDISTURBED = "constant"
 LITERAL = "abel-paper"
 
 STANDARD = {"rate_multiplier": 1.0, "decay_factor": 0.1, "final_decay_at": 0.85}
-"""The setting that the answers are about; the rest is for the sensitivity to it."""
+"""The setting that the answers are about."""
 
 PARTS = ("total", "policy", "value", "shared")
 
@@ -62,8 +60,7 @@ class Answers:
     :param scores: arm -> task -> seed -> normalised score, at the standard setting
     :param summaries: group -> arm -> summary over the tasks that the group's arms share
     :param prevalence: task -> part -> prevalence
-    :param sufficiency: group -> "linear" or "best" -> comparison of constant+final with it
-    :param improvement: group -> arm -> probability that it beats the constant rate
+    :param sufficiency: group -> "linear" or "constant" -> comparison of constant+final with it
     :param literal: group -> comparison of training by the literal Algorithm 1 with the constant rate
     :param regularized: the tasks with weight decay
     :param left_out: what was not compared, in words
@@ -73,14 +70,13 @@ class Answers:
     summaries: dict[str, dict[str, Summary]]
     prevalence: dict[str, dict[str, Prevalence]]
     sufficiency: dict[str, dict[str, Comparison]]
-    improvement: dict[str, dict[str, Interval]]
     literal: dict[str, Comparison]
     regularized: frozenset[str]
     left_out: list[str]
 
     @property
     def compared(self) -> list[tuple[str, str, Comparison]]:
-        """Every comparison of constant+final: group, "linear" or "best", and what was found."""
+        """Every comparison of constant+final: group, "linear" or "constant", and what was found."""
         return [(group, *item) for group, comparisons in self.sufficiency.items() for item in comparisons.items()]
 
 
@@ -127,21 +123,17 @@ def answer(results: Results) -> Answers:
             + ", ".join(scored.loc[twice, "run_id"].head(5))
         )
         scored = scored[~twice]
-    summaries, sufficiency, improvement, literal = {}, {}, {}, {}
+    summaries, sufficiency, literal = {}, {}, {}
     for group, regularized in GROUPS.items():
         table = scores_of(scored[scored["regularized"] == regularized])
         if not table:
             continue
         rng = np.random.default_rng(SEED)
-        values = {arm: {task: list(seeds.values()) for task, seeds in tasks.items()} for arm, tasks in table.items()}
-        summaries[group] = {arm: summarise(tasks, rng) for arm, tasks in values.items()}
-        sufficiency[group] = _sufficiency(table, group, rng, left_out)
-        constant = values.get(UNDISTURBED, {})
-        improvement[group] = {
-            arm: probability_of_improvement(tasks, constant, rng)
-            for arm, tasks in values.items()
-            if arm != UNDISTURBED and set(tasks) & set(constant)
+        summaries[group] = {
+            arm: summarise({task: list(seeds.values()) for task, seeds in tasks.items()}, rng)
+            for arm, tasks in table.items()
         }
+        sufficiency[group] = _sufficiency(table, group, rng, left_out)
         if share_seeds(table, LITERAL, UNDISTURBED):
             literal[group] = compare(table, LITERAL, UNDISTURBED, rng)
     return Answers(
@@ -149,7 +141,6 @@ def answer(results: Results) -> Answers:
         summaries=summaries,
         prevalence=prevalences(results, standard),
         sufficiency=sufficiency,
-        improvement=improvement,
         literal=literal,
         regularized=frozenset(runs.loc[runs["regularized"], "task"]),
         left_out=left_out,
@@ -173,20 +164,10 @@ def _sufficiency(
     if CANDIDATE not in table:
         left_out.append(f"{group}: no run of {CANDIDATE}")
         return {}
-    rivals = [arm for arm in table if arm != CANDIDATE]
-    # An arm that lacks a task (kl-adaptive is for PPO alone) would take the task out for all.
-    absent = [arm for arm in rivals if not set(table[CANDIDATE]) <= set(table[arm])]
-    complete = [arm for arm in rivals if arm not in absent and share_seeds(table, CANDIDATE, arm)]
-    if absent:
-        left_out.append(f"{group}: not among the arms to be best, for want of some tasks: {', '.join(absent)}")
-    comparisons = {}
-    if share_seeds(table, CANDIDATE, BASELINE):
-        comparisons["linear"] = compare(table, CANDIDATE, BASELINE, rng)
-    if complete:
-        comparisons["best"] = compare(table, CANDIDATE, complete, rng)
-    if not comparisons:
+    rivals = [arm for arm in (BASELINE, UNDISTURBED) if share_seeds(table, CANDIDATE, arm)]
+    if not rivals:
         left_out.append(f"{group}: {CANDIDATE} has no arm to be compared with on the same seeds")
-    return comparisons
+    return {arm: compare(table, CANDIDATE, arm, rng) for arm in rivals}
 
 
 def by_group(answers: Answers) -> dict[str, dict[str, dict[str, Prevalence]]]:
@@ -242,20 +223,3 @@ def bounce_depth(norms: np.ndarray) -> float:
     highest = np.fmax.accumulate(norms)
     falls = 1 - norms[highest > 0] / highest[highest > 0]
     return float(np.nanmax(falls, initial=0.0))
-
-
-def sensitivity(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return scores of runs by task, arm, rate_multiplier, decay_factor and final_decay_at.
-
-    Number of runs, and mean with its interval (mean, low, high), of the tasks in which at least one
-    of the three varies.
-    """
-    runs = with_tasks(runs)
-    runs = runs[runs["score"].notna()]
-    settings = [key for key in NUMBERS if key in STANDARD]
-    varied = pd.Series(False, index=runs.index)
-    for key in settings:
-        varied |= runs.groupby("task")[key].transform("nunique") > 1
-    keys = ["task", "arm", *settings]
-    rows = [(*values, len(scores), *mean_interval(scores)) for values, scores in runs[varied].groupby(keys)["score"]]
-    return pd.DataFrame(rows, columns=[*keys, "num_runs", "mean", "low", "high"])

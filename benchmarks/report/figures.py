@@ -14,12 +14,11 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 
 from benchmarks import drawing
 from benchmarks.colors import ARM_COLORS, CAUSES, NAMES, OTHERS, PART_COLORS
-from benchmarks.drawing import STYLE, Mark, beside, legend, lying, png, standing
+from benchmarks.drawing import STYLE, Mark, beside, legend, lying, png
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
     CANDIDATE,
     PARTS,
-    STANDARD,
     UNDISTURBED,
     Answers,
     Prevalence,
@@ -27,7 +26,7 @@ from benchmarks.report.answers import (
     with_tasks,
 )
 from benchmarks.results import Results, decays_of
-from benchmarks.statistics.estimates import SEED, Interval, draw_counts, performance_profile, quantiles, widened
+from benchmarks.statistics.estimates import SEED, Interval, draw_counts, quantiles, widened
 from benchmarks.words import templates, text
 
 RESAMPLES = 500
@@ -36,9 +35,6 @@ MOST_LINES = 10
 
 FEWEST_FOR_A_BAND = 3
 """Seeds; the band of two spans several times their distance and hides everything."""
-
-FEWEST_FOR_A_PROFILE = 10
-"""Runs of each arm: with fewer a profile is a staircase of single runs."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +51,18 @@ class Picture:
     answers: int | None = None
 
 
-def pictures(results: Results, answers: Answers, sensitivity: pd.DataFrame) -> Iterator[Picture]:
+def pictures(results: Results, answers: Answers) -> Iterator[Picture]:
     """Yield the figures that these runs allow, in the order of the page."""
     if answers.prevalence:
         yield prevalence(answers.prevalence)
     sections = {}
     for group, kind, found in answers.compared:
         rows = [("all tasks", found.overall), *found.tasks.items()]
-        heading = f"{group}, against {'linear' if kind == 'linear' else 'the best other'}"
-        sections[heading] = [(task, {judged.best["mean"]: judged.mean}) for task, judged in rows]
+        heading = f"{group}, against {kind}"
+        sections[heading] = [(task, {found.other: judged.mean}) for task, judged in rows]
     if sections:
         yield forest(sections)
-    yield from profiles(answers)
     yield from task_pictures(results)
-    yield from sensitivity_pictures(sensitivity)
 
 
 @plt.rc_context(STYLE)
@@ -111,34 +105,6 @@ def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]])
     }
     figure, axes = drawing.forest(marked, f"← worse     {NAMES[CANDIDATE]} minus the other, score     better →")
     return _picture("differences", figure, [axes], question=1)
-
-
-@plt.rc_context(STYLE)
-def profiles(answers: Answers) -> Iterator[Picture]:
-    """Performance profiles of the groups whose arms have ``FEWEST_FOR_A_PROFILE`` runs on every task."""
-    groups = {}
-    for group, summaries in answers.summaries.items():
-        fewest = {arm: min(of.num_runs for of in summary.tasks.values()) for arm, summary in summaries.items()}
-        if arms := [arm for arm in in_order(fewest) if fewest[arm] >= FEWEST_FOR_A_PROFILE]:
-            groups[group] = arms
-    if not groups:
-        return
-    figure, panels = plt.subplots(1, len(groups), figsize=(4.3 * len(groups), 3), squeeze=False, sharey=True)
-    for axes, (group, arms) in zip(panels[0], groups.items()):
-        rng = np.random.default_rng(SEED)
-        scores = {
-            arm: {task: list(answers.scores[arm][task].values()) for task in answers.summaries[group][arm].tasks}
-            for arm in arms
-        }
-        taus = np.linspace(0, max(max(of) for tasks in scores.values() for of in tasks.values()), 61)
-        for arm, tasks in scores.items():
-            profile = performance_profile(tasks, taus, rng, RESAMPLES)
-            axes.plot(taus, profile.shares, lw=1.4, **_line(arm))
-            if arm in ARM_COLORS:
-                axes.fill_between(taus, profile.low, profile.high, color=_color(arm), alpha=0.12, lw=0)
-        axes.set(title=group, xlabel="score (0 random, 1 reference)", ylim=(0, 1.02), xlim=(0, taus[-1]))
-    panels[0][0].set_ylabel("share of runs above")
-    yield _picture("profiles", figure, panels.ravel(), question=1)
 
 
 def task_pictures(results: Results) -> Iterator[Picture]:
@@ -210,34 +176,6 @@ def _norms(axes: Axes, runs: pd.DataFrame, traces: pd.DataFrame, part: str, arm:
             marker, label = CAUSES.get(cause, ("x", cause))
             height = np.interp(timestep, norms.index, norms)
             axes.plot(timestep, height, marker, color=_color(arm), mec="black", mew=0.6, ms=5, ls="none", label=label)
-
-
-def sensitivity_pictures(sensitivity: pd.DataFrame) -> Iterator[Picture]:
-    """Yield a figure for each task on which the settings were varied."""
-    for index, (task, of_task) in enumerate(sensitivity.groupby("task")):
-        yield _sensitivity(f"sensitivity-{index}", str(task), of_task)
-
-
-@plt.rc_context(STYLE)
-def _sensitivity(name: str, task: str, table: pd.DataFrame) -> Picture:
-    varied = [key for key in ("rate_multiplier", "decay_factor", "final_decay_at") if table[key].nunique() > 1]
-    figure, panels = plt.subplots(1, len(varied), figsize=(3.4 * len(varied) + 1.5, 2.8), squeeze=False, sharey=True)
-    for axes, key in zip(panels[0], varied):
-        # The other two settings stay at their standard; this one takes all its values.
-        at = table.loc[at_standard(table.assign(**{key: STANDARD[key]})).index].sort_values(key)
-        values = list(at[key].unique())
-        arms = [arm for arm in in_order(at["arm"].unique()) if (at["arm"] == arm).sum() > 1]
-        # Side by side: intervals of several arms at one value hide each other.
-        for arm, apart in zip(arms, beside(len(arms), -0.08)):
-            of_arm = at[at["arm"] == arm]
-            positions = [values.index(value) + apart for value in of_arm[key]]
-            means = [Interval(*row) for row in of_arm[["mean", "low", "high"]].itertuples(index=False)]
-            standing(axes, positions, means, _color(arm), _label(arm))
-        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        axes.set(xlabel={"rate_multiplier": "base rate, times the preset's"}.get(key, key.replace("_", " ")))
-    panels[0][0].set_ylabel("mean score")
-    figure.suptitle(task, fontweight="bold")
-    return _picture(name, figure, panels.ravel(), task)
 
 
 def in_order(arms: Iterable[str]) -> list[str]:

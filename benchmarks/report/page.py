@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from benchmarks.report.answers import answer, by_group, sensitivity, too_few
+from benchmarks.report.answers import answer, by_group, too_few
 from benchmarks.report.figures import pictures
 from benchmarks.report.tables import Report, markdown, runs_table, tables
 from benchmarks.results import BESIDE, Results, read_results, write_parquet
@@ -45,7 +45,7 @@ def write(results: Results, out: Path, title: str = "") -> Report:
         problems=sentences(said, "problems", results, worked_out.left_out, MOST_BROKEN),
         works={WORKS: sentences(said, "works", results.runs, MIN_SEEDS)} if too_few(worked_out) else {},
     )
-    drawn = list(pictures(results, worked_out, sensitivity(results.runs)))
+    drawn = list(pictures(results, worked_out))
     about = {"title": title or f"Benchmark: {out.resolve().name}", "report": report}
     beside = out / BESIDE
     beside.mkdir(exist_ok=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -28,11 +26,9 @@ def measured(results: Results) -> pd.DataFrame:
     return runs
 
 
-def between(
-    runs: pd.DataFrame, arm: str, other: str | Sequence[str], measure: str = "score", by: str = "arm"
-) -> Comparison | None:
+def between(runs: pd.DataFrame, arm: str, other: str, measure: str = "score", by: str = "arm") -> Comparison | None:
     """Compare two arms (or other labels, in the column ``by``) over these runs; None where nothing can be paired."""
     scores = scores_of(runs[runs[measure].notna()], measure, by)
-    if not share_seeds(scores, arm, *([other] if isinstance(other, str) else other)):
+    if not share_seeds(scores, arm, other):
         return None
     return compare(scores, arm, other, np.random.default_rng(SEED))

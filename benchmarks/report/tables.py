@@ -10,7 +10,7 @@ from benchmarks.report.answers import PARTS, Answers, Prevalence, with_tasks
 from benchmarks.report.figures import in_order
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Summary
-from benchmarks.words import cells, escaped, grid, number, percent, templates, text
+from benchmarks.words import cells, escaped, grid, judged_as, number, percent, templates, text
 
 
 @dataclass(frozen=True)
@@ -76,23 +76,22 @@ def _verdicts(answers: Answers) -> Table:
     rows = []
     for group, kind, comparison in answers.compared:
         for task, judged in [(f"all, {group}", comparison.overall), *comparison.tasks.items()]:
-            against = "linear" if kind == "linear" else f"best: {judged.best['mean']}"
-            amounts = judged.num_pairs, judged.mean, judged.iqm, judged.verdict, judged.equivalent_at
-            rows.append((task, against, *amounts))
-    header = ("task", "against", "pairs", "mean", "IQM", "verdict", "pairs for “equivalent”")
+            amounts = judged.num_pairs, judged.mean, judged.iqm, judged_as(judged)
+            rows.append((task, kind, *amounts))
+    header = ("task", "against", "pairs", "mean", "IQM", "verdict")
     note = _note("verdicts", answers.compared[0][-1].margin)
     return Table("Does one decay near the end suffice?", note, *cells(header, rows))
 
 
 def _overall(answers: Answers, group: str) -> Table:
-    improvement, summaries = answers.improvement.get(group, {}), answers.summaries[group]
+    summaries = answers.summaries[group]
     counts = {arm: {task: of.num_runs for task, of in summary.tasks.items()} for arm, summary in summaries.items()}
     rows = [
-        (arm, len(counts[arm]), sum(counts[arm].values()), of.mean, of.iqm, improvement.get(arm))
+        (arm, len(counts[arm]), sum(counts[arm].values()), of.mean, of.iqm)
         for arm in in_order(summaries)
         for of in [summaries[arm]]
     ]
-    header = ("arm", "tasks", "runs", "mean score", "IQM", "P(better than constant)")
+    header = ("arm", "tasks", "runs", "mean score", "IQM")
     first, *others = counts.values()
     return Table(f"All tasks, {group}", _note("overall", any(of != first for of in others)), *cells(header, rows))
 

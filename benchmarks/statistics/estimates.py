@@ -72,16 +72,6 @@ class Summary:
     mean: Interval
 
 
-@dataclass(frozen=True)
-class Profile:
-    """Share of runs above each tau, averaged over tasks; all arrays are (num_taus,)."""
-
-    taus: Array
-    shares: Array
-    low: Array
-    high: Array
-
-
 def iqm(scores: npt.ArrayLike) -> float:
     """Interquartile mean of one task's scores (num_runs,): floor(n / 4) are cut off at either end.
 
@@ -138,58 +128,6 @@ def summarise(scores: Mapping[str, npt.ArrayLike], rng: np.random.Generator, res
 def mean_interval(scores: npt.ArrayLike) -> Interval:
     """Mean of the scores (num_runs,) with its interval, the same whenever asked."""
     return summarise({"": scores}, np.random.default_rng(SEED)).mean
-
-
-def probability_of_improvement(
-    scores_x: Mapping[str, npt.ArrayLike],
-    scores_y: Mapping[str, npt.ArrayLike],
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """P(X > Y) + P(X = Y) / 2 for two runs on a task, averaged over the tasks that both arms have.
-
-    Agarwal et al. 2021, Sec. 4.3. The arms are resampled apart from each other, so the seeds need
-    not be the same.
-
-    :param scores_x: task -> (num_runs,); ``scores_y`` likewise, of other lengths if need be
-    :raises ValueError: if there is no common task, or a score is not finite
-    """
-    xs, ys = _checked(scores_x), _checked(scores_y)
-    if not (tasks := [task for task in xs if task in ys]):
-        raise ValueError(f"the arms have no task in common: {sorted(xs)} and {sorted(ys)}")
-    estimates, deviations, num_runs = [], [], []
-    for task in tasks:
-        x, y = xs[task][:, None], ys[task][None, :]
-        wins = (x > y) + (x == y) / 2
-        drawn_x, drawn_y = draw_counts(x.size, resamples, rng), draw_counts(y.size, resamples, rng)
-        estimates.append(float(wins.mean()))
-        deviations.append(((drawn_x @ wins) * drawn_y).sum(axis=1) / wins.size - estimates[-1])
-        num_runs.append(min(x.size, y.size))
-    estimate, low, high = _interval(float(np.mean(estimates)), widened(deviations, num_runs))
-    return Interval(estimate, max(low, 0.0), min(high, 1.0))
-
-
-def performance_profile(
-    scores: Mapping[str, npt.ArrayLike], taus: npt.ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Profile:
-    """Share of runs above tau, averaged over tasks, with a pointwise band.
-
-    Agarwal et al. 2021, Sec. 4.2 (there the runs of all tasks are pooled; the two agree where every
-    task has as many runs).
-
-    :param scores: task -> (num_runs,), of one arm
-    :param taus: (num_taus,)
-    """
-    tasks, grid = _checked(scores), _finite("taus", taus)
-    shares, deviations = [], []
-    for values in tasks.values():
-        above = (values[:, None] > grid).astype(float)
-        shares.append(above.mean(axis=0))
-        deviations.append(draw_counts(len(values), resamples, rng) @ above / len(values) - shares[-1])
-    share: Array = np.mean(shares, axis=0)
-    band = share + quantiles(widened(deviations, [len(values) for values in tasks.values()]))
-    low, high = np.clip(band, 0.0, 1.0)
-    return Profile(grid, share, low, high)
 
 
 def draw_counts(num_runs: int, resamples: int, rng: np.random.Generator) -> Array:

@@ -1,11 +1,7 @@
-"""Made-up runs, to measure the report on many: ``python -m benchmarks.measure synthetic 10000 --out FOLDER``.
-
-Nothing is trained. The folders have the files and sizes of real ones, their numbers are random.
-"""
+"""Made-up runs: folders with the files and sizes of real ones, and random numbers. Nothing is trained."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import json
@@ -15,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arguments import folder, positive
 from benchmarks.plan import SCHEDULES
 
 TASKS = tuple((agent, f"Task{number}-v1") for agent in ("PPO", "SAC") for number in range(5))
@@ -78,16 +73,3 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write as many made-up runs as asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.measure synthetic",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("count", type=positive(int))
-    parser.add_argument("--out", type=folder, required=True, help="an empty folder")
-    given = parser.parse_args(arguments)
-    make_runs(given.out, given.count)
