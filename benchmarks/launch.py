@@ -50,9 +50,7 @@ def launch(
     console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}; {which} now", soft_wrap=True)
     grouped = units(left)
     if branches and len(grouped) < len(left):
-        console.print(
-            f"{len(left)} runs in {len(grouped)} units: arms that begin alike are trained once, until they part"
-        )
+        console.print(f"{len(left)} runs in {len(grouped)} units: what arms have in common is trained once")
     if branches and not scheduler and len(grouped) < min(workers, len(left)):
         console.print(f"a unit is for one worker: --no-branches keeps {min(workers, len(left))} of them busy")
     shared = Shared()

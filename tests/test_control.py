@@ -154,12 +154,12 @@ def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
 def test_decays_of_a_real_run_are_those_of_the_rule_on_its_trace_and_are_applied(digits):
     """The trace tells where Algorithm 1 decays; a training at those rates by hand is the same."""
     run = Run("abel-paper", 0.1, 0.2, 3, decay_factor=0.5, epochs=20)
-    record = train(run, Training(3, 0.1, digits))
+    record = train(run, Training.of_seed(3, 0.1, digits))
     bounces = record["run"]["bounces"]
     assert bounces == [index + 1 for index in find_decays(record["trace"]["total"], rule="paper")] != []
     rates = record["trace"]["learning_rate"]
     assert rates == [0.2 * 0.5 ** (sum(b <= epoch for b in bounces) + (epoch >= 17)) for epoch in range(20)]
-    alone = Training(3, 0.1, digits)
+    alone = Training.of_seed(3, 0.1, digits)
     assert [alone.epoch(epoch + 1, rates[epoch])["total"] for epoch in range(20)] == record["trace"]["total"]
 
 
