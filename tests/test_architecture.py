@@ -73,10 +73,7 @@ LIGHT = (
     "benchmarks.plan",
     "benchmarks.suites",
 )
-PAGES = tuple(
-    f"benchmarks.{page}"
-    for page in ("report.page", "evidence.page", "control.page", "control.batch_page", "moments.page")
-)
+PAGES = tuple(f"benchmarks.{page}" for page in ("report.page", "evidence.page", "control.page", "moments.page"))
 
 
 def imports(path):

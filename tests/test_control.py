@@ -104,7 +104,7 @@ def test_augment_shifts_by_at_most_a_pixel(monkeypatch):
 
 def test_runs_of_one_seed_are_the_same_training_until_their_rates_differ(digits):
     runs = [Run(arm, 4e-3, 0.05, 3, place=place, epochs=5) for arm, place in [("simple", None), ("step", 0.2)]]
-    first, second = (train(run, Training.of_seed(3, 4e-3, digits))["trace"]["total"] for run in runs)
+    first, second = (train(run, Training(3, 4e-3, digits))["trace"]["total"] for run in runs)
     assert first[0] == second[0]
     assert first[1] != second[1]
 
@@ -113,7 +113,7 @@ def test_a_saved_run_is_trained_again_to_the_same_norms(digits):
     runs, traces = TABLES.read(SAVED)
     run = Run("simple", control_plan.L2, 0.1, 0)
     saved = traces[traces["run_id"] == run.run_id].set_index("epoch")["total"]
-    training = Training.of_seed(run.seed, run.l2, digits)
+    training = Training(run.seed, run.l2, digits)
     norms = [training.epoch(epoch, run.planned_rate(epoch - 1))["total"] for epoch in range(1, 6)]
     np.testing.assert_allclose(norms, saved.loc[1:5], rtol=1e-3)
     assert run.run_id in set(runs["run_id"])
@@ -154,12 +154,12 @@ def test_growth_that_the_final_decay_ends_is_no_bounce(arm, late):
 def test_decays_of_a_real_run_are_those_of_the_rule_on_its_trace_and_are_applied(digits):
     """The trace tells where Algorithm 1 decays; a training at those rates by hand is the same."""
     run = Run("abel-paper", 0.1, 0.2, 3, decay_factor=0.5, epochs=20)
-    record = train(run, Training.of_seed(3, 0.1, digits))
+    record = train(run, Training(3, 0.1, digits))
     bounces = record["run"]["bounces"]
     assert bounces == [index + 1 for index in find_decays(record["trace"]["total"], rule="paper")] != []
     rates = record["trace"]["learning_rate"]
     assert rates == [0.2 * 0.5 ** (sum(b <= epoch for b in bounces) + (epoch >= 17)) for epoch in range(20)]
-    alone = Training.of_seed(3, 0.1, digits)
+    alone = Training(3, 0.1, digits)
     assert [alone.epoch(epoch + 1, rates[epoch])["total"] for epoch in range(20)] == record["trace"]["total"]
 
 

@@ -92,47 +92,36 @@ def layer_norms(net: nn.Module) -> dict[str, float]:
 
 
 class Training:
-    """A net and its optimizer, trained an epoch at a time.
+    """The net of a seed, trained an epoch at a time."""
 
-    :param seed: of the order of the images and of their noise
-    """
-
-    def __init__(self, seed: int, net: nn.Module, optimizer: torch.optim.Optimizer, digits: Digits) -> None:
-        self.seed, self.net, self.optimizer, self.digits = seed, net, optimizer, digits
-
-    @classmethod
-    def of_seed(cls, seed: int, l2: float, digits: Digits) -> Training:
-        """Return a new training of the control."""
-        net = make_net(seed)
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=l2, foreach=True)
-        return cls(seed, net, optimizer, digits)
+    def __init__(self, seed: int, l2: float, digits: Digits) -> None:
+        self.seed, self.digits = seed, digits
+        self.net = make_net(seed)
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=l2, foreach=True
+        )
 
     def copy(self) -> Training:
         """Return a copy with net and optimizer of its own; an epoch's noise depends on its number alone."""
+        other = copy.copy(self)
         # Together, so that the optimizer's parameters are those of the net.
-        return Training(self.seed, *copy.deepcopy((self.net, self.optimizer)), self.digits)
+        other.net, other.optimizer = copy.deepcopy((self.net, self.optimizer))
+        return other
 
-    def train(self, epoch: int, rate: float, batch_size: int = BATCH_SIZE) -> list[Tensor]:
-        """Train on all images once, at a learning rate; return the losses of the updates."""
-        # Of seed and epoch alone: every arm sees the same images in the same order.
+    def epoch(self, epoch: int, rate: float) -> dict[str, float]:
+        """Train an epoch, counted from 1, at a learning rate; return what was measured after it."""
         generator = torch.Generator().manual_seed(self.seed * 100_000 + epoch)
         order = torch.randperm(len(self.digits.labels), generator=generator)
         images, labels = augment(self.digits.images[order], generator), self.digits.labels[order]
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.param_groups[0]["lr"] = rate
         self.net.train()
         losses = []
-        for part, of_part in zip(images.split(batch_size), labels.split(batch_size)):
+        for part, of_part in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE)):
             loss = nn.functional.cross_entropy(self.net(part), of_part)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             losses.append(loss.detach())
-        return losses
-
-    def epoch(self, epoch: int, rate: float) -> dict[str, float]:
-        """Train an epoch, counted from 1, at a learning rate; return what was measured after it."""
-        losses = self.train(epoch, rate)
         norms = layer_norms(self.net)
         return {
             "epoch": epoch,
@@ -181,7 +170,7 @@ def train(run: Run, training: Training) -> dict[str, Any]:
 def train_alone(run: Run) -> dict[str, list[dict[str, Any]]]:
     """Train a run in a process of its own, on one thread; return its row, and a row an epoch."""
     torch.set_num_threads(1)
-    return as_rows(train(run, Training.of_seed(run.seed, run.l2, load_digits())))
+    return as_rows(train(run, Training(run.seed, run.l2, load_digits())))
 
 
 def as_rows(trained: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

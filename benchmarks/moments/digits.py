@@ -20,7 +20,7 @@ def train_trunk(task: Task, seed: int) -> dict[str, list[dict[str, Any]]]:
 
 def _train(task: Task, seed: int, digits: Digits) -> dict[str, list[dict[str, Any]]]:
     of_unit = {"agent": task.agent, "env_id": task.env_id, "strength": task.strength, "seed": seed}
-    training = Training.of_seed(seed, task.strength, digits)
+    training = Training(seed, task.strength, digits)
     starts = [first_at(place, task.timesteps) for place in PLACES]
     trunk, branches, trace = [(0, training.test_accuracy())], [], []
     for begun, ended in pairwise([*starts, task.timesteps]):
