@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks import cost
 from benchmarks.arguments import folder, positive
 from benchmarks.suites import SUITES, find_suite
 
@@ -24,9 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if a run failed, 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Does the weight norm bounce in RL?")
     commands = parser.add_subparsers(dest="command", required=True)
-    listing = commands.add_parser("list", help="suites, their runs, the time each will take here")
+    listing = commands.add_parser("list", help="suites, their tasks, runs and timesteps")
     listing.add_argument("suite", nargs="*", help="only these: names or .toml files")
-    listing.add_argument("--workers", type=positive(int), default=os.cpu_count() or 1)
     run = commands.add_parser("run", help="train what is missing of a suite")
     run.add_argument("suite", help=f"one of {', '.join(SUITES)}, a .toml file, or the run.json of a run to repeat")
     run.add_argument("--out", type=folder, required=True, help="folder of the runs")
@@ -52,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _list(given: argparse.Namespace) -> int:
     suites = [find_suite(name) for name in given.suite] if given.suite else list(SUITES.values())
-    table = Table(title=f"Suites, with {given.workers} workers on this machine")
-    for heading in ("suite", "what for", "runs", "timesteps", "time"):
+    table = Table(title="Suites")
+    for heading in ("suite", "what for", "runs", "timesteps"):
         table.add_column(heading, justify="left" if heading in ("suite", "what for") else "right")
     for suite in suites:
         runs = suite.runs()
@@ -66,7 +64,6 @@ def _list(given: argparse.Namespace) -> int:
             Text(f"{suite.about} ({len({run.arm for run in runs})} arms)\n") + Text(tasks, style="dim"),
             f"{len(runs):,}",
             f"{sum(run.timesteps for run in runs) / 1e6:,.1f} M",
-            cost.in_words(cost.total(runs, given.workers)),
         )
         table.add_section()
     console.print(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 
@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.colors import BANDS
+from benchmarks.colors import BANDS, UNDECIDED, VERDICTS
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.verdicts import judged
 
 STYLE = {
     "font.size": 9,
@@ -75,42 +76,33 @@ def standing(
     axes.errorbar(positions, estimates, errors, fmt=fmt, ms=4, lw=1, elinewidth=1, color=color, label=label)
 
 
-class Mark(NamedTuple):
-    """A difference in a forest plot, with its interval."""
-
-    value: Interval
-    color: str
-    label: str
+BETWEEN = 1.4
+"""From the last row of a comparison to the first of the next, in rows."""
 
 
-SECTION_GAP = 0.5
-"""Above a heading of a forest plot, in rows."""
+def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]]) -> Figure:
+    """Draw differences with their intervals, a question below another, the ones that are sure named and colored.
 
-
-def forest(sections: Mapping[str, Sequence[tuple[str, Sequence[Mark]]]], xlabel: str) -> tuple[Figure, Axes]:
-    """Draw differences with their intervals, a row below another, against bands of ±0.05 and ±0.10.
-
-    :param sections: heading -> rows, a label and its marks each
+    :param questions: what is compared -> settings, and the difference in each
     """
-    rows: list[tuple[float, str, Sequence[Mark]]] = []
-    headings: list[tuple[float, str]] = []
-    below = 0.0
-    for heading, of_section in sections.items():
-        headings.append((below + SECTION_GAP * bool(headings), heading))
-        rows += [(headings[-1][0] + number, *row) for number, row in enumerate(of_section, start=1)]
-        below = headings[-1][0] + len(of_section) + 1
-    ends = [end for *_, marks in rows for mark in marks for end in mark.value if np.isfinite(end)]
-    left, right = 1.05 * min([-0.15, *ends]), 1.05 * max([0.15, *ends])
-    figure, axes = plt.subplots(figsize=(8.5, 1.1 + 0.24 * below))
-    axes.set(xlim=(left, right), ylim=(below - 0.3, -0.7), xlabel=xlabel)
+    figure, axes = plt.subplots(figsize=(8.5, 1.2 + 0.16 * sum(len(rows) + BETWEEN for rows in questions.values())))
     for width, color in BANDS:
-        axes.axvspan(-width, width, color=color, lw=0, label=f"±{width:.2f}")
+        axes.axvspan(-width, width, color=color, lw=0, label=f"within ±{width:.2f}")
     axes.axvline(0, color="#888888", lw=0.8)
-    for y, _, marks in rows:
-        for mark, apart in zip(marks, beside(len(marks), 0.26)):
-            lying(axes, mark.value, y - apart, mark.color, mark.label)
-    axes.set_yticks([y for y, *_ in rows], [label for _, label, _ in rows])
+    y, ticks = 0.0, {}
+    for question, rows in questions.items():
+        rows = sorted(rows, key=lambda row: -row[1].estimate)
+        ticks[y + (len(rows) - 1) / 2] = question
+        for setting, value in rows:
+            said = judged(value)
+            color = VERDICTS.get(said, UNDECIDED)
+            lying(axes, value, y, color, said if said in VERDICTS else "not decided")
+            if said in VERDICTS:
+                axes.text(value.high + 0.03, y, setting, color=color, fontsize=8, va="center")
+            y += 1
+        axes.axhline(y + BETWEEN / 2 - 0.5, color="#eeeeee", lw=0.8)
+        y += BETWEEN
+    axes.set_yticks(list(ticks), list(ticks.values()))
     axes.tick_params(axis="y", length=0)
-    for y, heading in headings:
-        axes.text(left, y, f" {heading}", fontweight="bold", va="center", in_layout=False)
-    return figure, axes
+    axes.set(ylim=(y - BETWEEN, -1), xlabel="← worse     difference of the score     better →")
+    return figure

@@ -1,4 +1,4 @@
-"""A launch as people see it: what it will cost, a display of its progress, and a summary."""
+"""A launch as people see it: what is left of it, a display of its progress, and a summary."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import cost, engine
+from benchmarks import engine
 from benchmarks.arguments import INTERRUPTED
-from benchmarks.branches import saved, units
+from benchmarks.branches import units
 from benchmarks.plan import Run
 
 
@@ -47,18 +47,10 @@ def launch(
     steps = sum(run.timesteps for run in runs)
     left = engine.missing(runs, out, retry_failed)
     which = "all of them" if len(left) == len(runs) else f"the {len(left)} that are missing"
-    estimate = f"; {which} would take about {cost.in_words(cost.total(left, workers, branches))}"
-    console.print(
-        f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}{estimate if left and not scheduler else ''}",
-        soft_wrap=True,
-    )
+    console.print(f"{name}: {len(runs)} runs, {steps:,} timesteps, on {where}; {which} now", soft_wrap=True)
     grouped = units(left)
-    if branches and (saving := saved(grouped)):
-        console.print(
-            f"{len(left)} runs in {len(grouped)} units: arms that begin alike are trained once, "
-            f"which saves up to {saving:.0%} of the timesteps",
-            soft_wrap=True,
-        )
+    if branches and len(grouped) < len(left):
+        console.print(f"{len(left)} runs in {len(grouped)} units: what arms have in common is trained once")
     if branches and not scheduler and len(grouped) < min(workers, len(left)):
         console.print(f"a unit is for one worker: --no-branches keeps {min(workers, len(left))} of them busy")
     shared = Shared()

@@ -38,13 +38,12 @@ BENCHMARKS = {
     "branches": {"plan"},
     "folders": set(),
     "lock": set(),
-    "cost": {"plan", "branches"},
     "evaluation": {"plan"},
     "together": {"plan", "schedules"},
     "train": {"plan", "schedules", "together", "evaluation", "folders"},
     "starter": {"train"},
     "engine": {"plan", "branches", "folders", "lock", "starter", "train"},
-    "launch": {"arguments", "plan", "branches", "cost", "engine"},
+    "launch": {"arguments", "plan", "branches", "engine"},
     "statistics": set(),
     "report": {"statistics", "colors", "words", "drawing", "plan", "results"},
     "study": {"arguments", "plan", "results", "launch", "engine", "lock", "starter", "control", "evidence", "moments"},
@@ -63,7 +62,7 @@ BENCHMARKS = {
         "words",
     },
     "measure": {"statistics", "plan", "suites"},
-    "__main__": {"report", "suites", "launch", "arguments", "cost"},
+    "__main__": {"report", "suites", "launch", "arguments"},
 }
 LIGHT = (
     "benchmarks.statistics",
@@ -74,10 +73,7 @@ LIGHT = (
     "benchmarks.plan",
     "benchmarks.suites",
 )
-PAGES = tuple(
-    f"benchmarks.{page}"
-    for page in ("report.page", "evidence.page", "control.page", "control.batch_page", "moments.page")
-)
+PAGES = tuple(f"benchmarks.{page}" for page in ("report.page", "evidence.page", "control.page", "moments.page"))
 
 
 def imports(path):

@@ -10,12 +10,12 @@ from benchmarks.study import __main__ as study
     ("command", "arguments", "said"),
     [
         (benchmarks, ["run", "smoke", "--out", "here", "--workers", "0"], "--workers: must be above 0, got 0"),
-        (benchmarks, ["list", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
+        (benchmarks, ["run", "smoke", "--out", "here", "--workers", "1.5"], "--workers: invalid int value: '1.5'"),
         (study, ["run", "evidence", "--workers", "-1"], "--workers: must be above 0, got -1"),
         (study, ["run", "evidence", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (study, ["run", "evidence", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
         (study, ["run", "control", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
-        (study, ["run", "here"], "study must be one of ['evidence', 'control', 'batch', 'moments'], got 'here'"),
+        (study, ["run", "here"], "study must be one of ['evidence', 'control', 'moments'], got 'here'"),
         (
             study,
             ["save", "evidence", "--out", "here"],
@@ -24,7 +24,6 @@ from benchmarks.study import __main__ as study
         (study, ["report", "evidence", "--saved", "here"], "there is no saved run of evidence in here; run and save"),
         (study, ["report", "moments", "--saved", "here"], "there is no trunk in here; run comes first"),
         (study, ["report", "control", "--saved", "here"], "there is no control_runs.parquet in here; run comes first"),
-        (study, ["report", "batch", "--saved", "here"], "there is no batch_growth.parquet in here; run comes first"),
     ],
 )
 def test_wrong_usage_is_a_message_and_status_2(command, arguments, said, capsys, tmp_path, monkeypatch):

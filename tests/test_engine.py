@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cost, engine, lock
+from benchmarks import engine, lock
 from benchmarks.__main__ import main
 from benchmarks.plan import Run
 
@@ -252,14 +252,3 @@ def test_without_fork_it_says_so():
     )
     assert said.returncode == 1
     assert said.stderr.startswith("training needs Linux or macOS")
-
-
-@pytest.mark.parametrize(
-    ("workers", "branches", "share"), [(1, False, 1), (2, False, 1 / 2), (8, False, 1 / 4), (8, True, 1)]
-)
-def test_a_unit_takes_its_time_on_however_many_workers(workers, branches, share):
-    four = [
-        Run("PPO", "CartPole-v1", 512, arm, 0, **SMALL) for arm in ("constant", "constant+final", "cooldown", "abel")
-    ]
-    one = cost.total(four, 1, branches)
-    assert cost.total(four, workers, branches) == pytest.approx(share * one)

@@ -1,1 +1,1 @@
-"""The positive control, where the weight norm does bounce: ``python -m benchmarks.control``."""
+"""The positive control, where the weight norm does bounce."""

@@ -1,11 +1,9 @@
-"""The studies of this room: the positive control, and growing the batch in place of the decay."""
+"""The positive control as a study: a run is a unit."""
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
-from benchmarks.control import batch
 from benchmarks.control.plan import Run, main_runs, tune, tuning_runs
 from benchmarks.study.tables import Tables
 from benchmarks.study.units import Unit, UnitStudy
@@ -17,13 +15,6 @@ TABLES = Tables(
     order=("l2", "learning_rate", "seed", "arm", "decay_factor", "place"),
     within="epoch",
     small={"epoch": "int16"},
-)
-
-BATCH_TABLES = Tables(
-    files=("batch_growth",),
-    key=("optimizer", "seed"),
-    order=("seed", "optimizer", "arm", "epoch"),
-    small={"seed": "int16", "epoch": "int16", "batch_size": "int16", "updates": "int32", "test_accuracy": "float32"},
 )
 
 
@@ -42,24 +33,9 @@ def stages(folder: Path) -> dict[str, list[Unit]]:
     return found
 
 
-def batch_stages(folder: Path) -> dict[str, list[Unit]]:
-    """Return a unit for each optimizer and seed, whose runs begin alike."""
-    train = "benchmarks.control.batch_training:train_family"
-    keys = product(batch.ARMS, batch.SEEDS)
-    return {
-        "all": [Unit(f"{name}, seed {seed}", (name, seed), train, (name, seed), BATCH_TABLES) for name, seed in keys]
-    }
-
-
 CONTROL = UnitStudy(
     name="control",
     about="where the weight norm is known to bounce, does the pattern of the paper appear?",
     page="benchmarks.control.page:write_page",
     stages=stages,
-)
-BATCH = UnitStudy(
-    name="batch",
-    about="growing the batch in place of the decay, on the control's net and images",
-    page="benchmarks.control.batch_page:write_page",
-    stages=batch_stages,
 )

@@ -5,6 +5,7 @@ Runs of one seed, L2 and base rate are the same training, to the last bit, until
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -100,6 +101,13 @@ class Training:
             self.net.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=l2, foreach=True
         )
 
+    def copy(self) -> Training:
+        """Return a copy with net and optimizer of its own; an epoch's noise depends on its number alone."""
+        other = copy.copy(self)
+        # Together, so that the optimizer's parameters are those of the net.
+        other.net, other.optimizer = copy.deepcopy((self.net, self.optimizer))
+        return other
+
     def epoch(self, epoch: int, rate: float) -> dict[str, float]:
         """Train an epoch, counted from 1, at a learning rate; return what was measured after it."""
         generator = torch.Generator().manual_seed(self.seed * 100_000 + epoch)
@@ -108,9 +116,8 @@ class Training:
         self.optimizer.param_groups[0]["lr"] = rate
         self.net.train()
         losses = []
-        for batch in range(len(labels) // BATCH_SIZE):
-            part = slice(batch * BATCH_SIZE, (batch + 1) * BATCH_SIZE)
-            loss = nn.functional.cross_entropy(self.net(images[part]), labels[part])
+        for part, of_part in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE)):
+            loss = nn.functional.cross_entropy(self.net(part), of_part)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

@@ -8,13 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from agents import find_preset
-from benchmarks.colors import ARM_COLORS, BANDS, NAMES, RATE_COLORS, UNDECIDED, VERDICTS
-from benchmarks.drawing import STYLE, legend, lying, png, standing
+from benchmarks.colors import ARM_COLORS, NAMES, RATE_COLORS
+from benchmarks.drawing import STYLE, forest, legend, png, standing
 from benchmarks.evidence.answers import KL_FINAL, Profiled
 from benchmarks.evidence.stages import RATES
 from benchmarks.report.answers import BASELINE, UNDISTURBED
 from benchmarks.statistics.estimates import Interval
-from benchmarks.statistics.verdicts import judged
 
 COLORS = ARM_COLORS | RATE_COLORS
 DRAWN = (UNDISTURBED, BASELINE, KL_FINAL)
@@ -25,9 +24,6 @@ SB3_RATE = 3e-4
 
 LOWEST = -0.05
 """Score that is drawn: some rates end far below a random policy."""
-
-BETWEEN = 1.4
-"""From the last row of a comparison to the first of the next, in rows."""
 
 
 @plt.rc_context(STYLE)
@@ -62,31 +58,9 @@ def profiles(found: Mapping[str, Profiled], title: str) -> bytes:
 
 
 @plt.rc_context(STYLE)
-def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> bytes:
-    """Draw differences with their intervals, a question below another, the ones that are sure named and colored.
-
-    :param questions: what is compared -> settings, and the difference in each
-    """
-    figure, axes = plt.subplots(figsize=(8.5, 1.2 + 0.16 * sum(len(rows) + BETWEEN for rows in questions.values())))
-    for width, color in BANDS:
-        axes.axvspan(-width, width, color=color, lw=0, label=f"within ±{width:.2f}")
-    axes.axvline(0, color="#888888", lw=0.8)
-    y, ticks = 0.0, {}
-    for question, rows in questions.items():
-        rows = sorted(rows, key=lambda row: -row[1].estimate)
-        ticks[y + (len(rows) - 1) / 2] = question
-        for setting, value in rows:
-            said = judged(value)
-            color = VERDICTS.get(said, UNDECIDED)
-            lying(axes, value, y, color, said if said in VERDICTS else "not decided")
-            if said in VERDICTS:
-                axes.text(value.high + 0.03, y, setting, color=color, fontsize=8, va="center")
-            y += 1
-        axes.axhline(y + BETWEEN / 2 - 0.5, color="#eeeeee", lw=0.8)
-        y += BETWEEN
-    axes.set_yticks(list(ticks), list(ticks.values()))
-    axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(y - BETWEEN, -1), xlabel="← worse     difference of the score     better →")
+def differences(questions: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> bytes:
+    """Draw differences with their intervals: what is compared -> settings, and the difference in each."""
+    figure = forest(questions)
     figure.suptitle(title, fontweight="bold", fontsize=11)
-    legend(figure, [axes])
+    legend(figure, figure.axes)
     return png(figure)

@@ -42,7 +42,7 @@ def write(results: Results, folder: Path) -> Path:
         (folder / PROFILES).write_bytes(drawn)
     if found["questions"]:
         title = "Better on every task: AutoLearningRate, where the rate is not tuned"
-        (folder / FOREST).write_bytes(figures.forest(found["questions"], title if any_rate else "What pays"))
+        (folder / FOREST).write_bytes(figures.differences(found["questions"], title if any_rate else "What pays"))
     for name in (PAGE, DETAILS):
         text = templates("benchmarks.evidence").get_template(f"{name}.j2").render(found)
         (folder / name).write_text(wrapped(text), encoding="utf-8")

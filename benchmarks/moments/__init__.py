@@ -1,1 +1,1 @@
-"""What a decay brings, and when: ``python -m benchmarks.moments``."""
+"""What a decay brings, and when."""

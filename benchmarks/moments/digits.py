@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from itertools import pairwise
 from typing import Any
@@ -26,7 +25,7 @@ def _train(task: Task, seed: int, digits: Digits) -> dict[str, list[dict[str, An
     trunk, branches, trace = [(0, training.test_accuracy())], [], []
     for begun, ended in pairwise([*starts, task.timesteps]):
         place = PLACES[len(branches)]
-        branch = copy_of(training)
+        branch = training.copy()
         for epoch in range(begun, first_at(place + SHARE, task.timesteps)):
             branch.epoch(epoch + 1, DIGITS_RATE * FACTOR)
         branches.append((place, branch.test_accuracy()))
@@ -39,11 +38,3 @@ def _train(task: Task, seed: int, digits: Digits) -> dict[str, list[dict[str, An
         for (place, score), ((begun, before), (ended, after)) in zip(branches, pairwise(trunk), strict=True)
     ]
     return {"moments": moments, "trace": trace}
-
-
-def copy_of(training: Training) -> Training:
-    """Return a copy with net and optimizer of its own; an epoch's noise depends on its number alone."""
-    other = copy.copy(training)
-    # Together, so that the optimizer's parameters are those of the net.
-    other.net, other.optimizer = copy.deepcopy((training.net, training.optimizer))
-    return other

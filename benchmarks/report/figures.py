@@ -12,12 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from benchmarks import drawing
 from benchmarks.colors import ARM_COLORS, CAUSES, NAMES, OTHERS, PART_COLORS
-from benchmarks.drawing import STYLE, Mark, beside, legend, lying, png
+from benchmarks.drawing import STYLE, beside, forest, legend, lying, png
 from benchmarks.plan import ARMS
 from benchmarks.report.answers import (
-    CANDIDATE,
     PARTS,
     UNDISTURBED,
     Answers,
@@ -55,13 +53,12 @@ def pictures(results: Results, answers: Answers) -> Iterator[Picture]:
     """Yield the figures that these runs allow, in the order of the page."""
     if answers.prevalence:
         yield prevalence(answers.prevalence)
-    sections = {}
-    for group, kind, found in answers.compared:
-        rows = [("all tasks", found.overall), *found.tasks.items()]
-        heading = f"{group}, against {kind}"
-        sections[heading] = [(task, {found.other: judged.mean}) for task, judged in rows]
-    if sections:
-        yield forest(sections)
+    questions = {
+        f"{group},\nagainst {kind}": [("all tasks", found.mean), *((task, of.mean) for task, of in found.tasks.items())]
+        for group, kind, found in answers.compared
+    }
+    if questions:
+        yield differences(questions)
     yield from task_pictures(results)
 
 
@@ -91,20 +88,10 @@ def prevalence(found: Mapping[str, Mapping[str, Prevalence]]) -> Picture:
 
 
 @plt.rc_context(STYLE)
-def forest(sections: Mapping[str, Sequence[tuple[str, Mapping[str, Interval]]]]) -> Picture:
-    """One decay near the end minus other arms, with their intervals, against bands of ±0.05 and ±0.10.
-
-    :param sections: heading -> rows; a row is a label, and the difference by other arm, which colors it
-    """
-    marked = {
-        heading: [
-            (label, [Mark(value, _color(arm), f"minus {NAMES.get(arm, arm)}") for arm, value in of_row.items()])
-            for label, of_row in rows
-        ]
-        for heading, rows in sections.items()
-    }
-    figure, axes = drawing.forest(marked, f"← worse     {NAMES[CANDIDATE]} minus the other, score     better →")
-    return _picture("differences", figure, [axes], question=1)
+def differences(questions: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
+    """Draw one decay near the end minus other arms: what is compared -> tasks, and the difference in each."""
+    figure = forest(questions)
+    return _picture("differences", figure, figure.axes, question=1)
 
 
 def task_pictures(results: Results) -> Iterator[Picture]:

@@ -10,7 +10,7 @@ from benchmarks.report.answers import PARTS, Answers, Prevalence, with_tasks
 from benchmarks.report.figures import in_order
 from benchmarks.results import Results
 from benchmarks.statistics.estimates import Summary
-from benchmarks.words import cells, escaped, grid, number, percent, templates, text
+from benchmarks.words import cells, escaped, grid, judged_as, number, percent, templates, text
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def _verdicts(answers: Answers) -> Table:
     rows = []
     for group, kind, comparison in answers.compared:
         for task, judged in [(f"all, {group}", comparison.overall), *comparison.tasks.items()]:
-            amounts = judged.num_pairs, judged.mean, judged.iqm, judged.verdict, judged.equivalent_at
+            amounts = judged.num_pairs, judged.mean, judged.iqm, judged_as(judged)
             rows.append((task, kind, *amounts))
-    header = ("task", "against", "pairs", "mean", "IQM", "verdict", "pairs for “equivalent”")
+    header = ("task", "against", "pairs", "mean", "IQM", "verdict")
     note = _note("verdicts", answers.compared[0][-1].margin)
     return Table("Does one decay near the end suffice?", note, *cells(header, rows))
 

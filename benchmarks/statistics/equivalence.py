@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.statistics.estimates import (
     RESAMPLES,
@@ -40,9 +39,6 @@ from benchmarks.statistics.verdicts import MARGIN
 MIN_SEEDS = 5
 """Pairs on every task for any verdict: with fewer the IQM trims nothing, or all but two."""
 
-MAX_SEEDS = 10_000
-"""Where the search for the number of seeds that it would take gives up."""
-
 UNSEEN = 1.0
 """Difference that a pair of runs not yet seen could show: from a random policy to the reference."""
 
@@ -60,11 +56,6 @@ class Verdict:
     :param unseen: ``mean``, widened by what no seed has shown
     :param num_pairs: pairs of runs, on the task that has fewest
     :param verdict: "equivalent", "different" or "undecided"
-    :param equivalent_at: pairs a task at which the verdict would be "equivalent" if the differences
-        stayed as they are and the intervals shrank as 1 / sqrt(n), the part no seed has shown as
-        1 / n. None if no number up to ``MAX_SEEDS`` would do: then the difference itself is not
-        inside the margin (or a single pair tells nothing). A forecast as rough as the differences
-    :param different_at: likewise, for the verdict "different"
     """
 
     iqm: Interval
@@ -72,8 +63,6 @@ class Verdict:
     unseen: Interval
     num_pairs: int
     verdict: str
-    equivalent_at: int | None
-    different_at: int | None
 
 
 @dataclass(frozen=True)
@@ -208,15 +197,7 @@ def _judge(tasks: Sequence[_Differences], margin: float, unseen: Array) -> Verdi
         intervals[name] = _interval(estimate, deviations, pairs)
         if name == "mean":
             intervals["unseen"] = _interval(estimate, deviations, pairs, weight)
-    forecast = np.arange(min(pairs), max(MAX_SEEDS, min(pairs)) + 1)
-    verdicts = verdicts_at(intervals, min(pairs), forecast, margin)
-    return Verdict(
-        **intervals,
-        num_pairs=min(pairs),
-        verdict=VERDICTS[verdicts[0]],
-        equivalent_at=_first(forecast, verdicts == VERDICTS.index("equivalent")),
-        different_at=_first(forecast, verdicts == VERDICTS.index("different")),
-    )
+    return Verdict(**intervals, num_pairs=min(pairs), verdict=verdict_of(intervals, min(pairs), margin))
 
 
 def _interval(
@@ -231,28 +212,12 @@ def _interval(
     return Interval(estimate, float(low), float(estimate + far[level]))
 
 
-def verdicts_at(
-    intervals: Mapping[str, Interval], num_pairs: int, forecast: npt.NDArray[np.int64], margin: float
-) -> npt.NDArray[np.int64]:
-    """Index into ``VERDICTS`` for each number of pairs, from intervals that ``num_pairs`` gave."""
-    if not all(np.isfinite(interval).all() for interval in intervals.values()):
-        return np.zeros(len(forecast), dtype=np.int64)
-    shrunk = np.sqrt(num_pairs / forecast)
-    ends = {name: _shrink(intervals[name], intervals[name].estimate, shrunk) for name in TRIM}
-    lows, highs = (np.stack(end) for end in zip(*ends.values()))
-    low, high = (
-        end + (widest - narrow) * shrunk**2
-        for end, widest, narrow in zip(ends["mean"], intervals["unseen"][1:], intervals["mean"][1:])
-    )
-    within = ((lows > -margin) & (highs < margin)).all(axis=0)
-    equivalent = within & (low > -margin) & (high < margin)
-    different = ~within & ((lows > 0).all(axis=0) | (highs < 0).all(axis=0))
-    return np.where(forecast < MIN_SEEDS, 0, np.where(equivalent, 1, np.where(different, 2, 0)))
-
-
-def _shrink(interval: Interval, towards: float, factor: Array) -> tuple[Array, Array]:
-    return towards + (interval.low - towards) * factor, towards + (interval.high - towards) * factor
-
-
-def _first(forecast: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_]) -> int | None:
-    return int(forecast[hits.argmax()]) if hits.any() else None
+def verdict_of(intervals: Mapping[str, Interval], num_pairs: int, margin: float) -> str:
+    """Return the verdict of the intervals that so many pairs gave: ``iqm``, ``mean`` and ``unseen``."""
+    both = [intervals[name] for name in TRIM]
+    if num_pairs < MIN_SEEDS or not all(np.isfinite(interval).all() for interval in intervals.values()):
+        return "undecided"
+    if all(-margin < of.low and of.high < margin for of in both):
+        unseen = intervals["unseen"]
+        return "equivalent" if -margin < unseen.low and unseen.high < margin else "undecided"
+    return "different" if all(of.low > 0 for of in both) or all(of.high < 0 for of in both) else "undecided"

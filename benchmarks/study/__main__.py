@@ -16,13 +16,13 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.arguments import INTERRUPTED, folder, positive
-from benchmarks.control.study import BATCH, CONTROL
+from benchmarks.control.study import CONTROL
 from benchmarks.evidence.stages import EVIDENCE
 from benchmarks.moments.study import MOMENTS
 from benchmarks.study.runs import RunStudy
 from benchmarks.study.units import UnitStudy
 
-STUDIES: dict[str, RunStudy | UnitStudy] = {study.name: study for study in (EVIDENCE, CONTROL, BATCH, MOMENTS)}
+STUDIES: dict[str, RunStudy | UnitStudy] = {study.name: study for study in (EVIDENCE, CONTROL, MOMENTS)}
 
 SAVED = Path(__file__).parents[2] / "docs" / "results"
 
