@@ -14,7 +14,7 @@ from benchmarks.colors import ARM_COLORS, LITERAL_COLOR
 from benchmarks.drawing import png
 from benchmarks.measure.calibration import bounce
 from rl_abel import TrendRule, find_decays
-from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule, Multiplier
+from rl_abel.learning_rate.multiplied_schedule import Multiplier, multiplied
 from rl_abel.rules.bounce import replay
 
 FOLDER = Path(__file__).parent / "figures"
@@ -77,8 +77,7 @@ def rates(path: Path) -> None:
     for axis, (name, schedule) in zip(axes, own.items()):
         axis.plot(progress, [schedule(1 - p) for p in progress], "--", color="0.5", label="your learning_rate")
         applied = [
-            MultipliedSchedule(schedule, {"abel": Multiplier(0.1 ** (int(p >= 0.5) + int(p >= 0.85)))})(1 - p)
-            for p in progress
+            multiplied(schedule(1 - p), {"abel": Multiplier(0.1 ** (int(p >= 0.5) + int(p >= 0.85)))}) for p in progress
         ]
         axis.plot(progress, applied, color=TREND, linewidth=2, label="what is applied")
         axis.axvline(0.5, color=TREND, linestyle=":", linewidth=1.5, label="a bounce")
