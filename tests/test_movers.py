@@ -556,8 +556,9 @@ def test_what_an_optimizer_keeps_in_its_groups_stays():
     seen = rates_of(model, "PPO")
     model.learn(60, callback=RateByPart(value=3))
     [group] = model.policy.optimizer.param_groups
-    steps = len(seen) / len(group["params"])
-    assert (group["k"], group["lr"]) == (steps, 1e-3)
+    # A class derived from another runs the other's hooks too, once torch has given it some.
+    assert seen
+    assert (group["k"], group["lr"]) == (model._n_updates * (model.n_steps // model.batch_size), 1e-3)
     assert len(group["params"]) == len(list(model.policy.parameters()))
     assert "step" not in vars(model.policy.optimizer), "an optimizer is left as it was found"
 
@@ -776,6 +777,7 @@ def test_a_natural_wrong_name_gets_the_right_one(make, meant):
 # The smallest rate
 
 
+@pytest.mark.filterwarnings("ignore:rl_abel. min_learning_rate", "ignore:rl_abel. 10 updates in a row")
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
     ("movers", "base", "applied"),

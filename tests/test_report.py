@@ -209,7 +209,7 @@ def test_the_page_begins_with_answers_without_numbers_in_brackets(pair):
     report = write_report(pair)
     assert list(report.short.values()) == [
         ["Without regularization: no, in none of 10 runs."],
-        ["Without regularization: against linear decay undecided; against a constant rate undecided."],
+        ["Without regularization: against linear decay the same; against a constant rate the same."],
     ]
     page = report.page.read_text()
     closed = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
