@@ -145,6 +145,25 @@ def test_the_wings_of_the_benchmark():
     assert between(lambda module: (module.split(".") + [None])[1], "benchmarks") == BENCHMARKS
 
 
+ROOMS = ("rules", "networks", "training", "learning_rate", "reporting", "callbacks", "finishing")
+"""Of the package, each of which imports those before it alone. ``inspection`` stands beside them."""
+
+
+def test_the_rooms_of_the_package():
+    arrows = between(lambda module: (module.split(".") + [None])[1], "rl_abel")
+    for number, room in enumerate(ROOMS):
+        allowed = {*ROOMS[:number], "_validation", "_warnings"}
+        # A rule is checked by what all arguments are checked by; numbers and words beside it load nothing.
+        assert arrows[room] <= allowed, room
+    assert arrows["inspection"] <= {"rules", "networks"}
+    assert arrows["torch"] <= {"rules", "networks", "learning_rate", "_validation", "_warnings"}
+    assert sum(map(len, arrows.values())) < 45
+    entries = {path.name for path in (ROOT / "rl_abel").iterdir() if path.name != "__pycache__"}
+    assert len(entries) <= 14
+    lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "rl_abel").rglob("*.py")}
+    assert {path: n for path, n in lines.items() if n > 300} == {}
+
+
 def test_no_circles():
     order = list(graphlib.TopologicalSorter(EDGES).static_order())
     assert set(EDGES) <= set(order), "an order exists, in which nothing imports what comes after it"

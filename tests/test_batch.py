@@ -387,7 +387,7 @@ def test_decays_of_a_part_alone_stay_with_the_rate(tmp_path):
     alone.measure_every = 1
     model.learn(5 * ROLLOUT, callback=alone)
     assert [decay.part for decay in alone.decays] == ["policy"]
-    callback = decaying("PPO", "mixed", (6,), watch="policy")
+    callback = decaying("PPO", "mixed", (3,), watch="policy")
     model.learn(4 * ROLLOUT, callback=callback, reset_num_timesteps=False)
     assert model.logger.name_to_value["abel/batch_size"] == 80
     assert callback.factors["policy"] == pytest.approx(0.5 * 0.25)

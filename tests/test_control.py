@@ -300,7 +300,7 @@ def test_a_page_of_made_up_runs(tmp_path, monkeypatch):
     assert "4 schedules against one decay near the end: 3 better, 1 worse; differences from −10.0 to 10.0" in page
     assert found["no_help"] == "appears"
     assert found["place"] == "appears"
-    assert "0 of 4 comparisons are with a schedule that trained otherwise" in " ".join(page.split())
+    assert "there are 4 comparisons. In 4 the rule saw no bounce" in " ".join(page.split())
     assert found["as_step"] == "appears"
     for picture in re.findall(r"\]\((control_\w+\.png)\)", page):
         assert (tmp_path / picture).stat().st_size > 10_000

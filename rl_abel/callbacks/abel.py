@@ -30,39 +30,37 @@ class AbelCallback(LearningRateCallback):
     rate reaches the value network alone: its policy moves by line search. In RL decays after a bounce have not been
     shown to help (docs/results/evidence.md): :class:`AutoLearningRate` makes none, nor does ``max_decays=0``.
 
-    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the
-        letter: in RL it decays on noise), or an object with ``init() -> state`` and
-        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
-    :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
-        them, each by itself; None for "any" with the rule "trend" and "total" with another
+    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the letter:
+        in RL it decays on noise), or an object with ``init() -> state`` and ``observe(state, weight_norm) -> (state,
+        decayed)``, its state made of JSON values
+    :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of them, each by
+        itself; None for "any" with the rule "trend" and "total" with another
     :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
-    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did;
-        None turns the final decay off
+    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did; None turns the
+        final decay off
     :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
         ``final_decay_at`` to the end of the budget
     :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone:
         bounces are then seen and counted all the same
-    :param min_learning_rate: smallest rate that is applied, whatever lowers it: a decay after a bounce, the final
-        one, or another callback of ours; never raises the user's own
-    :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce
-        of the policy, the value network's after one of its own; what belongs to neither alone, shared
-        layers, ``log_std`` and the entropy coefficient, after one of the total, as it moves with both.
-        The final decay is everybody's
-    :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
-        batch grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a
-        rollout, off-policy to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f
-        and rate by the square root of f, for Adam. Not for A2C, ARS and SBX. A cooldown acts on the rate alone
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: a decay after a bounce, the final one,
+        or another callback of ours; never raises the user's own
+    :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce of the
+        policy, the value network's after one of its own; what belongs to neither alone, shared layers, ``log_std`` and
+        the entropy coefficient, after one of the total, as it moves with both. The final decay is everybody's
+    :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the batch
+        grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a rollout, off-policy
+        to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f and rate by the square root
+        of f, for Adam. Not for A2C, ARS and SBX. A cooldown acts on the rate alone
     :param max_batch_size: largest batch, for a memory that is small
-    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100
-        a training, within an update too (at ends of epochs) where rollouts are few
-    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and
-        ``abel/alignment_<part>``, whose sum is its change since the last measurement,
-        ``abel/relative_update_<part>``, how far an update goes over the norm, and ``abel/layer/<name>``,
-        the squared norms of the ten largest layers. Keeps a copy of the weights
+    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100 a training,
+        within an update too (at ends of epochs) where rollouts are few
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and ``abel/alignment_<part>``, whose
+        sum is its change since the last measurement, ``abel/relative_update_<part>``, how far an update goes over the
+        norm, and ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
     :param verbose: 1 prints what was decided and why
     :raises ValueError: for an argument out of its range, or two that cannot be had together, when the callback is
-        made; when a training begins, for a part that the model does not have, a batch that cannot grow, or a model
-        of SBX whose rate was fixed when it was built, unless neither kind of decay is wanted
+        made; when a training begins, for a part that the model does not have, a batch that cannot grow, or a model of
+        SBX whose rate was fixed when it was built, unless neither kind of decay is wanted
     :raises TypeError: when a training begins, for a model in which there is nothing to measure
     """
 
@@ -114,6 +112,11 @@ class AbelCallback(LearningRateCallback):
             return getattr(self.settings, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in AbelSettings.__dataclass_fields__:
+            name, value = "settings", replace(self.settings, **{name: value})
+        super().__setattr__(name, value)
+
     @property
     def factor(self) -> float:
         """Product of the decays in force; with ``scope="part"`` of those of neither network, see :attr:`factors`."""
@@ -144,8 +147,6 @@ class AbelCallback(LearningRateCallback):
         """With ``diagnose=True``: ``timesteps``, terms and layers by tag, of this session; NaN at first."""
         return self._measurement.diagnosis.history if self._measurement.diagnosis else {}
 
-    # The course of a training
-
     @property
     def _may_move(self) -> bool:
         return self.settings.max_decays != 0 or self.settings.final_decay_at is not None
@@ -168,16 +169,15 @@ class AbelCallback(LearningRateCallback):
         self._state = recall(self.model, self.settings.measure_every, self._rate.warn_once)
         progress = self._state.budget.progress(self.model.num_timesteps)
         self._state.decided = resume(self._rules, self._state.decided, progress)
-        # Parts that decayed alone before keep their rates, whatever the scope is now.
+        # Parts that decayed alone before keep their rates.
         self._apart = alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
         self._action = make_action(self.settings.acts_on, self.model, self.settings.max_batch_size)
         self._apply()
-        self._row_due = True
+        self._row_due, self._parts = True, parts_of(self.model)
         # Timesteps of a rollout, and where the one that is under way began.
         self._rollout, self._rollout_began = rollout_timesteps(self.model), self.model.num_timesteps
-        # ARS asks for the rate before a rollout: what is decided at its end is for the next.
+        # ARS asks for its rate before a rollout.
         self._asks_first = advice.is_of(self.model, "ARS")
-        self._parts = parts_of(self.model)
         self._measurement.begin(self.model, self._state, self._warn)
         quiet = self.locals.get("log_interval", 1) is None
         self._recorder = LogWriter(self.model, self._state, self.settings.diagnose, quiet)
@@ -193,8 +193,7 @@ class AbelCallback(LearningRateCallback):
         if self._measurement.learned and budget.left(began) != 0:
             self._decide(timestep, progress=budget.in_rollouts(self._rollout).progress(began), began=began)
         if self.settings.acts_on != "learning_rate":
-            # The batch may be another now.
-            self._apply()
+            self._apply()  # the batch may be another now
         self._action.begin_update()
         self._rollout_began = timestep
         data = self._state.data
@@ -234,8 +233,6 @@ class AbelCallback(LearningRateCallback):
         # An update that was put off has moved nothing, whatever moved since the last measurement.
         return not self._action.put_off and self._measurement.touched()
 
-    # Measure, decide, apply, record
-
     def _measure(self, timestep: int) -> None:
         """Measure, let the rule decide, and keep both."""
         if self._measurement.look():
@@ -246,8 +243,7 @@ class AbelCallback(LearningRateCallback):
             return
         watched = {part: norm for part, norm in norms.items() if self.settings.watches(part)}
         if not watched:
-            watch = f"watch={self.settings.watch!r}"
-            self._warn("not trained", f"{watch}: nothing of it is trained now, so no bounce can be seen")
+            self._warn("not trained", f"no bounce can be seen: watch={self.settings.watch!r} is not trained now")
         self._decide(timestep, watched)
         if self.settings.diagnose:
             self._measurement.terms = {**self._measurement.terms, "weight_decay": advice.weight_decay(self.model)}
@@ -267,15 +263,8 @@ class AbelCallback(LearningRateCallback):
         self._state.decided, (bounced, made) = decide(self._rules, before, timestep, norms, **end)
         if bounced or self._state.decided.decays != before.decays:
             self._apply()
-        for decay, reason in made:
-            says = "" if decay.cause == "final" and self._rules.step is None else self._action.says
-            what = "decay" if says else "learning rate"
-            whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
-            in_all = self._state.decided.factor_of(decay.part)
-            self._say(f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}")
-        if bounced and not made:
-            seen, most = " and ".join(bounced), self._rules.max_decays
-            self._say(f"timestep {timestep}: the {seen} weight norm has bounced; no decay (max_decays={most})")
+        for line in advice.of_decided(self._state.decided, timestep, bounced, made, self._rules, self._action.says):
+            self._say(line)
 
     def _apply(self) -> None:
         """Put in force what was decided, from the next update on."""
@@ -286,20 +275,19 @@ class AbelCallback(LearningRateCallback):
         self._factor.value = self.factor * given_back
         if self._apart:
             self._factor.by_part = {part: decided.factor_of(part) * given_back for part in NETWORKS}
-        self._factor.floor = self.settings.min_learning_rate
-        self._factor.final = decided.final_timestep is not None
+        self._factor.floor, self._factor.final = self.settings.min_learning_rate, decided.final_timestep is not None
 
     def _record(self) -> None:
-        self._status_due = False
         # The factor of the latest update, whose rate SB3 logs: a rollout's end may set another for the next update.
         self._recorder.record_status(self._status)
+        self._status_due = False
         self._recorder.record_norms(self._measurement.norms, self._measurement.terms)
 
     @property
     def _status(self) -> dict[str, float]:
         """What is in force, by name in the logs."""
         decided = self._state.decided
-        apart = {f"factor_{part}": decided.factor_of(part) for part in NETWORKS} if self._apart else {}
+        apart = {f"factor_{part}": decided.factor_of(part) for part in NETWORKS if self._apart}
         counts = {"bounces": len(decided.bounces), "decays": len(decided.decays)}
         return {"factor": self.factor, **apart, **counts, **self._action.status}
 

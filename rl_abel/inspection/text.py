@@ -7,7 +7,7 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
-from rl_abel.inspection.readers.csv_table import PARTS
+from rl_abel.inspection.rate_in_words import EVERY_PART, rate_in_words
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.traces import Record, Trace
 from rl_abel.inspection.verdict import FEW, WATCHABLE, Bounce, Finding
@@ -31,17 +31,8 @@ BY_BOUNCE = "trend"
 
 COURSE = "▁ lowest, █ highest"
 
-EVERY_PART = "total"
-NETWORKS = ("policy", "value")
-"""What can decay alone."""
-
 SHOWN = 12
 """Runs of which the table shows every part; of more the total alone."""
-
-ROUNDING = 0.05
-"""Share by which rates may differ that are the same; a log has the rate of one update, and the factor of another."""
-
-TINY = 1e-30
 
 LISTED = 5
 """Timesteps of a long list that are shown, and files that were skipped for one reason."""
@@ -80,7 +71,7 @@ def span(trace: Trace) -> str:
 def facts(finding: Finding) -> list[tuple[str, str]]:
     """Return what happened in training, and what each rule would have done, each with its name."""
     rules = sorted(finding.decays.items(), reverse=True)
-    rate = _learning_rate(finding.trace)
+    rate = rate_in_words(finding.trace)
     return [
         ("in training", _training(finding.trace.record)),
         *([("rate", rate)] if rate else []),
@@ -130,35 +121,6 @@ def _training(record: Record | None) -> str:
     if not math.isclose(record.factor_of("rest"), record.factor, rel_tol=0.01):
         decays += ", not all in force at the end, as the final one lapses when training goes on"
     return f"{bounces if record.n_bounces else 'no bounce'}; {decays}"
-
-
-def _learning_rate(trace: Trace) -> str:
-    """What the learning rate came to, and by what; empty where nothing tells."""
-    ends = {name: (points[0][1], points[-1][1]) for name, points in trace.curves.items() if points}
-    causes = ["led by the KL divergence"] if trace.led else []
-    made = trace.record.factor if trace.record else 1.0
-    parts = {part: ends[f"decays of the {part}"][1] for part in NETWORKS if f"decays of the {part}" in ends}
-    if trace.record and any(decay.part != EVERY_PART for decay in trace.record.decays):
-        parts = {part: trace.record.factor_of(part) for part in NETWORKS}
-    if parts:
-        causes.append("decays " + " and ".join(f"×{factor:.3g} ({part})" for part, factor in parts.items()))
-    elif made != 1:
-        causes.append(f"decays ×{made:.3g}")
-    first, last = ends.get("learning rate", (math.nan, math.nan))
-    rates = [rate for _, rate in trace.curves.get("learning rate", [])]
-    other = max(last, TINY) / first / made if first > 0 else 1.0
-    # A cooldown goes on after the last row of a log.
-    goes_on = other > 1 and len(rates) > 1 and rates[-1] < rates[-2]
-    if not trace.led and not goes_on and abs(math.log(other)) > ROUNDING:
-        causes.append(f"its own schedule, or bounds, ×{other:.3g}")
-    if "batch size" in ends and len(set(ends["batch size"])) > 1:
-        causes.append("batch size {:g} to {:g}".format(*ends["batch size"]))
-    own = {part: ends[name][1] for part in PARTS if (name := f"learning rate of the {part}") in ends}
-    if len(set(own.values())) > 1:
-        causes.append("at the end " + ", ".join(f"{rate:.3g} ({part})" for part, rate in own.items()))
-    constant = math.isclose(first, last, rel_tol=1e-3)
-    rate = "" if math.isnan(first) else f"{first:.3g}" if constant else f"from {first:.3g} to {last:.3g}"
-    return ": ".join(text for text in (rate, "; ".join(causes)) if text)
 
 
 def _decays(decays: Sequence[Bounce], rule: str) -> str:

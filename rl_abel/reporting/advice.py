@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from rl_abel.networks import jax_models
 from rl_abel.networks.norms import measured_groups, measured_parameters, outside, unowned
-from rl_abel.rules.decays import final_decay
+from rl_abel.rules.decays import EVERY_PART, Decay, final_decay
 from rl_abel.training.measure_interval import (
     TRIAL,
     Notice,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from rl_abel.callbacks.settings import AbelSettings
+    from rl_abel.rules.decay_controller import DecayRules, DecayState
     from rl_abel.training.state import TrainingState
 
 
@@ -204,3 +205,26 @@ def _dropped_optimizer_kwargs(model: BaseAlgorithm) -> Iterator[str]:
                 f"{name} has dropped the optimizer_kwargs of your policy_kwargs, weight decay included: it keeps them "
                 f"only where optimizer_class is given too. In use is {kwargs}."
             )
+
+
+def of_decided(
+    state: DecayState,
+    timestep: int,
+    bounced: Sequence[str],
+    made: Iterable[tuple[Decay, str]],
+    rules: DecayRules,
+    batch: str,
+) -> Iterator[str]:
+    """Yield a line for each decay that was made, or for a bounce that decays nothing.
+
+    :param batch: what a decay is, in words, where it acts on the batch too; empty where it acts on the rate alone
+    """
+    for decay, reason in made:
+        says = "" if decay.cause == "final" and rules.step is None else batch
+        what = "decay" if says else "learning rate"
+        whose = what if decay.part == EVERY_PART else f"{what} of the {decay.part}"
+        in_all = state.factor_of(decay.part)
+        yield f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}"
+    if bounced and not made:
+        seen = " and ".join(bounced)
+        yield f"timestep {timestep}: the {seen} weight norm has bounced; no decay (max_decays={rules.max_decays})"
