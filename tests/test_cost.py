@@ -7,7 +7,7 @@ import torch
 
 from rl_abel import AbelCallback, RateByPart
 from rl_abel.learning_rate import applied_rate
-from rl_abel.training import gauge
+from rl_abel.training import measurement
 from tests.algorithms import make_model
 
 STEPS, EVERY = 600, 100
@@ -27,7 +27,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(owner, name, counted)
 
-    count(gauge, "norms_of")
+    count(measurement, "norms_of")
     count(applied_rate, "optimizers")
     count(applied_rate, "labels")
     return counts

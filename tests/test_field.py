@@ -180,6 +180,7 @@ def test_an_update_belongs_to_where_its_rollout_began(rollouts, decayed, oversho
     assert sum(rate != 1e-3 for _, rate in seen) == 2 * decayed
 
 
+@pytest.mark.filterwarnings("ignore:rl_abel. there is no final decay")
 @pytest.mark.parametrize("env", [IdentityEnv(4), IdentityEnvMultiDiscrete(4), IdentityEnvMultiBinary(4)])
 def test_a_peers_own_test_of_learning(env):
     """tests/test_identity.py::test_discrete of stable-baselines3: five rollouts, the last of which overshoots."""

@@ -195,7 +195,7 @@ def _dropped_optimizer_kwargs(model: BaseAlgorithm) -> Iterator[str]:
     """
     overwriting = {
         "A2C": (torch.optim.RMSprop, {"alpha": 0.99, "weight_decay": 0}),
-        "QRDQN": (torch.optim.Adam, {"eps": 0.01 / getattr(model, "batch_size", 1)}),
+        "QRDQN": (torch.optim.Adam, {"eps": 0.01 / (getattr(model, "batch_size", None) or 1)}),
     }
     given, kwargs = list(model.policy_kwargs), model.policy_kwargs.get("optimizer_kwargs", {})
     for name, (own_class, own_kwargs) in overwriting.items():
