@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What others call a name of ours, where the two look nothing alike
 OTHER_NAMES = {
     "policy": "actor pi mu",
     "value": "critic q qf q_net q_network q_function vf v",
@@ -33,7 +34,6 @@ OTHER_NAMES = {
     "total_steps": "t_max num_training_steps",
     "diagnose": "debug",
 }
-"""What others call a name of ours, where the two look nothing alike."""
 
 
 def check_number(name: str, value: object, at_least: float = -math.inf, above: float = -math.inf) -> float:

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Packages between a user's ``learn()`` and us: a warning in their name would be hidden, or blamed on them
 BETWEEN = ("rl_abel", "stable_baselines3", "sb3_contrib", "sbx")
-"""Packages between a user's ``learn()`` and us: a warning in their name would be hidden, or blamed on them."""
 
 
 def warn(message: str) -> None:

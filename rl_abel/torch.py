@@ -25,8 +25,7 @@ from rl_abel.rules.decays import Decay
 
 __all__ = ["AbelScheduler", "Decay"]
 
-RESERVED = ("steps", "total")
-"""What a trace holds beside the parts."""
+RESERVED = ("steps", "total")  # what a trace holds beside the parts
 
 
 class AbelScheduler(LRScheduler):

@@ -21,8 +21,8 @@ class Portable:
     the next ``learn()`` gives it its own.
     """
 
+    # Attributes of one ``learn()``, which a copy leaves out
     PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent")
-    """Attributes of one ``learn()``, which a copy leaves out."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in self.PASSING}
@@ -95,9 +95,8 @@ class LearningRateCallback(TopLevelCallback):
     ``self._factor``. Several such callbacks can stand side by side, in any order: their factors are multiplied.
     """
 
+    # Of its factor: one of :data:`rl_abel.learning_rate.multiplied_schedule.ORDER`. A model has one of each.
     NAME: ClassVar[str]
-    """Of its factor: one of :data:`rl_abel.learning_rate.multiplied_schedule.ORDER`. A model has one of each."""
-
     PASSING: ClassVar[tuple[str, ...]] = (*Portable.PASSING, "_rate", "_factor")
 
     def __init__(self, verbose: int = 0) -> None:

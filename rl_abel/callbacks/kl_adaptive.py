@@ -19,9 +19,8 @@ from rl_abel.training.state import section
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+# Algorithms that log the KL divergence of steps made at the learning rate. TRPO's steps are a line search's.
 ALGORITHMS = ("PPO", "MaskablePPO", "RecurrentPPO")
-"""Algorithms that log the KL divergence of steps made at the learning rate. TRPO's steps are a line search's."""
-
 KL = "train/approx_kl"
 
 _UNTOLD = f"{MANY} updates in a row did not tell whether the learning rate moves the policy enough, as "
@@ -29,6 +28,7 @@ _AT_BOUND = (
     f"the learning rate has come to {{rate:g}} and goes no further, while {MANY} updates in a row moved the policy "
 )
 
+# What a user is told where the rule says so
 MESSAGES = {
     "cut": _UNTOLD + "target_kl ends them. It stays at {rate:g} until one does",
     "untold": _UNTOLD
@@ -39,7 +39,6 @@ MESSAGES = {
     "min_learning_rate": _AT_BOUND + "too far. Give another min_learning_rate, or another target_kl",
     "max_learning_rate": _AT_BOUND + "too little. Give another max_learning_rate, or another target_kl",
 }
-"""What a user is told where the rule says so."""
 
 
 def has_kl(model: BaseAlgorithm) -> bool:

@@ -6,8 +6,7 @@ from rl_abel._validation import check_number, known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
 
 PARTS = ("policy", "value", "shared", "log_std")
-FEW_TIMESTEPS = 1000
-"""Between two looks at which optimizers there are."""
+FEW_TIMESTEPS = 1000  # between two looks at which optimizers there are
 
 
 class RateByPart(LearningRateCallback):

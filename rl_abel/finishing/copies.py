@@ -27,8 +27,7 @@ Model = TypeVar("Model", bound=BaseAlgorithm)
 
 AnyEnv = gym.Env[Any, Any] | VecEnv
 
-TRIED = 5
-"""Steps for which two copies of an environment are compared."""
+TRIED = 5  # steps for which two copies of an environment are compared
 
 
 class _Detached(TorchFunctionMode):
@@ -52,6 +51,7 @@ def _copy_wrapper(wrapper: VecEnvWrapper, memo: dict[int, Any]) -> Any:
     return copied
 
 
+# How ``deepcopy`` treats what writes files, or leads to other processes, wherever something holds it
 COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
     Logger: lambda *_: Logger(None, []),
     ResultsWriter: lambda *_: None,
@@ -60,7 +60,6 @@ COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
     VecVideoRecorder: _refuse,
     Connection: _refuse,
 }
-"""How ``deepcopy`` treats what writes files, or leads to other processes, wherever something holds it."""
 
 
 @contextmanager

@@ -34,8 +34,8 @@ from rl_abel.rules.decays import NETWORKS, REST
 from rl_abel.training.resume import clock
 from rl_abel.training.state import ATTRIBUTE, TrainingState, kept_by_others
 
+# Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions
 SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_schedule")
-"""Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions."""
 
 
 @known_arguments

@@ -27,8 +27,7 @@ class AppliedRate:
     def __init__(self, model: BaseAlgorithm) -> None:
         self._model, self._started = model, model.start_time
         self.factors: dict[str, Multiplier] = {}
-        self.schedule: MultipliedSchedule | None = None
-        """The model's, as it was set here last."""
+        self.schedule: MultipliedSchedule | None = None  # the model's, as it was set here last
         self._jax = JaxRates(model, self) if is_jax(model) else None
         self._steps = SteppedRates(self._ratio, lambda: self.in_force)
         self._verification = Verification()

@@ -25,9 +25,8 @@ ACTIONS = ("learning_rate", *POWERS)
 
 BATCH = "batch_size"
 
+# Off-policy a batch is at most the data over this: Smith et al. 2018 grow it to a tenth, then decay the rate.
 SHARE_OF_DATA = 10
-"""Off-policy a batch is at most the data over this: Smith et al. 2018 grow it to a tenth, then decay the rate."""
-
 WITHOUT = {
     "A2C": "it makes one update of the whole rollout, without minibatches (a larger n_steps is a larger batch)",
     "ARS": "it follows no gradient, so it has no batch",
@@ -37,14 +36,10 @@ WITHOUT = {
 class OnRate:
     """As in the paper: a decay acts on the learning rate alone."""
 
-    put_off = False
-    """Whether the latest rollout is followed by no update, as less than one is due."""
-    status: dict[str, float] = {}  # noqa: RUF012
-    """What the latest update had beside the rate, by name in the logs."""
-    says = ""
-    """What is in force beside the rate, in words."""
-    idle = ""
-    """Why the rate takes all decays of this training, where that was not wanted."""
+    put_off = False  # whether the latest rollout is followed by no update, as less than one is due
+    status: dict[str, float] = {}  # noqa: RUF012  # what the latest update had beside the rate, by name in the logs
+    says = ""  # what is in force beside the rate, in words
+    idle = ""  # why the rate takes all decays of this training, where that was not wanted
 
     def rate(self, factor: float) -> float:
         """Return what of the product of the decays is left to the learning rate, and take the rest."""

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 
-PLAIN = "_rl_abel_plain"
-"""Attribute of a class that stands in for another: that other one."""
-
-Place = tuple[str, int]
-"""A network, and which of the rates within its optimizer."""
+PLAIN = "_rl_abel_plain"  # attribute of a class that stands in for another: that other one
+Place = tuple[str, int]  # A network, and which of the rates within its optimizer
 
 
 class _Written(NamedTuple):
@@ -49,12 +46,10 @@ class JaxRates:
         self._nodes: dict[Place, Any] = {}
         self._written: dict[Place, _Written] = {}
         self._verified: dict[Place, float] = {}
-        self.within = False
-        """Whether ``train()`` is under way."""
-        self.ran = False
-        """Whether ``train()`` has run since this was last set to False."""
+        self.within = False  # whether ``train()`` is under way
+        self.ran = False  # whether ``train()`` has run since this was last set to False
+        # The largest rate of each part in the latest update; a critic may have a rate set apart
         self.latest: dict[str, float] = {}
-        """The largest rate of each part in the latest update; a critic may have a rate set apart."""
 
     @property
     def in_force(self) -> bool:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 Schedule = Callable[[float], float]
 
-ORDER = ("kl", "abel", "part")
-"""Movers in the order in which their factors are applied."""
+ORDER = ("kl", "abel", "part")  # movers in the order in which their factors are applied
 
 
 @dataclass

@@ -26,10 +26,9 @@ class SteppedRates:
 
     def __init__(self, ratio: Callable[[str], float], in_force: Callable[[], bool]) -> None:
         self._ratio, self._in_force = ratio, in_force
-        self.parts: set[str] = set()
-        """Parts that an optimizer of torch owns: their rates can be moved apart."""
+        self.parts: set[str] = set()  # parts that an optimizer of torch owns: their rates can be moved apart
+        # Groups that have stepped in this update, by id, each with the rate that SB3 had set
         self.ran: dict[int, tuple[Group, float]] = {}
-        """Groups that have stepped in this update, by id, each with the rate that SB3 had set."""
         self._labels: Mapping[int, str] = {}
         self._ratios: dict[str | None, float] = {}
         self._others: list[Any] = []

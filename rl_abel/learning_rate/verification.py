@@ -9,8 +9,7 @@ import torch
 
 TOLERANCE = 1e-6
 
-Ran = Sequence[tuple[dict[str, Any], float]]
-"""Parameter groups, each with the rate that it ran at."""
+Ran = Sequence[tuple[dict[str, Any], float]]  # parameter groups, each with the rate that it ran at
 
 
 class Verification:

@@ -21,10 +21,9 @@ class WhileStepping:
     """The factor of one optimizer. It holds neither the optimizer nor its owner."""
 
     def __init__(self) -> None:
-        self.factor = 1.0
-        """What the rates of all groups are multiplied by during each ``step()``."""
+        self.factor = 1.0  # what the rates of all groups are multiplied by during each ``step()``
+        # Returns whose factor it is, None if that is gone or was never there
         self.owner: Callable[[], object] = lambda: None
-        """Returns whose factor it is, None if that is gone or was never there."""
         # Since the latest complaints: whether it has stepped, and whether another has set a rate within a step.
         self._stepped = self._overwritten = False
         self._under_way = False

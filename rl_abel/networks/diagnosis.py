@@ -13,8 +13,7 @@ from rl_abel.networks.norms import with_total
 TERMS = ("displacement", "alignment")
 RELATIVE = "relative_update"
 
-LAYERS = 10
-"""Largest layers that are recorded; in the paper's networks they hold half of |w|^2 (Sec. 4.1)."""
+LAYERS = 10  # largest layers that are recorded; in the paper's networks they hold half of |w|^2 (Sec. 4.1).
 
 
 class Diagnosis:

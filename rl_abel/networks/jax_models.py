@@ -13,18 +13,14 @@ import torch
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+# Attributes of flax's ``TrainState``: a network's parameters, with the optimizer that moves them
 TRAIN_STATE = ("params", "opt_state", "tx", "step")
-"""Attributes of flax's ``TrainState``: a network's parameters, with the optimizer that moves them."""
+SHARED = "NatureCNN_"  # beginning of the layers that SBX's PPO keeps alike in both networks of its CnnPolicy
 
-SHARED = "NatureCNN_"
-"""Beginning of the layers that SBX's PPO keeps alike in both networks of its CnnPolicy."""
-
-
+# Of each model, its parameters as tensors, which stay the same objects while JAX makes new arrays in each update
 _MIRRORS: WeakKeyDictionary[BaseAlgorithm, dict[str, torch.Tensor]] = WeakKeyDictionary()
-"""Of each model, its parameters as tensors, which stay the same objects while JAX makes new arrays in each update."""
-
+# Of each model, the steps of each network when it was mirrored
 _STEPS: WeakKeyDictionary[BaseAlgorithm, dict[str, int]] = WeakKeyDictionary()
-"""Of each model, the steps of each network when it was mirrored."""
 
 
 def is_jax(model: BaseAlgorithm) -> bool:

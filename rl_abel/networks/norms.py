@@ -14,9 +14,7 @@ from rl_abel.networks.optimizers import groups_of
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-COMPILED = "_orig_mod."
-"""What ``torch.compile`` puts in front of the names of a module's parameters."""
-
+COMPILED = "_orig_mod."  # what ``torch.compile`` puts in front of the names of a module's parameters
 # The first of these in a parameter's dotted name tells which network it belongs to. They are the
 # names that stable-baselines3 and sb3-contrib give.
 NETWORKS = {
@@ -26,14 +24,9 @@ NETWORKS = {
     "features_extractor": None,
 }
 
-OUTSIDE_TOTAL = ("log_std",)
-"""Parts that are measured but do not count as weights: with gSDE log_std is half the norm."""
-
-ROW = 1024
-"""Floats summed in their own precision; the row sums are added as doubles."""
-
-SMALL = 32 * ROW
-"""Tensors with fewer floats are copied into doubles, which for large ones would cost too much."""
+OUTSIDE_TOTAL = ("log_std",)  # parts that are measured but do not count as weights: with gSDE log_std is half the norm
+ROW = 1024  # floats summed in their own precision; the row sums are added as doubles
+SMALL = 32 * ROW  # tensors with fewer floats are copied into doubles, which for large ones would cost too much
 
 
 def norms_of(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, float]:

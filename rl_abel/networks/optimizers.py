@@ -12,11 +12,8 @@ from rl_abel.networks import jax_models
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-MOST = 100
-"""Entries of a container that are looked at: a longer one holds data."""
-
-INTERNALS = frozenset(vars(torch.nn.Module()))
-"""What torch keeps in every module: parameters, hooks and the like."""
+MOST = 100  # entries of a container that are looked at: a longer one holds data
+INTERNALS = frozenset(vars(torch.nn.Module()))  # what torch keeps in every module: parameters, hooks and the like
 
 
 def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:

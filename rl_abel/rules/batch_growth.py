@@ -6,12 +6,9 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+# Of the batch's growth, by name: the factor on the rate that it is worth. The noise of SGD's updates goes with rate /
+# batch (Smith et al. 2018, Eq. 5), that of Adam's with rate / sqrt(batch) (Malladi et al. 2022).
 POWERS = {"batch_size": 1.0, "mixed": 0.5}
-"""Of the batch's growth, by name: the factor on the rate that it is worth.
-
-The noise of SGD's updates goes with rate / batch (Smith et al. 2018, Eq. 5), that of Adam's with
-rate / sqrt(batch) (Malladi et al. 2022).
-"""
 
 
 class Split(NamedTuple):

@@ -21,14 +21,9 @@ from rl_abel._validation import check_integer, check_number, meant
 
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
 
-STRIDES = (1, 2, 3, 4)
-"""A single stride misses slow bounces: under strong noise it finds one in five."""
-
-EQUILIBRATED = 0.1
-"""Growth counts as over when the mean increment is at most this share of its largest."""
-
-ROUNDING = 1e-12
-"""Increments below this share of the norm are float rounding, not movement."""
+STRIDES = (1, 2, 3, 4)  # A single stride misses slow bounces: under strong noise it finds one in five
+EQUILIBRATED = 0.1  # growth counts as over when the mean increment is at most this share of its largest
+ROUNDING = 1e-12  # increments below this share of the norm are float rounding, not movement
 
 
 @runtime_checkable
@@ -52,8 +47,7 @@ class PaperRule:
     counts too. In RL use :class:`TrendRule`.
     """
 
-    min_measurements = 4
-    """Fewest measurements after which the rule can decay: two changes of direction."""
+    min_measurements = 4  # fewest measurements after which the rule can decay: two changes of direction
 
     def init(self) -> JsonValue:
         """Return the state before the first measurement."""

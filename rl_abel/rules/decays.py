@@ -9,11 +9,9 @@ from rl_abel.rules.budget import Budget
 
 EVERY_PART = "total"
 
-NETWORKS = ("policy", "value")
-"""Parts that can decay alone."""
-
+NETWORKS = ("policy", "value")  # parts that can decay alone
+# Parameters of neither the policy nor the value network alone: shared ones, log_std, the entropy coefficient
 REST = "rest"
-"""Parameters of neither the policy nor the value network alone: shared ones, log_std, the entropy coefficient."""
 
 
 class _Decay(NamedTuple):

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-LOWEST = 1e-5
-"""Smallest rate that the KL divergence leads to, as in rsl_rl."""
-
-ROUNDING = 3e-8
-"""A smaller KL divergence is rounding: in single precision a policy that hardly moves has 1e-8 to 2e-8."""
-
-MANY = 10
-"""Updates in a row after which it is said that they led nowhere."""
-
-APART = 4.0
-"""If the rate moves the policy, two rates at this ratio give KL divergences that differ twofold at least."""
+LOWEST = 1e-5  # smallest rate that the KL divergence leads to, as in rsl_rl
+ROUNDING = 3e-8  # A smaller KL divergence is rounding: in single precision a policy that hardly moves has 1e-8 to 2e-8
+MANY = 10  # updates in a row after which it is said that they led nowhere
+APART = 4.0  # if the rate moves the policy, two rates at this ratio give KL divergences that differ twofold at least
 
 
 def kl_adapted(

@@ -33,14 +33,10 @@ class Measurement:
     def __init__(self, diagnose: bool = False) -> None:
         self._diagnose = diagnose
         self.diagnosis: Diagnosis | None = None
-        self.parts: dict[str, dict[str, torch.Tensor]] = {}
-        """What is trained now: part -> name -> weights."""
-        self.norms: dict[str, float] = {}
-        """The latest measurement of the trace."""
-        self.terms: dict[str, float] = {}
-        """Why the norms moved before it."""
-        self.learned = False
-        """Whether weights have moved in this ``learn()``."""
+        self.parts: dict[str, dict[str, torch.Tensor]] = {}  # what is trained now: part -> name -> weights
+        self.norms: dict[str, float] = {}  # the latest measurement of the trace
+        self.terms: dict[str, float] = {}  # why the norms moved before it
+        self.learned = False  # whether weights have moved in this ``learn()``
         self._model: Any = None
         self._marks: list[tuple[int, Any]] = []
 

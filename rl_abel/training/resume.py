@@ -14,9 +14,8 @@ from rl_abel.training.state import ATTRIBUTE, TrainingState, decays_in, has_more
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+# The buffer of successes that each callback saw last on a model in memory. SB3 replaces it at a reset alone.
 _BUFFERS: WeakKeyDictionary[BaseAlgorithm, dict[str, Any]] = WeakKeyDictionary()
-"""The buffer of successes that each callback saw last on a model in memory. SB3 replaces it at a reset alone."""
-
 
 DOUBTFUL = (
     "this model was saved, loaded and trained on without the callback, and it cannot be told whether with a reset. "

@@ -10,21 +10,14 @@ from rl_abel.networks.norms import with_total
 from rl_abel.rules.budget import Budget, Clock
 from rl_abel.rules.decay_controller import DecayState
 
-ATTRIBUTE = "abel_state"
-"""SB3 saves all attributes of a model; JSON values load where rl_abel is not installed."""
-
+ATTRIBUTE = "abel_state"  # SB3 saves all attributes of a model; JSON values load where rl_abel is not installed
 VERSION = 2
 
-HELD = "held"
-"""Section with the user's own values of what was changed for the update under way; empty between updates."""
-
-SECTIONS = ("kl", HELD)
-"""What others than AbelCallback keep there, each a dict under a name of its own."""
-
+HELD = "held"  # section with the user's own values of what was changed for the update under way; empty between updates
+SECTIONS = ("kl", HELD)  # what others than AbelCallback keep there, each a dict under a name of its own
 START = Clock(0, 0)
 
-MOST_MEASUREMENTS = 200
-"""A longer trace is thinned to half, unless the user has fixed the interval."""
+MOST_MEASUREMENTS = 200  # A longer trace is thinned to half, unless the user has fixed the interval
 
 
 class TrainingState:
