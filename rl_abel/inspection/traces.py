@@ -17,10 +17,6 @@ OUTSIDE_TOTAL = ("log_std",)
 LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}
 """What a log can hold of these unless it is damaged."""
 
-DIGITS = 5
-"""Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
-
-
 LED = "led by"
 KL = "KL divergence"
 
@@ -224,13 +220,3 @@ def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | Non
     decays = sorted({decay for record in records for decay in record.decays})
     n_bounces = max(len(bounces), *(record.n_bounces for record in records))
     return rows, Record(n_bounces, bounces, decays, records[-1].factor, True), bad
-
-
-def fingerprint(trace: Trace) -> frozenset[str]:
-    """Return the norms of a trace as texts that two sources of one training have in common."""
-    return frozenset(f"{norm:.{DIGITS}g}" for norm in trace.norms["total"])
-
-
-def overlap(one: frozenset[str], other: frozenset[str]) -> float:
-    """Share of the norms of the shorter trace that are in the longer."""
-    return len(one & other) / min(len(one), len(other))

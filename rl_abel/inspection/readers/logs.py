@@ -9,34 +9,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rl_abel.inspection.readers import event_file
-from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, Row, decoded, read_table, tag
+from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, Row, read_table, tag
+from rl_abel.inspection.readers.event_file import read_events
 from rl_abel.inspection.readers.resumed_runs import Block, Curves, join
 from rl_abel.inspection.traces import Trace, make_trace, state_record
 
 TABLES = ("progress.csv", "abel.csv", "trace.csv")
-"""Tables that stand for their folder, and are read whatever their beginning looks like."""
+"""Tables that stand for their folder."""
 
 IN_RUN_JSON = {"algorithm": "agent", "environment": "env_id"}
 
-HEAD = 65536
-"""Bytes of a file that tell what it is."""
+NO_RUN = "not a run: give a progress.csv, TensorBoard events, an SB3 zip, or a folder of them"
+ROUTE = (
+    "it holds no weight norms. If you have checkpoints (any zips that SB3 saved), give their folder: "
+    "the norms are computed from the weights"
+)
+EMPTY = "it holds no measurement"
 
 
-def csv_traces(path: Path, where: Path) -> list[Trace] | None:
-    """Return the traces of a table, none if it is a log without norms; None if it is no log."""
-    with path.open("rb") as file:
-        data = file.read(HEAD)
-        if path.name not in TABLES and not read_table(decoded(data)).has_norms:
-            return None
-        table = read_table(decoded(data + file.read()))
+def csv_traces(path: Path) -> list[Trace]:
+    """Return the traces of a table.
+
+    :raises ValueError: ``NO_RUN``, ``ROUTE`` or ``EMPTY``, where there is none
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        table = read_table(file)
     if not table.has_norms:
-        return [] if table.has_clock else None
-    source, record = "csv", _run_json(path)
-    if record is not None:
-        source = "run"
-    blocks = [Block(rows, curves=curves) for rows, curves in map(_apart, table.blocks)]
-    traces = _traces(str(where), source, blocks, table.every_row_new)
+        raise ValueError(ROUTE if table.blocks else NO_RUN)
+    record = _run_json(path)
+    where = path.parent if path.name in TABLES else path
+    source = "csv" if record is None else "run"
+    traces = _traces(str(where), source, [_block(rows) for rows in table.blocks], table.every_row_new)
+    if not traces:
+        raise ValueError(EMPTY)
     if table.lost:
         traces[0].skipped[str(path)] = "; ".join(table.lost)
     if record and len(traces) == 1:
@@ -61,69 +66,29 @@ def _run_json(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "run_id" in record else None
 
 
-def _apart(rows: Sequence[Row]) -> tuple[list[Row], Curves]:
-    """Return rows without what SB3 logs beside our tags, and that by name."""
-    curves: Curves = {}
-    for timestep, values in rows:
-        for name in CURVES.values():
-            if math.isfinite(values.get(name, math.nan)):
-                curves.setdefault(name, []).append((timestep, values[name]))
-    names = set(CURVES.values())
-    return [(timestep, {n: v for n, v in values.items() if n not in names}) for timestep, values in rows], curves
-
-
-def _traces(path: str, source: str, blocks: Sequence[Block], every_row_new: bool = False) -> list[Trace]:
-    traces = []
-    for run in join(blocks):
-        try:
-            trace = make_trace(path, source, run.rows, every_row_new, exact=every_row_new)
-        except ValueError:
-            continue
-        about = {name: value for block in run.blocks for name, value in block.about.items()}
-        trace = replace(trace, curves=run.curves, about=about)
-        if run.overtaken:
-            n = run.overtaken
-            trace.notes.append(
-                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep "
-                f"{'are' if n > 1 else 'is'} left out"
-            )
-        traces.append(trace)
-    if not traces:
-        raise ValueError("it holds no measurement")
-    return traces
-
-
-def event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], dict[str, str]]:
+def event_traces(paths: Sequence[Path]) -> list[Trace]:
     """Return the traces of the event files of one folder, in the order in which they were begun.
 
-    :return: the traces, which hold what could not be read; files that could not be opened if there are none
+    :raises ValueError: where there is none: why files cannot be opened, else ``ROUTE``
     """
-    begun: list[tuple[float, Path]] = []
-    closed: dict[str, str] = {}
-    cut: dict[str, str] = {}
+    files, skipped, cut = [], {}, {}
     for path in paths:
         try:
-            data = path.read_bytes()
+            files.append(read_events(path, (PREFIX, *CURVES)))
         except OSError as error:
-            closed[str(path)] = str(error)
+            skipped[str(path)] = str(error)
             continue
-        time = event_file.begun(data)
-        begun.append((0.0 if time is None else time, path))
-        if left := event_file.left_over(data):
-            cut[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
+        if files[-1].left_over:
+            cut[str(path)] = f"cut off or damaged: its last {files[-1].left_over:,} bytes are no whole record"
     blocks = []
-    for _, path in sorted(begun):
-        about = {name: value for name, value in event_file.hparams(path).items() if name in IN_RUN_JSON}
-        for rows in event_blocks(event_file.scalars(path, (PREFIX, *CURVES))):
-            ours, curves = _apart(rows)
-            # A timestep that is SB3's alone is no row of ours.
-            blocks.append(Block([row for row in ours if row[1]], about=about, curves=curves))
-    try:
-        traces = _traces(str(where), "tensorboard", blocks)
-    except ValueError:
-        return [], closed
-    traces[0].skipped.update(closed | cut)
-    return traces, {}
+    for file in sorted(files, key=lambda file: file.begun):
+        about = {name: value for name, value in file.hparams.items() if name in IN_RUN_JSON}
+        blocks += [_block(rows, about) for rows in event_blocks(file.scalars)]
+    traces = _traces(str(paths[0].parent), "tensorboard", blocks)
+    if not traces:
+        raise ValueError("; ".join(skipped.values()) or ROUTE)
+    traces[0].skipped.update(skipped | cut)
+    return traces
 
 
 def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
@@ -145,3 +110,32 @@ def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
         last[bare] = (step, times)
         blocks[-1].setdefault((step, times), {})[bare] = value
     return [[(step, rows[step, times]) for step, times in sorted(rows)] for rows in blocks]
+
+
+def _block(rows: Sequence[Row], about: dict[str, str] | None = None) -> Block:
+    """Make a block of rows: what SB3 logs beside our tags apart, for it does not tell one training from another."""
+    ours: list[Row] = []
+    curves: Curves = {}
+    for timestep, values in rows:
+        ours.append((timestep, {name: value for name, value in values.items() if name not in CURVES.values()}))
+        for name in CURVES.values():
+            if math.isfinite(values.get(name, math.nan)):
+                curves.setdefault(name, []).append((timestep, values[name]))
+    return Block([row for row in ours if row[1]], curves=curves, about=about or {})
+
+
+def _traces(path: str, source: str, blocks: Sequence[Block], every_row_new: bool = False) -> list[Trace]:
+    traces = []
+    for run in join(blocks):
+        try:
+            trace = make_trace(path, source, run.rows, every_row_new, exact=every_row_new)
+        except ValueError:
+            continue
+        about = {name: value for block in run.blocks for name, value in block.about.items()}
+        trace = replace(trace, curves=run.curves, about=about)
+        if n := run.overtaken:
+            trace.notes.append(
+                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep: left out"
+            )
+        traces.append(trace)
+    return traces
