@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from rl_abel.inspection.readers.resumed_runs import Block, join
-from rl_abel.inspection.readers.sb3_zip import number_in, read_saved, runs_of, template
+from rl_abel.inspection.readers.sb3_zip import number_in, read_saved, runs_of
 
 
 def rows(clock, start=100.0, slope=0.01):
@@ -38,17 +38,9 @@ BLOCKS = {
         [(FIRST, 100), (range(8 * K, 13 * K, K), 100), (range(12 * K, 16 * K, K), 100)],
         [range(K, 16 * K, K)],
     ),
-    "another training, from the middle on": (
-        [(FIRST, 100), (range(6 * K, 13 * K, K), 900)],
-        [FIRST, range(6 * K, 13 * K, K)],
-    ),
     "a first attempt that was cut short": (
         [([512, 1024], 100), (range(2048, 9 * K, 2048), 900)],
         [[512, 1024], range(2048, 9 * K, 2048)],
-    ),
-    "two side by side, both resumed": (
-        [(FIRST, 100), (FIRST, 500), (range(9 * K, 12 * K, K), 100), (range(8 * K, 12 * K, K), 500)],
-        [range(K, 12 * K, K), range(K, 12 * K, K)],
     ),
     "thirty short calls": ([(range(K * i, K * i + K, 200), 100) for i in range(1, 31)], [range(K, 31 * K, 200)]),
     "one row a call": ([([K * i], 100) for i in range(1, 31)], [range(K, 31 * K, K)]),
@@ -125,9 +117,7 @@ SERIES = [
     ("step={}", (1000, 2000, 10000)),
     ("ckpt.{}", (1000, 2000, 10000)),
     ("PPO v2 ({})", (1000, 2000, 10000)),
-    ("rl_model_{}_steps", ("1e3", "2e3", "1e4")),
     ("a_{}_steps", ("1_000", "2_000", "10_000")),
-    ("a-{}", ("1k", "2k", "10k")),
     ("epoch{}", (1, 2, 3)),
     ("step_{}/model", (1000, 2000, 10000)),
     ("nach_{}_Schritten", (1, 2, 3)),
@@ -196,16 +186,16 @@ def test_where_the_content_says_nothing_the_name_does(save):
 
 
 @pytest.mark.parametrize(
-    ("stem", "number", "loose", "close"),
+    ("stem", "number", "series"),
     [
-        ("rl_model_1e4_steps", 10_000, "rl_model_#_steps", "rl_model_#_steps"),
-        ("rl_model_10_000_steps", 10_000, "rl_model_#_steps", "rl_model_#_steps"),
-        ("run2_10000", 10_000, "run#_#", "run2_#"),
-        ("100k", 100_000, "#", "#"),
-        ("1.5M_v2", 2, "#_v#", "1.5M_v#"),
-        ("steps_10240-r3", 10_240, "steps_#-r#", "steps_#-r3"),
-        ("best_model", None, "best_model", "best_model"),
+        ("rl_model_10000_steps", 10_000, "rl_model_#_steps"),
+        ("rl_model_10_000_steps_v2", 10_000, "rl_model_#_steps_v2"),
+        ("run2_10240", 10_240, "run2_#"),
+        ("9_900", 9_900, "#"),
+        ("v2", 2, "v2"),
+        ("best_model", None, "best_model"),
     ],
 )
-def test_numbers_in_names(stem, number, loose, close):
-    assert (number_in(stem), template(stem), template(stem, 10_000)) == (number, loose, close)
+def test_numbers_in_names(stem, number, series, save):
+    assert number_in(stem) == number
+    assert read_saved(save(f"{stem}.zip", 10_000)).series.name == f"{series}.zip"
