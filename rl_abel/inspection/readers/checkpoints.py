@@ -1,4 +1,4 @@
-"""Weight norms of a model, live or saved. Of a saved one from its weights alone: nothing else is unpickled."""
+"""Weight norms of a model, live or saved. Of a saved model plain tensors are loaded, nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rl_abel.inspection.readers.ownership import Ownership, number_trained, owned
+from rl_abel.inspection.readers.ownership import Ownership, owned, place
 from rl_abel.inspection.readers.sb3_zip import UNREADABLE, WEIGHTS, Saved, read_saved
 from rl_abel.networks.norms import COMPILED, by_part, measured_parameters, norms_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
 
 OPTIMIZERS = ("policy.optimizer.pth", "actor.optimizer.pth", "critic.optimizer.pth")
-"""Of a saved model's networks."""
+"""Members of a zip that hold the optimizers of a model's networks."""
 
 
 def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
@@ -71,7 +71,7 @@ def checkpoint_norms(path: Path) -> dict[str, float]:
 def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]]], dict[str, str], tuple[str, ...]]:
     """Squared weight norms by part of the checkpoints of one training.
 
-    What counts is told once, by the last of them that can be read: the first may not have trained yet.
+    What counts is told by the last one that can be read: the first may not have trained yet.
 
     :return: (timestep, norms) of each, what could not be read with the reason, and doubts
     """
@@ -91,13 +91,13 @@ def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]
 
 def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
     """Tell what counts of a saved model."""
-    optimizers: dict[str, Any] = {}
-    with zipfile.ZipFile(saved.path) as archive:
-        for name in OPTIMIZERS:
-            with suppress(KeyError, ValueError):
-                optimizers[name] = _load(archive, name)
+    states = 0
+    for name in OPTIMIZERS:
+        # Without such an optimizer, or with one of another form, names alone tell.
+        with suppress(KeyError, TypeError, ValueError):
+            states += len(_load(saved.path, name)["state"])
     # A line search (TRPO) moves weights without the optimizer.
-    return owned(weights, None if saved.line_search else number_trained(optimizers))
+    return owned(weights, None if saved.line_search or not states else states)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -105,18 +105,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     :raises ValueError: if they are not plain tensors
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            loaded = _load(archive, WEIGHTS)
-    except KeyError:
-        raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3") from None
-    except UNREADABLE as error:
-        raise ValueError(f"not a readable zip: {error}") from None
+    loaded = _load(path, WEIGHTS)
     weights = {
         # Before 2.7 SB3 saved a compiled policy by the names that torch.compile gives.
         name.replace(COMPILED, ""): tensor
         for name, tensor in (loaded.items() if isinstance(loaded, dict) else ())
-        if isinstance(tensor, torch.Tensor) and _is_number(tensor) and tensor.numel() > 0
+        if isinstance(tensor, torch.Tensor) and (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel()
     }
     if not weights:
         raise ValueError(f"{WEIGHTS} holds no weights")
@@ -126,29 +120,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
     """Squared norms by part of those weights that count, each once."""
     # A shared parameter was saved once and has a name in each network.
-    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in weights.items()}
-    first: dict[Any, torch.Tensor] = {}
-    counting = {places[name] for name in counted.names if name in weights}
-    names: dict[torch.Tensor, list[str]] = {}
+    names: dict[Any, list[str]] = {}
     for name, tensor in weights.items():
-        if places[name] in counting:
-            names.setdefault(first.setdefault(places[name], tensor), []).append(name)
-    return norms_of(by_part(names, shared_lstm))
+        names.setdefault(place(tensor), []).append(name)
+    counting = {weights[same[0]]: same for same in names.values() if not counted.names.isdisjoint(same)}
+    return norms_of(by_part(counting, shared_lstm))
 
 
-def _is_number(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+def _load(path: Path, member: str) -> Any:
+    """Unpickle a member of a zip as plain tensors, and nothing else.
 
-
-def _load(archive: zipfile.ZipFile, member: str) -> Any:
-    """Unpickle a member of the zip as plain tensors, and nothing else.
-
-    :raises KeyError: if there is no such member
-    :raises ValueError: if it holds anything else
+    :raises ValueError: if there is no such member, or if it holds anything else
     """
     try:
-        data = archive.read(member)
-    except UNREADABLE as error:
+        with zipfile.ZipFile(path) as archive:
+            data = archive.read(member)
+    except (KeyError, *UNREADABLE) as error:
         raise ValueError(f"{member} cannot be read: {error}") from None
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error)
 """What a zip raises that is damaged, encrypted or of a kind that Python cannot read."""
 
 NUMBER = r"\d{1,3}(?:_\d{3})+(?!\d)|\d+"
-NEAR = 0.05
-"""Share by which the number in a name may differ from the timestep that it stands for: a rollout or so."""
+"""A whole number in a name, as 10000 or 10_000."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,8 @@ class Saved:
 
     @property
     def series(self) -> Path:
-        """Path with ``#`` for the timestep, in the name or as in ``10000/model.zip``: the same for all of a series."""
-        folder, name = self.path.parent, self.path.name
-        if (marked := self._marked(name)) != name:
-            return folder / marked
-        return folder.parent / self._marked(folder.name) / name
-
-    def _marked(self, name: str) -> str:
-        return re.sub(NUMBER, lambda found: "#" if self._is_near(int(found[0])) else found[0], name)
-
-    def _is_near(self, number: int) -> bool:
-        return abs(number - self.timestep) <= NEAR * self.timestep
+        """Path with ``#`` for the numbers in the name: that of other models of the series, too."""
+        return self.path.with_name(re.sub(NUMBER, "#", self.path.name))
 
 
 def is_model(path: Path) -> bool:
@@ -140,12 +131,11 @@ def runs_of(models: Iterable[Saved]) -> list[list[Saved]]:
 
 
 def _resumed(new: Sequence[Saved], runs: Sequence[list[Saved]]) -> list[Saved] | None:
-    """Return the run that models go on with: which was saved where they began, or is of their series."""
+    """Return the run that models go on with: it has a model saved where they began, or is of their series."""
     begin, series = new[0].begin, {model.series for model in new}
-    runs = [run for run in runs if run[0].seed == new[0].seed]
-    alike = [run for run in runs if series & {model.series for model in run}]
+    runs = [run for run in reversed(runs) if run[0].seed == new[0].seed]
     exact = [run for run in runs if any(model.timestep == begin for model in run)]
-    if len(exact) > 1:
-        exact = [run for run in exact if run in alike]
-    found = exact or [run for run in alike if run[0].timestep <= begin]
-    return found[-1] if found else None
+    alike = [run for run in runs if run[0].timestep <= begin and any(model.series in series for model in run)]
+    # Trainings side by side have models of the same timesteps. Their paths tell: letters, not folders, are compared.
+    begins = [(len(commonprefix([str(run[-1].path), str(new[0].path)])), run) for run in exact or alike]  # noqa: RUF071
+    return max(begins, key=lambda found: found[0])[1] if begins else None
