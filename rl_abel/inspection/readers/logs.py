@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, Row, read_table, tag
 from rl_abel.inspection.readers.event_file import read_events
-from rl_abel.inspection.readers.resumed_runs import Block, Curves, join
+from rl_abel.inspection.readers.resumed_runs import join
 from rl_abel.inspection.traces import Trace, make_trace, state_record
 
 TABLES = ("progress.csv", "abel.csv", "trace.csv")
@@ -39,7 +39,7 @@ def csv_traces(path: Path) -> list[Trace]:
     record = _run_json(path)
     where = path.parent if path.name in TABLES else path
     source = "csv" if record is None else "run"
-    traces = _traces(str(where), source, [_block(rows) for rows in table.blocks], table.every_row_new)
+    traces = _traces(str(where), source, table.blocks, table.every_row_new)
     if not traces:
         raise ValueError(EMPTY)
     if table.lost:
@@ -80,19 +80,19 @@ def event_traces(paths: Sequence[Path]) -> list[Trace]:
             continue
         if files[-1].left_over:
             cut[str(path)] = f"cut off or damaged: its last {files[-1].left_over:,} bytes are no whole record"
-    blocks = []
-    for file in sorted(files, key=lambda file: file.begun):
-        about = {name: value for name, value in file.hparams.items() if name in IN_RUN_JSON}
-        blocks += [_block(rows, about) for rows in event_blocks(file.scalars)]
+    blocks = [rows for file in sorted(files, key=lambda file: file.begun) for rows in event_blocks(file.scalars)]
     traces = _traces(str(paths[0].parent), "tensorboard", blocks)
     if not traces:
         raise ValueError("; ".join(skipped.values()) or ROUTE)
     traces[0].skipped.update(skipped | cut)
-    return traces
+    told = {item for file in files for item in file.hparams.items() if item[0] in IN_RUN_JSON}
+    # Trainings of two algorithms in one folder: nothing tells which is which.
+    about = dict(told) if len(dict(told)) == len(told) else {}
+    return [replace(trace, about=about) for trace in traces]
 
 
 def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
-    """Make rows of (step, tag, value), a new block where the clock of any tag goes back.
+    """Make rows of (step, tag, value), a new block where the clock of a tag of ours goes back.
 
     Tags may be written at timesteps of their own, in any order of tags. A tag that comes twice at one
     timestep makes two rows: the last update has the timestep of the last rollout.
@@ -103,7 +103,7 @@ def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
         if (bare := tag(name)) is None:
             continue
         before, times = last.get(bare, (-1, 0))
-        if not blocks or step < before:
+        if not blocks or (step < before and name not in CURVES):
             blocks.append({})
             last, times = {}, 0
         times = times + 1 if step == before else 0
@@ -112,30 +112,12 @@ def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
     return [[(step, rows[step, times]) for step, times in sorted(rows)] for rows in blocks]
 
 
-def _block(rows: Sequence[Row], about: dict[str, str] | None = None) -> Block:
-    """Make a block of rows: what SB3 logs beside our tags apart, for it does not tell one training from another."""
-    ours: list[Row] = []
-    curves: Curves = {}
-    for timestep, values in rows:
-        ours.append((timestep, {name: value for name, value in values.items() if name not in CURVES.values()}))
-        for name in CURVES.values():
-            if math.isfinite(values.get(name, math.nan)):
-                curves.setdefault(name, []).append((timestep, values[name]))
-    return Block([row for row in ours if row[1]], curves=curves, about=about or {})
-
-
-def _traces(path: str, source: str, blocks: Sequence[Block], every_row_new: bool = False) -> list[Trace]:
+def _traces(path: str, source: str, blocks: Iterable[Sequence[Row]], every_row_new: bool = False) -> list[Trace]:
     traces = []
     for run in join(blocks):
-        try:
-            trace = make_trace(path, source, run.rows, every_row_new, exact=every_row_new)
-        except ValueError:
-            continue
-        about = {name: value for block in run.blocks for name, value in block.about.items()}
-        trace = replace(trace, curves=run.curves, about=about)
-        if n := run.overtaken:
-            trace.notes.append(
-                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep: left out"
-            )
-        traces.append(trace)
+        with suppress(ValueError):
+            traces.append(make_trace(path, source, run.rows, every_row_new))
+            if n := run.overtaken:
+                note = f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep: left out"
+                traces[-1].notes.append(note)
     return traces
