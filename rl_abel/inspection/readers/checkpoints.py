@@ -44,17 +44,13 @@ def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> 
     if isinstance(given, (str, os.PathLike)):
         path = Path(given)
         return checkpoint_norms(path if path.exists() else path.with_name(f"{path.name}.zip"))
-    if not hasattr(given, "policy"):
-        if not (
-            isinstance(given, torch.nn.Module)
-            and hasattr(given, "predict")
-            and next(given.parameters(), None) is not None
-        ):
-            raise TypeError(
-                "weight_norms takes a model of stable-baselines3, sb3-contrib or SBX, a policy with parameters of "
-                f"PyTorch, or the path of a saved model, got {type(given).__name__}"
-            )
+    if isinstance(given, torch.nn.Module) and hasattr(given, "predict") and any(True for _ in given.parameters()):
         given = SimpleNamespace(policy=given)
+    if not hasattr(given, "policy"):
+        raise TypeError(
+            "weight_norms takes a model of stable-baselines3, sb3-contrib or SBX, a policy with parameters of "
+            f"PyTorch, or the path of a saved model, got {type(given).__name__}"
+        )
     return norms_of(measured_parameters(given))
 
 

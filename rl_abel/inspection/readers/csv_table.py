@@ -35,6 +35,7 @@ CURVES = {
 CLOCKS = ("time/total_timesteps", "timesteps", "total_timesteps", "num_timesteps", "global_step", "step")
 """Columns that tell the timestep, the best first."""
 
+CLOCK = "clock"
 NO_HEADER = 100
 """A file without a header in this many lines is not read on."""
 
@@ -56,17 +57,14 @@ class Table:
     blocks: list[list[Row]] = field(default_factory=list)
     has_norms: bool = False
     every_row_new: bool = False
-    lost: list[str] = field(default_factory=list)
+    lost: str = ""
 
 
 def tag(name: str) -> str | None:
     """Name of a log's tag without its prefix, or of a curve of SB3's; None for those that are neither."""
     bare = name.removeprefix(PREFIX)
-    return bare if bare != name and (bare.startswith(NORM) or _is_other(bare)) else CURVES.get(name)
-
-
-def _is_other(name: str) -> bool:
-    return name in OTHERS or name.startswith(DIAGNOSIS)
+    ours = bare != name and (bare in OTHERS or bare.startswith((NORM, *DIAGNOSIS)))
+    return bare if ours else CURVES.get(name)
 
 
 def read_table(lines: Iterable[str]) -> Table:
@@ -76,42 +74,35 @@ def read_table(lines: Iterable[str]) -> Table:
     its header grows.
     """
     table = Table()
-    place, last = -1, 0
     columns: dict[int, str] = {}
-    bad_cells: list[str] = []
-    bad_rows: list[str] = []
+    bad: list[str] = []
+    last = 0
     for line, text in enumerate(lines, 1):
         cells = _cells(text)
         if header := _header(cells):
-            place, columns, measured = header
+            columns, measured = header
             last = 0
             table.has_norms |= any(name.startswith(NORM) for name in columns.values())
             table.every_row_new |= measured
             table.blocks.append([])
             continue
-        if not table.blocks and line > NO_HEADER:
+        if not columns and line > NO_HEADER:
             break
-        if not table.blocks or place >= len(cells) or not cells[place]:
-            continue
-        timestep = _float(cells[place])
-        if timestep is None or not 0 <= timestep < 2**63:
-            bad_rows.append(f"line {line}")
-            continue
-        values = {}
+        values: dict[str, float] = {}
         for index, name in columns.items():
             if cell := cells[index] if index < len(cells) else "":
-                number = _float(cell)
-                if number is None:
-                    bad_cells.append(f"{cell!r:.20} in line {line}")
-                else:
-                    values[name] = number
-        if timestep < last:
-            table.blocks.append([])
-        last = int(timestep)
-        table.blocks[-1].append((last, values))
-    for bad, what in ((bad_cells, "cell"), (bad_rows, "row")):
-        if bad:
-            table.lost.append(f"{len(bad)} {what}{'s' * (len(bad) > 1)} could not be read (first: {bad[0]})")
+                try:
+                    values[name] = float(cell)
+                except ValueError:
+                    bad.append(f"{cell!r:.20} in line {line}")
+        timestep = values.pop(CLOCK, -1.0)
+        if 0 <= timestep < 2**63:
+            if timestep < last:
+                table.blocks.append([])
+            last = int(timestep)
+            table.blocks[-1].append((last, values))
+    if bad:
+        table.lost = f"{len(bad)} cell{'s' * (len(bad) > 1)} could not be read (first: {bad[0]})"
     return table
 
 
@@ -123,22 +114,16 @@ def _cells(line: str) -> list[str]:
         return []
 
 
-def _header(cells: Sequence[str]) -> tuple[int, dict[int, str], bool] | None:
-    """Return the place of the clock, our columns by their place, and whether each row is new; None for data."""
+def _header(cells: Sequence[str]) -> tuple[dict[int, str], bool] | None:
+    """Return our columns by their place, and whether each row is a measurement; None for a row of data."""
     lower = [cell.lower() for cell in cells]
     clock = next((name for name in CLOCKS if name in lower), None)
     if clock is None:
         return None
-    logged = {index: name for index, cell in enumerate(lower) if (name := tag(cell))}
-    if "total" not in lower or not set(CURVES.values()).issuperset(logged.values()):
-        return lower.index(clock), logged, False
-    # abel.csv and trace.csv have our names without the prefix.
-    bare = {index: NORM + name if name in PARTS else name for index, name in enumerate(lower)}
-    return lower.index(clock), {i: name for i, name in bare.items() if name.startswith(NORM) or _is_other(name)}, True
-
-
-def _float(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    names = [tag(cell) for cell in lower]
+    measured = "total" in lower and TOTAL not in names
+    if measured:
+        # abel.csv and trace.csv have names without our prefixes.
+        names = [tag(PREFIX + (NORM + cell if cell in PARTS else cell)) for cell in lower]
+    names[lower.index(clock)] = CLOCK
+    return {index: name for index, name in enumerate(names) if name}, measured

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +70,10 @@ def read_paths(paths: Sequence[Path]) -> list[Result]:
     runs = merge(logs, [result for result in models if isinstance(result, Trace)])
     if not runs and not skipped:
         skipped = [Skipped(str(path), NOTHING) for path in paths]
-    return [*skipped, *_numbered(sorted(runs, key=lambda trace: trace.path))]
+    runs.sort(key=lambda trace: trace.path)
+    places = [trace.path for trace in runs]
+    of = [(places[: index + 1].count(place), places.count(place)) for index, place in enumerate(places)]
+    return [*skipped, *(replace(trace, of=number) for trace, number in zip(runs, of))]
 
 
 def _is_new(path: Path, seen: set[str]) -> bool:
@@ -156,15 +158,6 @@ def _both(one: Trace, other: Trace) -> Trace:
         curves=rest.curves | best.curves,
         about=rest.about | best.about,
     )
-
-
-def _numbered(traces: Sequence[Trace]) -> Iterator[Trace]:
-    """Number the runs of each path."""
-    count = Counter(trace.path for trace in traces)
-    number: Counter[str] = Counter()
-    for trace in traces:
-        number[trace.path] += 1
-        yield replace(trace, of=(number[trace.path], count[trace.path]))
 
 
 def _read_models(run: Sequence[Saved]) -> list[Result]:

@@ -43,7 +43,7 @@ def csv_traces(path: Path) -> list[Trace]:
     if not traces:
         raise ValueError(EMPTY)
     if table.lost:
-        traces[0].skipped[str(path)] = "; ".join(table.lost)
+        traces[0].skipped[str(path)] = table.lost
     if record and len(traces) == 1:
         weight_decay = record.get("weight_decay")
         traces[0] = replace(
