@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from rl_abel.inspection.readers.resumed_runs import join
+from rl_abel.inspection.readers.logs import join
 from rl_abel.inspection.readers.sb3_zip import number_in, read_saved, runs_of
 
 
@@ -15,7 +15,7 @@ def rows(clock, start=100.0, slope=0.01):
 
 
 def clocks(runs):
-    return [[timestep for timestep, _ in run.rows] for run in runs]
+    return [[timestep for timestep, _ in run] for run in runs]
 
 
 K = 1000
@@ -55,11 +55,6 @@ def test_runs_by_their_clock(name):
     assert clocks(runs) == [list(clock) for clock in expected]
 
 
-def test_what_was_overtaken_is_counted():
-    (run,) = join([rows(FIRST), rows(range(8 * K, 13 * K, K))])
-    assert run.overtaken == 2
-
-
 def test_rows_without_a_norm_tell_the_clock_too():
     """Off-policy logs have no norm before the first update: the clock alone says that a run has begun."""
     early = [(t, {"factor": 1.0}) for t in range(100, K, 100)]
@@ -70,8 +65,7 @@ def test_rows_without_a_norm_tell_the_clock_too():
 def test_what_is_in_force_is_logged_again_where_a_training_goes_on():
     again = [(10 * K, {"factor": 0.1}), *rows(range(11 * K, 13 * K, K))]
     (run,) = join([rows(FIRST), again])
-    assert [t for t, values in run.rows if "weight_norm_total" in values] == [*range(K, 13 * K, K)]
-    assert run.overtaken == 0
+    assert [t for t, values in run if "weight_norm_total" in values] == [*range(K, 13 * K, K)]
 
 
 # Checkpoints

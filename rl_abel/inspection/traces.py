@@ -151,10 +151,8 @@ def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
     bounces: list[int] = []
     decays: list[Decayed] = []
     seen = {"bounces": 0.0, "decays": 0.0, "factor": 1.0}
-    told = False
     for timestep, values in rows:
         now = {name: values[name] for name in STATUS if name in values and 0 <= values[name] <= LIMITS[name]}
-        told = told or bool(now)
         n_bounces = max(0, round(now.get("bounces", seen["bounces"]) - seen["bounces"]))
         bounces += [timestep] * n_bounces
         change = now.get("factor", seen["factor"]) / seen["factor"]
@@ -170,54 +168,48 @@ def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
             # A linear one goes on.
             decays[-1] = decays[-1]._replace(factor=decays[-1].factor * change)
         seen |= {name: value for name, value in now.items() if name != "factor" or value > 0}
+    told = any(name in values for _, values in rows for name in STATUS)
     return Record(len(bounces), bounces, decays, seen["factor"], exact) if told else None
 
 
-def state_rows(state: Mapping[str, Any]) -> tuple[list[Row], int]:
-    """Return the measurements that the callback has kept in a saved model, and how many rows are not readable."""
+def state_rows(state: Mapping[str, Any]) -> list[Row]:
+    """Return the measurements that the callback has kept in a saved model, as far as they can be read."""
     rows: list[Row] = []
-    parts, trace = state.get("parts"), state.get("trace")
-    if not isinstance(parts, list) or not isinstance(trace, list):
-        return [], 0
-    for row in trace:
-        with suppress(TypeError, ValueError, OverflowError):
+    trace = state.get("trace")
+    for row in trace if isinstance(trace, list) else ():
+        with suppress(KeyError, OverflowError, TypeError, ValueError):
             timestep, *norms = json.loads(row) if isinstance(row, str) else row
-            named = {part: float(norm) for part, norm in zip(parts, norms, strict=True)}
+            named = {part: float(norm) for part, norm in zip(state["parts"], norms, strict=True)}
             rows.append((int(timestep), {TOTAL: total(named), **{NORM + part: named[part] for part in named}}))
-    return rows, len(trace) - len(rows)
+    return rows
 
 
 def state_record(state: Mapping[str, Any]) -> Record | None:
     """Return the bounces and decays that the callback has kept in a saved model, or a benchmark in its run.json."""
     try:
         decays = [Decayed(int(t), str(cause), float(factor), *part) for t, cause, factor, *part in state["decays"]]
-        n_bounces = int(state["n_bounces"])
-        bounces = [int(timestep) for timestep in state.get("bounces", ())]
+        after = [decay.timestep for decay in decays if decay.cause == "bounce"]
+        bounces = [int(timestep) for timestep in state.get("bounces", ())] or after
+        record = Record(max(int(state["n_bounces"]), len(bounces)), bounces, decays, 1.0, True)
     except (KeyError, TypeError, ValueError):
         return None
-    bounces = bounces or [decay.timestep for decay in decays if decay.cause == "bounce"]
-    record = Record(max(n_bounces, len(bounces)), bounces, decays, 1.0, True)
     return replace(record, factor=record.factor_of("rest"))
 
 
-def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None, int]:
-    """Return what the callback kept in the saved models of one run, oldest first: of each training its last memory.
+def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None]:
+    """Return what the callback kept in the saved models of one run, oldest first: measurements, and what happened.
 
-    A budget that ends elsewhere is another training, with a memory that begins where it does.
-
-    :return: measurements, what happened, and how many measurements are not readable
+    Of each training the last memory counts. A budget that ends elsewhere is another training, with a memory that
+    begins where it does.
     """
     last = {str(state.get("begin")): state for state in states}.values()
     rows: list[Row] = []
-    bad = 0
-    for state in last:
-        more, lost = state_rows(state)
+    for more in map(state_rows, last):
         rows = [row for row in rows if not more or row[0] < more[0][0]] + more
-        bad += lost
     records = [record for state in last if (record := state_record(state))]
     if not records:
-        return rows, None, bad
+        return rows, None
     bounces = sorted({timestep for record in records for timestep in record.bounces})
     decays = sorted({decay for record in records for decay in record.decays})
     n_bounces = max(len(bounces), *(record.n_bounces for record in records))
-    return rows, Record(n_bounces, bounces, decays, records[-1].factor, True), bad
+    return rows, Record(n_bounces, bounces, decays, records[-1].factor, True)

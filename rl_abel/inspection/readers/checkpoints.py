@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from rl_abel.inspection.readers.ownership import Ownership, owned, place
 from rl_abel.inspection.readers.sb3_zip import UNREADABLE, WEIGHTS, Saved, read_saved
-from rl_abel.networks.norms import COMPILED, by_part, measured_parameters, norms_of
+from rl_abel.networks.norms import COMPILED, by_part, is_target, measured_parameters, norms_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,6 +22,19 @@ if TYPE_CHECKING:
 
 OPTIMIZERS = ("policy.optimizer.pth", "actor.optimizer.pth", "critic.optimizer.pth")
 """Members of a zip that hold the optimizers of a model's networks."""
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "ra_mean", "ra_var", "steps")
+"""Last components of the names of running statistics: batch normalisation, and CrossQ's renormalisation."""
+
+USUAL = ("weight", "bias", "log_std")
+"""Beginnings of the last components of the names of weights, as PyTorch's modules and SB3's policies give them."""
+
+
+class Ownership(NamedTuple):
+    """The names of the tensors that train, and what could not be told, a sentence each."""
+
+    names: frozenset[str]
+    doubts: tuple[str, ...] = ()
 
 
 def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
@@ -61,7 +73,7 @@ def checkpoint_norms(path: Path) -> dict[str, float]:
     """
     saved = read_saved(path)
     weights = read_weights(path)
-    return norms_in(weights, ownership(saved, weights), saved.shared_lstm)
+    return norms_in(weights, _ownership(saved, weights), saved.shared_lstm)
 
 
 def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]]], dict[str, str], tuple[str, ...]]:
@@ -78,14 +90,14 @@ def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]
         try:
             weights = read_weights(saved.path)
             if counted is None or not counted.names <= weights.keys():
-                counted = ownership(saved, weights)
+                counted = _ownership(saved, weights)
             rows.append((saved.timestep, norms_in(weights, counted, saved.shared_lstm)))
         except ValueError as error:
             skipped[str(saved.path)] = str(error)
     return rows[::-1], skipped, counted.doubts if counted else ()
 
 
-def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
+def _ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
     """Tell what counts of a saved model."""
     states = 0
     for name in OPTIMIZERS:
@@ -94,6 +106,28 @@ def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
             states += len(_load(saved.path, name)["state"])
     # A line search (TRPO) moves weights without the optimizer.
     return owned(weights, None if saved.line_search or not states else states)
+
+
+def owned(weights: Mapping[str, torch.Tensor], num_trained: int | None = None) -> Ownership:
+    """Tell the weights that train by their names: target networks and running statistics do not.
+
+    A zip does not say what is a buffer and what is frozen. The number of states in the optimizers shows whether there
+    is such a thing. If names do not tell what it is, all of it counts, and a doubt says so.
+
+    :param weights: name -> tensor, of which tensors in one place are the same weight
+    :param num_trained: tensors that have a state in the optimizers; None where that is not known
+    """
+    names = frozenset(n for n in weights if not is_target(n) and n.rpartition(".")[2] not in STATISTICS)
+    usual = frozenset(name for name in names if name.rpartition(".")[2].startswith(USUAL))
+    number, of_usual = (len({weights[name].data_ptr() for name in some}) for some in (names, usual))
+    if num_trained == of_usual or (num_trained is None and names == usual):
+        return Ownership(usual)
+    if num_trained is None:
+        return Ownership(names, (f"nothing tells whether {min(names - usual)} is a weight or a buffer: it counts",))
+    if num_trained >= number:
+        return Ownership(names)
+    unsure = f"{number - num_trained} of {number} tensors are frozen, or buffers"
+    return Ownership(names, (f"{unsure}. Their names do not tell which, so all of them count",))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -116,9 +150,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
     """Squared norms by part of those weights that count, each once."""
     # A shared parameter was saved once and has a name in each network.
-    names: dict[Any, list[str]] = {}
+    names: dict[int, list[str]] = {}
     for name, tensor in weights.items():
-        names.setdefault(place(tensor), []).append(name)
+        names.setdefault(tensor.data_ptr(), []).append(name)
     counting = {weights[same[0]]: same for same in names.values() if not counted.names.isdisjoint(same)}
     return norms_of(by_part(counting, shared_lstm))
 

@@ -19,8 +19,6 @@ TERMS = ("displacement_total", "alignment_total")
 DIAGNOSIS = ("displacement_", "alignment_", "relative_update_")
 """``AbelCallback(diagnose=True)`` logs tags that begin so, one for each part."""
 
-OTHERS = (*STATUS, "weight_decay")
-
 CURVES = {
     "train/learning_rate": "learning rate",
     "rollout/ep_rew_mean": "episode reward",
@@ -36,6 +34,8 @@ CLOCKS = ("time/total_timesteps", "timesteps", "total_timesteps", "num_timesteps
 """Columns that tell the timestep, the best first."""
 
 CLOCK = "clock"
+"""Our name of that column."""
+
 NO_HEADER = 100
 """A file without a header in this many lines is not read on."""
 
@@ -63,7 +63,7 @@ class Table:
 def tag(name: str) -> str | None:
     """Name of a log's tag without its prefix, or of a curve of SB3's; None for those that are neither."""
     bare = name.removeprefix(PREFIX)
-    ours = bare != name and (bare in OTHERS or bare.startswith((NORM, *DIAGNOSIS)))
+    ours = bare != name and (bare in (*STATUS, "weight_decay") or bare.startswith((NORM, *DIAGNOSIS)))
     return bare if ours else CURVES.get(name)
 
 

@@ -17,6 +17,9 @@ from rl_abel.inspection.traces import KL, LED, Trace, joined, make_trace
 AGREEMENT = 0.5
 """Share of common norms at which two sources tell of one training."""
 
+FEWEST = 3
+"""Fewest common norms of a log and saved models of one training: one norm may agree by chance."""
+
 DIGITS = 5
 """Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
 
@@ -30,15 +33,7 @@ class Skipped(NamedTuple):
     reason: str
 
 
-Result = Trace | Skipped
-
-
-def read_path(path: Path) -> list[Result]:
-    """Return the trace of every run at or below a path, and what could not be read."""
-    return read_paths([path])
-
-
-def read_paths(paths: Sequence[Path]) -> list[Result]:
+def read_paths(paths: Sequence[Path]) -> list[Trace | Skipped]:
     """Return the traces of all runs at or below the paths, each once, and what could not be read.
 
     Files of one folder are read together: a series of checkpoints is one run.
@@ -67,7 +62,7 @@ def read_paths(paths: Sequence[Path]) -> list[Result]:
         skipped += unread
     models = [result for run in runs_of(saved) for result in _read_models(run)]
     skipped += [result for result in models if isinstance(result, Skipped)]
-    runs = merge(logs, [result for result in models if isinstance(result, Trace)])
+    runs = merge(logs, [result for result in models if isinstance(result, Trace)], FEWEST)
     if not runs and not skipped:
         skipped = [Skipped(str(path), NOTHING) for path in paths]
     runs.sort(key=lambda trace: trace.path)
@@ -78,10 +73,9 @@ def read_paths(paths: Sequence[Path]) -> list[Result]:
 
 def _is_new(path: Path, seen: set[str]) -> bool:
     """Whether a file or folder was not met before, by this name or through a link."""
-    real = os.path.realpath(path)
-    new = real not in seen
-    seen.add(real)
-    return new
+    known = len(seen)
+    seen.add(os.path.realpath(path))
+    return len(seen) > known
 
 
 def _read_folder(files: Sequence[Path], given: Collection[Path]) -> tuple[list[Trace], list[Saved], list[Skipped]]:
@@ -92,17 +86,20 @@ def _read_folder(files: Sequence[Path], given: Collection[Path]) -> tuple[list[T
     traces: list[Trace] = []
     saved: list[Saved] = []
     reasons: dict[Path, str] = {}
-    kinds = {path: _kind(path) for path in files}
-    events = [path for path in files if kinds[path] == "events"]
-    for path in files:
+    events = [path for path in files if "tfevents" in path.name and os.path.isfile(path)]
+    for path in [*events[:1], *(path for path in files if path not in events)]:
+        suffix = path.suffix.lower()
         try:
-            if kinds[path] == "zip":
-                saved.append(read_saved(path))
-            elif kinds[path] == "csv":
-                traces = merge(traces, csv_traces(path))
-            elif path in events[:1]:
+            if path in events:
                 traces = merge(traces, event_traces(events))
-            elif path not in events:
+            elif not os.path.isfile(path):
+                # To open a pipe would wait for whoever writes into it.
+                reasons[path] = NO_RUN
+            elif suffix == ".csv":
+                traces = merge(traces, csv_traces(path))
+            elif suffix == ".zip" or is_model(path):
+                saved.append(read_saved(path))
+            else:
                 reasons[path] = NO_RUN
         except (OSError, ValueError) as error:
             reasons[path] = " ".join(str(error).split())[:200]
@@ -112,27 +109,19 @@ def _read_folder(files: Sequence[Path], given: Collection[Path]) -> tuple[list[T
     return traces, saved, skipped
 
 
-def _kind(path: Path) -> str:
-    """Tell what a file may be by its name. SB3 may have saved a model by any name."""
-    # To open a pipe would wait for whoever writes into it.
-    if not os.path.isfile(path):
-        return ""
-    if "tfevents" in path.name:
-        return "events"
-    suffix = path.suffix.lower()
-    return suffix[1:] if suffix in (".csv", ".zip") else "zip" if is_model(path) else ""
-
-
-def merge(kept: Sequence[Trace], more: Iterable[Trace]) -> list[Trace]:
+def merge(kept: Sequence[Trace], more: Iterable[Trace], fewest: int = 1) -> list[Trace]:
     """Add traces to those of other sources: one that is of the same training is joined to that of the other source.
 
     Two traces are of one training if half of the norms of the shorter one are in the longer one.
+
+    :param fewest: least number of norms that they have in common
     """
     merged = list(kept)
     known = [_texts(trace) for trace in kept]
     for trace in more:
         mine = _texts(trace)
-        shares = [len(mine & other) / (min(len(mine), len(other)) or 1) for other in known]
+        common = [len(mine & other) for other in known]
+        shares = [n / min(len(mine), len(other)) if n >= fewest else 0.0 for n, other in zip(common, known)]
         if max(shares, default=0.0) < AGREEMENT:
             merged.append(trace)
         else:
@@ -160,19 +149,16 @@ def _both(one: Trace, other: Trace) -> Trace:
     )
 
 
-def _read_models(run: Sequence[Saved]) -> list[Result]:
+def _read_models(run: Sequence[Saved]) -> list[Trace | Skipped]:
     """Return the trace of one training from its saved models: as the callback kept it, else from the weights.
 
     If there is none, return why each of them could not be read.
     """
     where = str(run[0].path) if len(run) == 1 else os.path.commonpath([saved.path.parent for saved in run])
-    rows, record, bad = joined([saved.state for saved in run if saved.state])
+    rows, record = joined([saved.state for saved in run if saved.state])
     about = {LED: KL} if any("kl" in (saved.state or {}) for saved in run) else {}
     if rows and _covers(rows, run):
-        trace = make_trace(where, "model", rows, every_row_new=True)
-        if bad:
-            trace.skipped[where] = f"{bad} measurement{'s' * (bad > 1)} of the callback could not be read"
-        return [replace(trace, record=record, about=about)]
+        return [replace(make_trace(where, "model", rows, every_row_new=True), record=record, about=about)]
     # torch takes seconds to load, and only this needs it.
     from rl_abel.inspection.readers.checkpoints import series_norms
 

@@ -6,14 +6,14 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
 DATA, WEIGHTS = "data", "policy.pth"
-STATE = "abel_state"
 UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error)
 """What a zip raises that is damaged, encrypted or of a kind that Python cannot read."""
 
@@ -66,38 +66,35 @@ def read_saved(path: Path) -> Saved:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if WEIGHTS not in names and DATA in names and b'"sbx.' in archive.read(DATA):
-                raise ValueError("a model of SBX, whose weights are read by SBX alone: inspect the log of its training")
-            if WEIGHTS not in names:
-                raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3")
-            data = _data(archive)
+            text = archive.read(DATA) if DATA in names else b""
     except UNREADABLE as error:
         raise ValueError(f"not a readable zip: {error}") from None
-    state, kwargs = data.get(STATE), data.get("policy_kwargs")
-    saved = Saved(
+    if WEIGHTS not in names and b'"sbx.' in text:
+        raise ValueError("a model of SBX, whose weights are read by SBX alone: inspect the log of its training")
+    if WEIGHTS not in names:
+        raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3")
+    data = None
+    with suppress(ValueError, RecursionError):
+        data = json.loads(text)
+    data = data if isinstance(data, dict) else {}
+    clock = ("num_timesteps", "_num_timesteps_at_start", "start_time")
+    timestep, begin, session = (_number(data.get(key)) for key in clock)
+    if not timestep and (named := number_in(path.name.removesuffix(".zip"))) is not None:
+        timestep, begin, session = named, 0.0, 0.0
+    state, kwargs = data.get("abel_state"), data.get("policy_kwargs")
+    return Saved(
         path,
-        int(_number(data, "num_timesteps")),
-        int(_number(data, "_num_timesteps_at_start")),
-        _number(data, "start_time"),
+        int(timestep),
+        int(begin),
+        session,
         str(data.get("seed")),
         state if isinstance(state, dict) else None,
         isinstance(kwargs, dict) and bool(kwargs.get("shared_lstm")),
         "line_search_shrinking_factor" in data,
     )
-    named = number_in(path.name.removesuffix(".zip"))
-    return saved if saved.timestep or named is None else replace(saved, timestep=named, begin=0, session=0.0)
 
 
-def _data(archive: zipfile.ZipFile) -> dict[str, Any]:
-    try:
-        data = json.loads(archive.read(DATA))
-    except (KeyError, ValueError, *UNREADABLE):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _number(data: Mapping[str, Any], key: str) -> float:
-    value = data.get(key)
+def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and 0 <= value < 2**63 else 0.0
 
 
@@ -137,5 +134,5 @@ def _resumed(new: Sequence[Saved], runs: Sequence[list[Saved]]) -> list[Saved] |
     exact = [run for run in runs if any(model.timestep == begin for model in run)]
     alike = [run for run in runs if run[0].timestep <= begin and any(model.series in series for model in run)]
     # Trainings side by side have models of the same timesteps. Their paths tell: letters, not folders, are compared.
-    begins = [(len(commonprefix([str(run[-1].path), str(new[0].path)])), run) for run in exact or alike]  # noqa: RUF071
-    return max(begins, key=lambda found: found[0])[1] if begins else None
+    common = [len(commonprefix([str(run[-1].path), str(new[0].path)])) for run in exact or alike]  # noqa: RUF071
+    return (exact or alike)[common.index(max(common))] if common else None
