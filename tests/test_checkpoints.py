@@ -12,9 +12,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from agents.optimizers import MatrixAdamW
 from rl_abel import weight_norms
-from rl_abel.inspection.readers.checkpoints import checkpoint_norms, series_norms
-from rl_abel.inspection.readers.find_runs import read_path
-from rl_abel.inspection.readers.ownership import owned
+from rl_abel.inspection.readers.checkpoints import checkpoint_norms, owned, series_norms
+from rl_abel.inspection.readers.find_runs import read_paths
 from rl_abel.inspection.readers.sb3_zip import read_saved
 from tests.algorithms import ALGORITHMS, STEPS, make_model
 
@@ -89,34 +88,29 @@ def test_a_path_without_a_model_is_named(tmp_path):
 # Where models are
 
 
-@pytest.mark.parametrize("reset", [False, True], ids=["goes on", "reset by each learn()"])
+IN_FOLDERS = ["{}/model.zip", "step={}/policy.zip", "checkpoint-{}/model", "{}_steps/best.zip"]
+IN_NAMES = ["rl_model_{}_steps", "{}", "agent.{}"]
+
+
 @pytest.mark.parametrize(
-    "layout",
-    [
-        "{}/model.zip",
-        "step={}/policy.zip",
-        "checkpoint-{}/model",
-        "{}_steps/best.zip",
-        "rl_model_{}_steps",
-        "{}",
-        "agent.{}",
-    ],
+    ("layout", "left_out"),
+    [(layout, []) for layout in IN_FOLDERS + IN_NAMES]
+    + [(layout, ["num_timesteps", "start_time"]) for layout in IN_NAMES],
 )
-@pytest.mark.parametrize("left_out", [[], ["num_timesteps", "start_time"]], ids=["", "without a clock"])
-def test_a_training_is_found_whatever_its_models_are_called(left_out, layout, reset, tmp_path):
+def test_a_training_is_found_whatever_its_models_are_called(layout, left_out, tmp_path):
     """Two trainings side by side, each in a loop of learn() and save()."""
     expected = {}
     for run in ("ppo/CartPole-v1_1", "ppo/CartPole-v1_2"):
         model = make_model("PPO", seed=None)
         norms = expected[str(tmp_path / run)] = []
         for i in range(1, 5):
-            model.learn(20, reset_num_timesteps=reset)
+            model.learn(20, reset_num_timesteps=False)
             (tmp_path / run / layout.format(20 * i)).parent.mkdir(parents=True, exist_ok=True)
             model.save(tmp_path / run / layout.format(20 * i), exclude=left_out)
             norms.append((20 * i, pytest.approx(weight_norms(model)["total"], rel=1e-12)))
         np.savez(tmp_path / run / "evaluations.npz", timesteps=[20])
         torch.save(model.policy.state_dict(), tmp_path / run / "policy.pth")
-    found = read_path(tmp_path)
+    found = read_paths([tmp_path])
     assert {run.path: [*zip(run.timesteps, run.norms["total"])] for run in found} == expected
 
 
@@ -126,7 +120,7 @@ def test_folders_called_after_seeds_are_trainings_of_their_own(tmp_path):
         model = make_model("PPO", seed=seed)
         model.learn(60)
         model.save(tmp_path / str(seed) / "model")
-    assert [(run.path, run.timesteps) for run in read_path(tmp_path)] == [
+    assert [(run.path, run.timesteps) for run in read_paths([tmp_path])] == [
         (str(tmp_path / f"{seed}" / "model.zip"), [60]) for seed in (1, 2, 3)
     ]
 

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rl_abel import AbelCallback, weight_norms
 from rl_abel.inspection.cli import main
-from rl_abel.inspection.readers.find_runs import read_path
+from rl_abel.inspection.readers.find_runs import read_paths
 from rl_abel.inspection.traces import Trace
 from rl_abel.inspection.verdict import explain, judge
 from rl_abel.networks.diagnosis import LAYERS, Diagnosis, largest_layers, layer_of
@@ -283,7 +283,7 @@ def test_inspect_reads_how_far_an_update_goes(logged, capsys):
     assert main(["inspect", str(logged[0.5])]) == 0
     assert "rate from 0.001 to 0.0001: decays ×0.1" in " ".join(capsys.readouterr().out.split())
     rows = list(csv.DictReader((logged[0.5] / "abel.csv").read_text().splitlines()))
-    (found,) = [judge(trace) for trace in read_path(logged[0.5])]
+    (found,) = [judge(trace) for trace in read_paths([logged[0.5]])]
     for part in ("total", "policy", "value"):
         logged_updates = [float(row[f"relative_update_{part}"] or "nan") for row in rows]
         assert found.trace.terms[f"relative_update_{part}"] == pytest.approx(logged_updates, nan_ok=True, rel=1e-6)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from rl_abel.inspection.readers.csv_table import DIAGNOSIS, NORM, PARTS, STATUS, TOTAL, Row
-from rl_abel.inspection.readers.resumed_runs import Curves
+from rl_abel.inspection.readers.csv_table import CURVES, DIAGNOSIS, NORM, PARTS, STATUS, TOTAL, Row
+
+Curves = dict[str, list[tuple[int, float]]]
+"""Name -> (timestep, value), in order."""
 
 OUTSIDE_TOTAL = ("log_std",)
 """Parts that do not count as weights, as in :mod:`rl_abel.networks.norms`, which needs torch."""
 
 LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}
 """What a log can hold of these unless it is damaged."""
-
-DIGITS = 5
-"""Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
-
 
 LED = "led by"
 KL = "KL divergence"
@@ -95,39 +94,40 @@ class Trace:
         return LED in self.about or "KL factor" in self.curves
 
 
-def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool = False, exact: bool = False) -> Trace:
+def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool = False) -> Trace:
     """Make columns of the rows of one run.
 
     :param every_row_new: whether each row is a measurement; else it is the latest one, new or not
-    :param exact: whether rows tell of decays at the timesteps of these
     :raises ValueError: if no row holds a norm
     """
     kept: list[Row] = []
+    curves: Curves = {}
+    latest = ""
     parts = {name for _, values in rows for name in values if name.startswith(NORM)} - {TOTAL}
     for timestep, values in rows:
         norms = {name: value for name, value in values.items() if name.startswith(NORM)}
         terms = {name: value for name, value in values.items() if name.startswith(DIAGNOSIS)}
+        for name in CURVES.values():
+            if math.isfinite(values.get(name, math.nan)):
+                curves.setdefault(name, []).append((timestep, values[name]))
         if not norms and kept:
             # A dump tells the terms of the latest measurement, which may have been written before it.
             kept[-1] = (kept[-1][0], terms | kept[-1][1])
-        if TOTAL not in norms:
-            # A sum of some of the parts would look like a fall.
-            if not norms or not parts <= norms.keys():
-                continue
-            norms = {TOTAL: total({name.removeprefix(NORM): norm for name, norm in norms.items()}), **norms}
-        before = {name: value for name, value in kept[-1][1].items() if name.startswith(NORM)} if kept else {}
-        # As text, for NaN is not equal to itself.
-        if not every_row_new and kept and str(norms) == str(before):
+        # A sum of some of the parts would look like a fall.
+        if not norms or (TOTAL not in norms and not parts <= norms.keys()):
             continue
-        if every_row_new and kept and kept[-1][0] == timestep:
-            kept.pop()
-        kept.append((timestep, norms | terms))
+        norms.setdefault(TOTAL, total({name.removeprefix(NORM): norm for name, norm in norms.items()}))
+        # As text, for NaN is not equal to itself.
+        if every_row_new or str(norms) != latest:
+            if every_row_new and kept and kept[-1][0] == timestep:
+                kept.pop()
+            kept.append((timestep, norms | terms))
+            latest = str(norms)
     if not kept:
         raise ValueError("it holds no measurement")
-    first = [NORM + part for part in PARTS]
-    names = sorted({name for _, values in kept for name in values})
-    names.sort(key=lambda name: first.index(name) if name in first else len(first))
-    columns = {name: [values.get(name, math.nan) for _, values in kept] for name in names}
+    found = {name for _, values in kept for name in values}
+    first = [name for part in PARTS if (name := NORM + part) in found]
+    columns = {n: [values.get(n, math.nan) for _, values in kept] for n in [*first, *sorted(found.difference(first))]}
     return Trace(
         path,
         source,
@@ -135,7 +135,8 @@ def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool 
         {name.removeprefix(NORM): column for name, column in columns.items() if name.startswith(NORM)},
         {name: column for name, column in columns.items() if name.startswith(DIAGNOSIS)},
         next((values["weight_decay"] for _, values in reversed(rows) if "weight_decay" in values), None),
-        record=record_of(rows, exact),
+        record=record_of(rows, exact=every_row_new),
+        curves=curves,
     )
 
 
@@ -150,10 +151,8 @@ def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
     bounces: list[int] = []
     decays: list[Decayed] = []
     seen = {"bounces": 0.0, "decays": 0.0, "factor": 1.0}
-    told = False
     for timestep, values in rows:
         now = {name: values[name] for name in STATUS if name in values and 0 <= values[name] <= LIMITS[name]}
-        told = told or bool(now)
         n_bounces = max(0, round(now.get("bounces", seen["bounces"]) - seen["bounces"]))
         bounces += [timestep] * n_bounces
         change = now.get("factor", seen["factor"]) / seen["factor"]
@@ -169,68 +168,48 @@ def record_of(rows: Sequence[Row], exact: bool) -> Record | None:
             # A linear one goes on.
             decays[-1] = decays[-1]._replace(factor=decays[-1].factor * change)
         seen |= {name: value for name, value in now.items() if name != "factor" or value > 0}
+    told = any(name in values for _, values in rows for name in STATUS)
     return Record(len(bounces), bounces, decays, seen["factor"], exact) if told else None
 
 
-def state_rows(state: Mapping[str, Any]) -> tuple[list[Row], int]:
-    """Return the measurements that the callback has kept in a saved model, and how many rows are not readable."""
+def state_rows(state: Mapping[str, Any]) -> list[Row]:
+    """Return the measurements that the callback has kept in a saved model, as far as they can be read."""
     rows: list[Row] = []
-    parts, trace = state.get("parts"), state.get("trace")
-    if not isinstance(parts, list) or not isinstance(trace, list):
-        return [], 0
-    bad = 0
-    for row in trace:
-        try:
+    trace = state.get("trace")
+    for row in trace if isinstance(trace, list) else ():
+        with suppress(KeyError, OverflowError, TypeError, ValueError):
             timestep, *norms = json.loads(row) if isinstance(row, str) else row
-            named = {part: float(norm) for part, norm in zip(parts, norms, strict=True)}
+            named = {part: float(norm) for part, norm in zip(state["parts"], norms, strict=True)}
             rows.append((int(timestep), {TOTAL: total(named), **{NORM + part: named[part] for part in named}}))
-        except (TypeError, ValueError):
-            bad += 1
-    return rows, bad
+    return rows
 
 
 def state_record(state: Mapping[str, Any]) -> Record | None:
     """Return the bounces and decays that the callback has kept in a saved model, or a benchmark in its run.json."""
     try:
         decays = [Decayed(int(t), str(cause), float(factor), *part) for t, cause, factor, *part in state["decays"]]
-        n_bounces = int(state["n_bounces"])
-        bounces = [int(timestep) for timestep in state.get("bounces", ())]
+        after = [decay.timestep for decay in decays if decay.cause == "bounce"]
+        bounces = [int(timestep) for timestep in state.get("bounces", ())] or after
+        record = Record(max(int(state["n_bounces"]), len(bounces)), bounces, decays, 1.0, True)
     except (KeyError, TypeError, ValueError):
         return None
-    bounces = bounces or [decay.timestep for decay in decays if decay.cause == "bounce"]
-    record = Record(max(n_bounces, len(bounces)), bounces, decays, 1.0, True)
     return replace(record, factor=record.factor_of("rest"))
 
 
-def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None, int]:
-    """Return what the callback kept in the saved models of one run, oldest first: of each training its last memory.
+def joined(states: Sequence[Mapping[str, Any]]) -> tuple[list[Row], Record | None]:
+    """Return what the callback kept in the saved models of one run, oldest first: measurements, and what happened.
 
-    A budget that ends elsewhere is another training, with a memory that begins where it does.
-
-    :return: measurements, what happened, and how many measurements are not readable
+    Of each training the last memory counts. A budget that ends elsewhere is another training, with a memory that
+    begins where it does.
     """
-    last = {str(state.get("begin")): state for state in states}
+    last = {str(state.get("begin")): state for state in states}.values()
     rows: list[Row] = []
-    records: list[Record] = []
-    bad = 0
-    for state in last.values():
-        more, lost = state_rows(state)
-        bad += lost
+    for more in map(state_rows, last):
         rows = [row for row in rows if not more or row[0] < more[0][0]] + more
-        records += filter(None, [state_record(state)])
+    records = [record for state in last if (record := state_record(state))]
     if not records:
-        return rows, None, bad
+        return rows, None
     bounces = sorted({timestep for record in records for timestep in record.bounces})
     decays = sorted({decay for record in records for decay in record.decays})
     n_bounces = max(len(bounces), *(record.n_bounces for record in records))
-    return rows, Record(n_bounces, bounces, decays, records[-1].factor, True), bad
-
-
-def fingerprint(trace: Trace) -> frozenset[str]:
-    """Return the norms of a trace as texts that two sources of one training have in common."""
-    return frozenset(f"{norm:.{DIGITS}g}" for norm in trace.norms["total"])
-
-
-def overlap(one: frozenset[str], other: frozenset[str]) -> float:
-    """Share of the norms of the shorter trace that are in the longer."""
-    return len(one & other) / min(len(one), len(other))
+    return rows, Record(n_bounces, bounces, decays, records[-1].factor, True)

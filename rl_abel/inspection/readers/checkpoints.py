@@ -1,28 +1,40 @@
-"""Weight norms of a model, live or saved. Of a saved one from its weights alone: nothing else is unpickled."""
+"""Weight norms of a model, live or saved. Of a saved model plain tensors are loaded, nothing else."""
 
 from __future__ import annotations
 
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from rl_abel.inspection.readers.ownership import Ownership, number_trained, owned
 from rl_abel.inspection.readers.sb3_zip import UNREADABLE, WEIGHTS, Saved, read_saved
-from rl_abel.networks.norms import COMPILED, by_part, measured_parameters, norms_of
+from rl_abel.networks.norms import COMPILED, by_part, is_target, measured_parameters, norms_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
 OPTIMIZERS = ("policy.optimizer.pth", "actor.optimizer.pth", "critic.optimizer.pth")
-"""Of a saved model's networks."""
+"""Members of a zip that hold the optimizers of a model's networks."""
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "ra_mean", "ra_var", "steps")
+"""Last components of the names of running statistics: batch normalisation, and CrossQ's renormalisation."""
+
+USUAL = ("weight", "bias", "log_std")
+"""Beginnings of the last components of the names of weights, as PyTorch's modules and SB3's policies give them."""
+
+
+class Ownership(NamedTuple):
+    """The names of the tensors that train, and what could not be told, a sentence each."""
+
+    names: frozenset[str]
+    doubts: tuple[str, ...] = ()
 
 
 def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
@@ -44,17 +56,13 @@ def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> 
     if isinstance(given, (str, os.PathLike)):
         path = Path(given)
         return checkpoint_norms(path if path.exists() else path.with_name(f"{path.name}.zip"))
-    if not hasattr(given, "policy"):
-        if not (
-            isinstance(given, torch.nn.Module)
-            and hasattr(given, "predict")
-            and next(given.parameters(), None) is not None
-        ):
-            raise TypeError(
-                "weight_norms takes a model of stable-baselines3, sb3-contrib or SBX, a policy with parameters of "
-                f"PyTorch, or the path of a saved model, got {type(given).__name__}"
-            )
+    if isinstance(given, torch.nn.Module) and hasattr(given, "predict") and any(True for _ in given.parameters()):
         given = SimpleNamespace(policy=given)
+    if not hasattr(given, "policy"):
+        raise TypeError(
+            "weight_norms takes a model of stable-baselines3, sb3-contrib or SBX, a policy with parameters of "
+            f"PyTorch, or the path of a saved model, got {type(given).__name__}"
+        )
     return norms_of(measured_parameters(given))
 
 
@@ -65,13 +73,13 @@ def checkpoint_norms(path: Path) -> dict[str, float]:
     """
     saved = read_saved(path)
     weights = read_weights(path)
-    return norms_in(weights, ownership(saved, weights), saved.shared_lstm)
+    return norms_in(weights, _ownership(saved, weights), saved.shared_lstm)
 
 
 def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]]], dict[str, str], tuple[str, ...]]:
     """Squared weight norms by part of the checkpoints of one training.
 
-    What counts is told once, by the last of them that can be read: the first may not have trained yet.
+    What counts is told by the last one that can be read: the first may not have trained yet.
 
     :return: (timestep, norms) of each, what could not be read with the reason, and doubts
     """
@@ -82,22 +90,44 @@ def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]
         try:
             weights = read_weights(saved.path)
             if counted is None or not counted.names <= weights.keys():
-                counted = ownership(saved, weights)
+                counted = _ownership(saved, weights)
             rows.append((saved.timestep, norms_in(weights, counted, saved.shared_lstm)))
         except ValueError as error:
             skipped[str(saved.path)] = str(error)
     return rows[::-1], skipped, counted.doubts if counted else ()
 
 
-def ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
+def _ownership(saved: Saved, weights: dict[str, torch.Tensor]) -> Ownership:
     """Tell what counts of a saved model."""
-    optimizers: dict[str, Any] = {}
-    with zipfile.ZipFile(saved.path) as archive:
-        for name in OPTIMIZERS:
-            with suppress(KeyError, ValueError):
-                optimizers[name] = _load(archive, name)
+    states = 0
+    for name in OPTIMIZERS:
+        # Without such an optimizer, or with one of another form, names alone tell.
+        with suppress(KeyError, TypeError, ValueError):
+            states += len(_load(saved.path, name)["state"])
     # A line search (TRPO) moves weights without the optimizer.
-    return owned(weights, None if saved.line_search else number_trained(optimizers))
+    return owned(weights, None if saved.line_search or not states else states)
+
+
+def owned(weights: Mapping[str, torch.Tensor], num_trained: int | None = None) -> Ownership:
+    """Tell the weights that train by their names: target networks and running statistics do not.
+
+    A zip does not say what is a buffer and what is frozen. The number of states in the optimizers shows whether there
+    is such a thing. If names do not tell what it is, all of it counts, and a doubt says so.
+
+    :param weights: name -> tensor, of which tensors in one place are the same weight
+    :param num_trained: tensors that have a state in the optimizers; None where that is not known
+    """
+    names = frozenset(n for n in weights if not is_target(n) and n.rpartition(".")[2] not in STATISTICS)
+    usual = frozenset(name for name in names if name.rpartition(".")[2].startswith(USUAL))
+    number, of_usual = (len({weights[name].data_ptr() for name in some}) for some in (names, usual))
+    if num_trained == of_usual or (num_trained is None and names == usual):
+        return Ownership(usual)
+    if num_trained is None:
+        return Ownership(names, (f"nothing tells whether {min(names - usual)} is a weight or a buffer: it counts",))
+    if num_trained >= number:
+        return Ownership(names)
+    unsure = f"{number - num_trained} of {number} tensors are frozen, or buffers"
+    return Ownership(names, (f"{unsure}. Their names do not tell which, so all of them count",))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -105,18 +135,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     :raises ValueError: if they are not plain tensors
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            loaded = _load(archive, WEIGHTS)
-    except KeyError:
-        raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3") from None
-    except UNREADABLE as error:
-        raise ValueError(f"not a readable zip: {error}") from None
+    loaded = _load(path, WEIGHTS)
     weights = {
         # Before 2.7 SB3 saved a compiled policy by the names that torch.compile gives.
         name.replace(COMPILED, ""): tensor
         for name, tensor in (loaded.items() if isinstance(loaded, dict) else ())
-        if isinstance(tensor, torch.Tensor) and _is_number(tensor) and tensor.numel() > 0
+        if isinstance(tensor, torch.Tensor) and (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel()
     }
     if not weights:
         raise ValueError(f"{WEIGHTS} holds no weights")
@@ -126,29 +150,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
     """Squared norms by part of those weights that count, each once."""
     # A shared parameter was saved once and has a name in each network.
-    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in weights.items()}
-    first: dict[Any, torch.Tensor] = {}
-    counting = {places[name] for name in counted.names if name in weights}
-    names: dict[torch.Tensor, list[str]] = {}
+    names: dict[int, list[str]] = {}
     for name, tensor in weights.items():
-        if places[name] in counting:
-            names.setdefault(first.setdefault(places[name], tensor), []).append(name)
-    return norms_of(by_part(names, shared_lstm))
+        names.setdefault(tensor.data_ptr(), []).append(name)
+    counting = {weights[same[0]]: same for same in names.values() if not counted.names.isdisjoint(same)}
+    return norms_of(by_part(counting, shared_lstm))
 
 
-def _is_number(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+def _load(path: Path, member: str) -> Any:
+    """Unpickle a member of a zip as plain tensors, and nothing else.
 
-
-def _load(archive: zipfile.ZipFile, member: str) -> Any:
-    """Unpickle a member of the zip as plain tensors, and nothing else.
-
-    :raises KeyError: if there is no such member
-    :raises ValueError: if it holds anything else
+    :raises ValueError: if there is no such member, or if it holds anything else
     """
     try:
-        data = archive.read(member)
-    except UNREADABLE as error:
+        with zipfile.ZipFile(path) as archive:
+            data = archive.read(member)
+    except (KeyError, *UNREADABLE) as error:
         raise ValueError(f"{member} cannot be read: {error}") from None
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 PREFIX = "abel/"
@@ -15,12 +14,10 @@ PARTS = ("total", "policy", "value", "shared", "log_std")
 
 STATUS = ("factor", "bounces", "decays")
 TERMS = ("displacement_total", "alignment_total")
-"""Of which the explanation is made."""
+"""The explanation of why the norm moves is made of these."""
 
 DIAGNOSIS = ("displacement_", "alignment_", "relative_update_")
-"""What ``AbelCallback(diagnose=True)`` adds, of each part."""
-
-OTHERS = (*STATUS, "weight_decay")
+"""``AbelCallback(diagnose=True)`` logs tags that begin so, one for each part."""
 
 CURVES = {
     "train/learning_rate": "learning rate",
@@ -31,12 +28,16 @@ CURVES = {
     **{f"abel/factor_{part}": f"decays of the {part}" for part in ("policy", "value")},
     **{f"abel/learning_rate_{part}": f"learning rate of the {part}" for part in PARTS[1:]},
 }
-"""What is logged beside norms, at timesteps of its own."""
+"""Tags that are logged beside the norms, and what they are called here."""
 
 CLOCKS = ("time/total_timesteps", "timesteps", "total_timesteps", "num_timesteps", "global_step", "step")
 """Columns that tell the timestep, the best first."""
 
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+CLOCK = "clock"
+"""Our name of that column."""
+
+NO_HEADER = 100
+"""A file without a header in this many lines is not read on."""
 
 Row = tuple[int, dict[str, float]]
 """Timestep, and what a log holds of it, under our tags without their prefix."""
@@ -47,7 +48,6 @@ class Table:
     """What could be read of a CSV file.
 
     :param blocks: rows in the order of the file, a new block at every header and where the clock goes back
-    :param has_clock: whether any header names a clock
     :param has_norms: whether any header names a norm
     :param every_row_new: whether each row is a measurement of its own, as in abel.csv; a row of
         progress.csv holds the latest measurement, new or not
@@ -55,115 +55,75 @@ class Table:
     """
 
     blocks: list[list[Row]] = field(default_factory=list)
-    has_clock: bool = False
     has_norms: bool = False
     every_row_new: bool = False
-    lost: list[str] = field(default_factory=list)
-
-
-def decoded(data: bytes) -> str:
-    """Return the text of a file by its byte-order mark, else as UTF-8; what is neither becomes question marks."""
-    encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
-    return data.decode(encoding, errors="replace")
+    lost: str = ""
 
 
 def tag(name: str) -> str | None:
     """Name of a log's tag without its prefix, or of a curve of SB3's; None for those that are neither."""
     bare = name.removeprefix(PREFIX)
-    return bare if bare != name and (bare.startswith(NORM) or _is_other(bare)) else CURVES.get(name)
+    ours = bare != name and (bare in (*STATUS, "weight_decay") or bare.startswith((NORM, *DIAGNOSIS)))
+    return bare if ours else CURVES.get(name)
 
 
-def _is_other(name: str) -> bool:
-    return name in OTHERS or name.startswith(DIAGNOSIS)
+def read_table(lines: Iterable[str]) -> Table:
+    """Read the rows that hold a timestep. A cell that is no number is left out, and counted.
 
-
-def read_table(text: str) -> Table:
-    """Read the rows that hold a timestep; a cell that is no number is left out, and counted.
-
-    SB3 writes a shorter header first and pads; a row that was cut off lacks cells at its end. Both
-    are as they should be, and so are empty cells.
+    Empty cells, and rows that are shorter or longer than the header, are as they should be: SB3 pads rows when
+    its header grows.
     """
     table = Table()
-    clock, width, last = "", 0, 0
     columns: dict[int, str] = {}
-    bad_cells: list[str] = []
-    bad_rows: list[str] = []
-    for line, cells in _rows(text, bad_rows):
+    bad: list[str] = []
+    last = 0
+    for line, text in enumerate(lines, 1):
+        cells = _cells(text)
         if header := _header(cells):
-            clock, columns, measured = header
-            width, last = len(cells), 0
-            table.has_clock = True
+            columns, measured = header
+            last = 0
             table.has_norms |= any(name.startswith(NORM) for name in columns.values())
             table.every_row_new |= measured
             table.blocks.append([])
             continue
-        if not clock or not any(cells):
-            continue
-        place = next(index for index, name in columns.items() if name == clock)
-        # SB3 pads rows with commas, which a header that grew leaves too short, never too long.
-        timestep = _timestep(cells[place]) if place < len(cells) and len(cells) <= width + 1 else None
-        if timestep is None:
-            if place < len(cells) and cells[place]:
-                bad_rows.append(f"line {line}")
-            continue
-        values = {}
+        if not columns and line > NO_HEADER:
+            break
+        values: dict[str, float] = {}
         for index, name in columns.items():
-            cell = cells[index] if index < len(cells) else ""
-            if name != clock and cell:
-                number = _float(cell)
-                if number is None:
-                    bad_cells.append(f"{cell!r:.20} in line {line}")
-                else:
-                    values[name] = number
-        if timestep < last:
-            table.blocks.append([])
-        last = timestep
-        table.blocks[-1].append((timestep, values))
-    for bad, what in ((bad_cells, "cell"), (bad_rows, "row")):
-        if bad:
-            table.lost.append(f"{len(bad)} {what}{'s' * (len(bad) > 1)} could not be read (first: {bad[0]})")
+            if cell := cells[index] if index < len(cells) else "":
+                try:
+                    values[name] = float(cell)
+                except ValueError:
+                    bad.append(f"{cell!r:.20} in line {line}")
+        timestep = values.pop(CLOCK, -1.0)
+        if 0 <= timestep < 2**63:
+            if timestep < last:
+                table.blocks.append([])
+            last = int(timestep)
+            table.blocks[-1].append((last, values))
+    if bad:
+        table.lost = f"{len(bad)} cell{'s' * (len(bad) > 1)} could not be read (first: {bad[0]})"
     return table
 
 
-def _rows(text: str, bad: list[str]) -> Iterator[tuple[int, list[str]]]:
-    lines = text.splitlines()
-    start = next((line for line in lines if line.strip()), "")
-    delimiter = max(",;\t", key=start.count)
-    for number, line in enumerate(lines, 1):
-        try:
-            quoted = '"' in line
-            cells = next(csv.reader([line], delimiter=delimiter), []) if quoted else line.split(delimiter)
-        except csv.Error:
-            bad.append(f"line {number}")
-            continue
-        # Where a semicolon separates, the comma is the decimal point.
-        yield number, [cell.strip().replace(",", ".") if delimiter == ";" else cell.strip() for cell in cells]
+def _cells(line: str) -> list[str]:
+    # A reader for each line: a quote that is never closed would take in all lines that follow.
+    try:
+        return [cell.strip() for cell in next(csv.reader([line.strip()]), [])]
+    except csv.Error:
+        return []
 
 
-def _header(cells: Sequence[str]) -> tuple[str, dict[int, str], bool] | None:
-    """Return clock, the columns that are ours by their place, and whether each row is a measurement; None for data."""
+def _header(cells: Sequence[str]) -> tuple[dict[int, str], bool] | None:
+    """Return our columns by their place, and whether each row is a measurement; None for a row of data."""
     lower = [cell.lower() for cell in cells]
     clock = next((name for name in CLOCKS if name in lower), None)
     if clock is None:
         return None
-    logged = {index: name for index, cell in enumerate(lower) if (name := tag(cell))}
-    ours = any(name not in CURVES.values() for name in logged.values())
-    bare = {
-        index: NORM + name if name in PARTS else name
-        for index, name in enumerate(lower)
-        if name in PARTS or _is_other(name)
-    }
-    measured = not ours and TOTAL in bare.values()
-    return clock, {lower.index(clock): clock, **(bare if measured else logged)}, measured
-
-
-def _timestep(cell: str) -> int | None:
-    number = _float(cell)
-    return int(number) if number is not None and 0 <= number < 2**63 else None
-
-
-def _float(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    names = [tag(cell) for cell in lower]
+    measured = "total" in lower and TOTAL not in names
+    if measured:
+        # abel.csv and trace.csv have names without our prefixes.
+        names = [tag(PREFIX + (NORM + cell if cell in PARTS else cell)) for cell in lower]
+    names[lower.index(clock)] = CLOCK
+    return {index: name for index, name in enumerate(names) if name}, measured

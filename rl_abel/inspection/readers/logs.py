@@ -3,131 +3,88 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rl_abel.inspection.readers import event_file
-from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, Row, decoded, read_table, tag
-from rl_abel.inspection.readers.resumed_runs import Block, Curves, join
+from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, TOTAL, Row, read_table, tag
+from rl_abel.inspection.readers.event_file import EventFile, read_events
 from rl_abel.inspection.traces import Trace, make_trace, state_record
 
 TABLES = ("progress.csv", "abel.csv", "trace.csv")
-"""Tables that stand for their folder, and are read whatever their beginning looks like."""
+"""Tables whose trace is named by their folder."""
 
 IN_RUN_JSON = {"algorithm": "agent", "environment": "env_id"}
 
-HEAD = 65536
-"""Bytes of a file that tell what it is."""
+NO_RUN = "not a run: give a progress.csv, TensorBoard events, an SB3 zip, or a folder of them"
+ROUTE = (
+    "it holds no weight norms. If you have checkpoints (any zips that SB3 saved), give their folder: "
+    "the norms are computed from the weights"
+)
 
 
-def csv_traces(path: Path, where: Path) -> list[Trace] | None:
-    """Return the traces of a table, none if it is a log without norms; None if it is no log."""
-    with path.open("rb") as file:
-        data = file.read(HEAD)
-        if path.name not in TABLES and not read_table(decoded(data)).has_norms:
-            return None
-        table = read_table(decoded(data + file.read()))
+def csv_traces(path: Path) -> list[Trace]:
+    """Return the traces of a table.
+
+    :raises ValueError: where there is none, with the reason: ``NO_RUN``, ``ROUTE`` or another
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        table = read_table(file)
     if not table.has_norms:
-        return [] if table.has_clock else None
-    source, record = "csv", _run_json(path)
-    if record is not None:
-        source = "run"
-    blocks = [Block(rows, curves=curves) for rows, curves in map(_apart, table.blocks)]
-    traces = _traces(str(where), source, blocks, table.every_row_new)
+        raise ValueError(ROUTE if table.blocks else NO_RUN)
+    record: Any = None
+    if path.name == "trace.csv":
+        with suppress(OSError, ValueError, RecursionError):
+            record = json.loads(path.with_name("run.json").read_bytes())
+    # Others write files of that name, too.
+    of_benchmark = isinstance(record, dict) and "run_id" in record
+    where = path.parent if path.name in TABLES else path
+    traces = _traces(str(where), "run" if of_benchmark else "csv", table.blocks, table.every_row_new)
+    if not traces:
+        raise ValueError("it holds no measurement")
     if table.lost:
-        traces[0].skipped[str(path)] = "; ".join(table.lost)
-    if record and len(traces) == 1:
-        weight_decay = record.get("weight_decay")
+        traces[0].skipped[str(path)] = table.lost
+    if of_benchmark and len(traces) == 1:
         traces[0] = replace(
             traces[0],
-            weight_decay=float(weight_decay) if isinstance(weight_decay, (int, float)) else traces[0].weight_decay,
+            weight_decay=record.get("weight_decay"),
             record=state_record(record) or traces[0].record,
             about={name: str(record[key]) for name, key in IN_RUN_JSON.items() if key in record},
         )
     return traces
 
 
-def _run_json(path: Path) -> dict[str, Any] | None:
-    """Return what the benchmark's run.json beside its trace.csv holds; others write files of that name too."""
-    if path.name != "trace.csv":
-        return None
-    try:
-        record = json.loads(path.with_name("run.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and "run_id" in record else None
-
-
-def _apart(rows: Sequence[Row]) -> tuple[list[Row], Curves]:
-    """Return rows without what SB3 logs beside our tags, and that by name."""
-    curves: Curves = {}
-    for timestep, values in rows:
-        for name in CURVES.values():
-            if math.isfinite(values.get(name, math.nan)):
-                curves.setdefault(name, []).append((timestep, values[name]))
-    names = set(CURVES.values())
-    return [(timestep, {n: v for n, v in values.items() if n not in names}) for timestep, values in rows], curves
-
-
-def _traces(path: str, source: str, blocks: Sequence[Block], every_row_new: bool = False) -> list[Trace]:
-    traces = []
-    for run in join(blocks):
-        try:
-            trace = make_trace(path, source, run.rows, every_row_new, exact=every_row_new)
-        except ValueError:
-            continue
-        about = {name: value for block in run.blocks for name, value in block.about.items()}
-        trace = replace(trace, curves=run.curves, about=about)
-        if run.overtaken:
-            n = run.overtaken
-            trace.notes.append(
-                f"{n} measurement{'s' * (n > 1)} logged before a resume from an earlier timestep "
-                f"{'are' if n > 1 else 'is'} left out"
-            )
-        traces.append(trace)
-    if not traces:
-        raise ValueError("it holds no measurement")
-    return traces
-
-
-def event_traces(paths: Sequence[Path], where: Path) -> tuple[list[Trace], dict[str, str]]:
+def event_traces(paths: Sequence[Path]) -> list[Trace]:
     """Return the traces of the event files of one folder, in the order in which they were begun.
 
-    :return: the traces, which hold what could not be read; files that could not be opened if there are none
+    :raises ValueError: where there is none: why a file cannot be opened, else ``ROUTE``
     """
-    begun: list[tuple[float, Path]] = []
-    closed: dict[str, str] = {}
-    cut: dict[str, str] = {}
+    files: list[EventFile] = []
+    skipped: dict[str, str] = {}
+    closed = ""
     for path in paths:
         try:
-            data = path.read_bytes()
+            files.append(read_events(path, (PREFIX, *CURVES)))
         except OSError as error:
-            closed[str(path)] = str(error)
+            closed = skipped[str(path)] = str(error)
             continue
-        time = event_file.begun(data)
-        begun.append((0.0 if time is None else time, path))
-        if left := event_file.left_over(data):
-            cut[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
-    blocks = []
-    for _, path in sorted(begun):
-        about = {name: value for name, value in event_file.hparams(path).items() if name in IN_RUN_JSON}
-        for rows in event_blocks(event_file.scalars(path, (PREFIX, *CURVES))):
-            ours, curves = _apart(rows)
-            # A timestep that is SB3's alone is no row of ours.
-            blocks.append(Block([row for row in ours if row[1]], about=about, curves=curves))
-    try:
-        traces = _traces(str(where), "tensorboard", blocks)
-    except ValueError:
-        return [], closed
-    traces[0].skipped.update(closed | cut)
-    return traces, {}
+        if left := files[-1].left_over:
+            skipped[str(path)] = f"cut off or damaged: its last {left:,} bytes are no whole record"
+    blocks = [rows for file in sorted(files, key=lambda file: file.begun) for rows in event_blocks(file.scalars)]
+    traces = _traces(str(paths[0].parent), "tensorboard", blocks)
+    if not traces:
+        raise ValueError(closed or ROUTE)
+    traces[0].skipped.update(skipped)
+    told = {item for file in files for item in file.hparams.items() if item[0] in IN_RUN_JSON}
+    # Trainings of two algorithms in one folder: nothing tells which is which.
+    about = dict(told) if len(dict(told)) == len(told) else {}
+    return [replace(trace, about=about) for trace in traces]
 
 
 def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
-    """Make rows of (step, tag, value), a new block where the clock of any tag goes back.
+    """Make rows of (step, tag, value), a new block where the clock of a tag of ours goes back.
 
     Tags may be written at timesteps of their own, in any order of tags. A tag that comes twice at one
     timestep makes two rows: the last update has the timestep of the last rollout.
@@ -138,10 +95,52 @@ def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
         if (bare := tag(name)) is None:
             continue
         before, times = last.get(bare, (-1, 0))
-        if not blocks or step < before:
+        if not blocks or (step < before and name not in CURVES):
             blocks.append({})
             last, times = {}, 0
         times = times + 1 if step == before else 0
         last[bare] = (step, times)
         blocks[-1].setdefault((step, times), {})[bare] = value
     return [[(step, rows[step, times]) for step, times in sorted(rows)] for rows in blocks]
+
+
+def _traces(path: str, source: str, blocks: Iterable[Sequence[Row]], every_row_new: bool = False) -> list[Trace]:
+    traces = []
+    for rows in join(blocks):
+        with suppress(ValueError):
+            traces.append(make_trace(path, source, rows, every_row_new))
+    return traces
+
+
+def join(blocks: Iterable[Sequence[Row]]) -> list[list[Row]]:
+    """Return the rows of each training, the blocks in the order in which they were written.
+
+    A clock that is back at its start is a new run. One that goes back a little is a resume: what it
+    overtakes goes. One that goes on is the same run.
+    """
+    runs: list[list[Row]] = []
+    for block in blocks:
+        if not (ours := _ours(block)):
+            continue
+        run = next((run for run in reversed(runs) if not _starts_anew(ours, _ours(run))), None)
+        if run is None:
+            runs.append(list(block))
+            continue
+        first, told = ours[0]
+        # The factor in force is logged again where a training goes on: it does not replace a measurement there.
+        kept = [row for row in run if row[0] < first or (row[0] == first and TOTAL not in told)]
+        run[:] = [*kept, *block]
+    return runs
+
+
+def _ours(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that hold more than SB3's curves: these may have a clock of their own."""
+    return [row for row in rows if not row[1].keys() <= set(CURVES.values())]
+
+
+def _starts_anew(rows: Sequence[Row], before: Sequence[Row]) -> bool:
+    few = rows[:6]
+    first, end = rows[0][0], before[-1][0]
+    tick = (few[-1][0] - first) / max(1, len(few) - 1)
+    # A training begins one tick of its clock before its first row.
+    return first <= before[0][0] or first - tick <= min(first, end) / 2

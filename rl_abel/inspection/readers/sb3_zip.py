@@ -7,34 +7,18 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from contextlib import suppress
+from dataclasses import dataclass
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
-from rl_abel.inspection.readers.resumed_runs import Block, join
-
 DATA, WEIGHTS = "data", "policy.pth"
-STATE = "abel_state"
 UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error)
 """What a zip raises that is damaged, encrypted or of a kind that Python cannot read."""
 
-SECONDS = 1e12
-"""Times below it are in seconds, as SB3 once wrote them; above, in nanoseconds."""
-
-NUMBER = re.compile(r"\d{1,3}(?:_\d{3})+(?!\d)|\d+(?:\.\d+)?(?:[eE]\+?\d+)?")
-SCALES = {"": 1, "k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6}
-INDEX = "index"
-"""Stands for the norms in rows that are not computed yet."""
-
-NEAR = 0.05
-"""Share by which the number in a name may differ from the timestep that it stands for: a rollout or so."""
-
-OF_A_STEP = re.compile(r"(.*(step|steps|checkpoint|ckpt|iter|iteration)[ _=-]*)?#([ _-]*(time)?steps?)?", re.I)
-"""Name of a folder that stands for one timestep, its number as ``#``."""
-
-FEWEST = 10
-"""A folder that is called by a smaller number alone may be a seed's."""
+NUMBER = r"\d{1,3}(?:_\d{3})+(?!\d)|\d+"
+"""A whole number in a name, as 10000 or 10_000."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +26,8 @@ class Saved:
     """A saved model, as far as it can be told without torch.
 
     :param timestep: at which it was saved
-    :param begin: timestep at which its ``learn()`` began, None if it does not say
-    :param session: when its ``learn()`` began, in nanoseconds since 1970; 0 if it does not say
+    :param begin: timestep at which its ``learn()`` began
+    :param session: when its ``learn()`` began; 0 if it does not say
     :param seed: of the model
     :param state: what the callback has kept in the model, None if nothing
     :param shared_lstm: whether the LSTM of its policy serves the value network too
@@ -52,24 +36,17 @@ class Saved:
 
     path: Path
     timestep: int
-    begin: int | None
-    session: int
+    begin: int
+    session: float
     seed: str
     state: dict[str, Any] | None = None
     shared_lstm: bool = False
     line_search: bool = False
 
     @property
-    def home(self) -> Path:
-        """Folder of its training: above one that is called after the timestep, as in ``10000/model.zip``."""
-        return self.path.parents[self.name.count("/")]
-
-    @property
-    def name(self) -> str:
-        """From there on, without ``.zip``."""
-        stem, folder = self.path.name.removesuffix(".zip"), self.path.parent.name
-        alone = template(folder) == "#" and (number_in(folder) or 0) < FEWEST
-        return f"{folder}/{stem}" if OF_A_STEP.fullmatch(template(folder)) and not alone else stem
+    def series(self) -> Path:
+        """Path with ``#`` for the numbers in the name: that of other models of the series, too."""
+        return self.path.with_name(re.sub(NUMBER, "#", self.path.name))
 
 
 def is_model(path: Path) -> bool:
@@ -89,128 +66,73 @@ def read_saved(path: Path) -> Saved:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if WEIGHTS not in names and DATA in names and b'"sbx.' in archive.read(DATA):
-                raise ValueError("a model of SBX, whose weights are read by SBX alone: inspect the log of its training")
-            if WEIGHTS not in names:
-                raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3")
-            data = _data(archive)
+            text = archive.read(DATA) if DATA in names else b""
     except UNREADABLE as error:
         raise ValueError(f"not a readable zip: {error}") from None
-    timestep = _integer(data.get("num_timesteps"))
-    session = _number(data.get("start_time")) or 0.0
-    begin = None if session == 0 else _integer(data.get("_num_timesteps_at_start"))
-    nanoseconds = int(session if session > SECONDS else session * 1e9)
-    state, kwargs = data.get(STATE), data.get("policy_kwargs")
-    saved = Saved(
+    if WEIGHTS not in names and b'"sbx.' in text:
+        raise ValueError("a model of SBX, whose weights are read by SBX alone: inspect the log of its training")
+    if WEIGHTS not in names:
+        raise ValueError(f"no {WEIGHTS} in it: not a model of stable-baselines3")
+    data = None
+    with suppress(ValueError, RecursionError):
+        data = json.loads(text)
+    data = data if isinstance(data, dict) else {}
+    clock = ("num_timesteps", "_num_timesteps_at_start", "start_time")
+    timestep, begin, session = (_number(data.get(key)) for key in clock)
+    if not timestep and (named := number_in(path.name.removesuffix(".zip"))) is not None:
+        timestep, begin, session = named, 0.0, 0.0
+    state, kwargs = data.get("abel_state"), data.get("policy_kwargs")
+    return Saved(
         path,
-        timestep or 0,
-        begin,
-        nanoseconds,
+        int(timestep),
+        int(begin),
+        session,
         str(data.get("seed")),
         state if isinstance(state, dict) else None,
         isinstance(kwargs, dict) and bool(kwargs.get("shared_lstm")),
         "line_search_shrinking_factor" in data,
     )
-    named = number_in(saved.name)
-    return saved if timestep or named is None else replace(saved, timestep=named, begin=None, session=0)
 
 
-def _data(archive: zipfile.ZipFile) -> dict[str, Any]:
-    try:
-        data = json.loads(archive.read(DATA))
-    except (KeyError, ValueError, *UNREADABLE):
-        return {}
-    return data if isinstance(data, dict) else {}
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 2**63 else 0.0
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < 2**63 else None
+def number_in(stem: str) -> int | None:
+    """Return the timestep that a name tells: the number before "steps", or the last one.
 
-
-def _integer(value: Any) -> int | None:
-    return None if (number := _number(value)) is None else int(number)
+    >>> [number_in(name) for name in ("rl_model_1000_steps", "a_10_000_steps_v2", "100", "v2-step=5", "best")]
+    [1000, 10000, 100, 5, None]
+    """
+    found = re.findall(rf"({NUMBER})[ _-]?steps", stem) or re.findall(NUMBER, stem)
+    return int(found[-1]) if found else None
 
 
 def runs_of(models: Iterable[Saved]) -> list[list[Saved]]:
     """Return the models of each training, by timestep: told by when their ``learn()`` began, and where."""
-    ordered = sorted(models, key=lambda model: (model.session, model.timestep, str(model.path)))
-    ordered = _clock_of_names(ordered)
-    sessions: dict[Any, dict[int, int]] = {}
-    for index, model in enumerate(ordered):
+    sessions: dict[float | Path, dict[int, Saved]] = {}
+    for model in sorted(models, key=lambda model: (model.session, model.timestep, str(model.path))):
         # Without a session, as in a loop of one's own around the networks, names are all there is.
-        key = model.session or (model.home, template(model.name))
-        sessions.setdefault(key, {}).setdefault(model.timestep, index)
-    of_seed: dict[str, list[Block]] = {}
-    for indices in sessions.values():
-        members = [ordered[index] for index in indices.values()]
-        block = Block(
-            [(timestep, {INDEX: float(indices[timestep])}) for timestep in sorted(indices)],
-            members[0].begin,
-            str(members[0].home),
-            frozenset(template(model.name) for model in members),
-            frozenset(f"{model.home}/{template(model.name, model.timestep)}" for model in members),
-        )
-        of_seed.setdefault(members[0].seed, []).append(block)
-    runs = [run for blocks in of_seed.values() for run in join(blocks)]
-    return [[ordered[int(values[INDEX])] for _, values in run.rows] for run in runs]
+        sessions.setdefault(model.session or model.series, {}).setdefault(model.timestep, model)
+    runs: list[list[Saved]] = []
+    for session in sessions.values():
+        new = list(session.values())
+        run = _resumed(new, runs) if new[0].begin else None
+        if run is None:
+            runs.append(new)
+        else:
+            # A model saved where a resume began is of both.
+            end = min(new[0].begin + 1, new[0].timestep)
+            run[:] = [model for model in run if model.timestep < end] + new
+    return runs
 
 
-def _clock_of_names(models: Sequence[Saved]) -> list[Saved]:
-    """Let those count on that were saved after a ``learn()`` each, which has reset the clock: as their names do.
-
-    :param models: in the order in which they were trained
-    """
-    series: dict[Any, list[int]] = {}
-    for index, model in enumerate(models):
-        series.setdefault((model.seed, model.home, template(model.name)), []).append(index)
-    counted = list(models)
-    for indices in series.values():
-        ends = list(accumulate(models[index].timestep for index in indices))
-        named = [number_in(models[index].name) or 0 for index in indices]
-        again = all(models[index].begin == 0 for index in indices) and len(indices) > 1
-        if again and all(abs(name - end) <= NEAR * end for name, end in zip(named, ends)):
-            for index, begin, end in zip(indices, [0, *ends], ends):
-                counted[index] = replace(models[index], timestep=end, begin=begin)
-    return counted
-
-
-def template(stem: str, timestep: int | None = None) -> str:
-    """Return a name with ``#`` for its numbers, or for the one that is the timestep if that is given.
-
-    >>> template("run1_2000_steps"), template("run1_2000_steps", 2000), template("best")
-    ('run#_#_steps', 'run1_#_steps', 'best')
-    """
-    found = list(_numbers(stem))
-    if timestep is not None and found:
-        near = [(begin, end) for value, begin, end in found if abs(value - timestep) <= NEAR * timestep]
-        # A number that counts saves instead of timesteps comes last, as a rule.
-        spans = near or [found[-1][1:]]
-    else:
-        spans = [(begin, end) for _, begin, end in found]
-    for begin, end in reversed(spans):
-        stem = f"{stem[:begin]}#{stem[end:]}"
-    return stem
-
-
-def number_in(stem: str) -> int | None:
-    """Return the timestep that a name tells: the number before or after "steps", or the last one.
-
-    >>> [number_in(name) for name in ("rl_model_1e4_steps", "a_10_000_steps", "100k", "v2-step=5", "best")]
-    [10000, 10000, 100000, 5, None]
-    """
-    found = list(_numbers(stem))
-    beside = [v for v, begin, end in found if re.match(r"[ _-]?(time)?steps?(?![ _=-]*\d)", stem[end:], re.I)] or [
-        v for v, begin, end in found if re.search(r"steps?[ _=-]?$", stem[:begin], re.I)
-    ]
-    last = beside or [value for value, *_ in found]
-    return int(last[-1]) if last and last[-1] < 2**63 else None
-
-
-def _numbers(stem: str) -> Iterable[tuple[float, int, int]]:
-    """Yield each number in a name, with its place."""
-    for match in NUMBER.finditer(stem):
-        end = match.end()
-        suffix = stem[end : end + 1]
-        scaled = suffix in SCALES and suffix and not stem[end + 1 : end + 2].isalpha()
-        value = float(match[0].replace("_", "")) * (SCALES[suffix] if scaled else 1)
-        yield value, match.start(), end + 1 if scaled else end
+def _resumed(new: Sequence[Saved], runs: Sequence[list[Saved]]) -> list[Saved] | None:
+    """Return the run that models go on with: it has a model saved where they began, or is of their series."""
+    begin, series = new[0].begin, {model.series for model in new}
+    runs = [run for run in reversed(runs) if run[0].seed == new[0].seed]
+    exact = [run for run in runs if any(model.timestep == begin for model in run)]
+    alike = [run for run in runs if run[0].timestep <= begin and any(model.series in series for model in run)]
+    # Trainings side by side have models of the same timesteps. Their paths tell: letters, not folders, are compared.
+    common = [len(commonprefix([str(run[-1].path), str(new[0].path)])) for run in exact or alike]  # noqa: RUF071
+    return (exact or alike)[common.index(max(common))] if common else None
