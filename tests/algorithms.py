@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 RECTIFIER = {"policy_kwargs": {"net_arch": [8]}}
 ON_POLICY = {"n_steps": 20, **RECTIFIER}
 EPOCHS = {**ON_POLICY, "batch_size": 20, "n_epochs": 2}
-OFF_POLICY = {"learning_starts": 20, "batch_size": 16, "buffer_size": 1000, **RECTIFIER}
+OFF_POLICY = {"learning_starts": 20, "train_freq": 4, "batch_size": 16, "buffer_size": 1000, **RECTIFIER}
 
 ALGORITHMS = {
     "A2C": (A2C, "CartPole-v1", ON_POLICY),

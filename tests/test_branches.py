@@ -28,7 +28,7 @@ from envs import make_env, make_evaluation_env
 from tests.processes import gone, trainings, until
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"evaluations": 4, "evaluation_episodes": 2, "final_episodes": 2}
+SMALL = {"evaluations": 2, "evaluation_episodes": 2, "final_episodes": 2}
 BASE = Run("PPO", "CartPole-v1", 1000, "constant", 0)
 
 
@@ -105,12 +105,11 @@ def record_of(folder):
 
 FIVE = ("constant", "constant+final", "cooldown", "step", "abel")
 UNITS = {
-    "PPO CartPole": (Run("PPO", "CartPole-v1", 2560, "", 3, "adamw", 10.0), (*FIVE, "abel-paper")),
+    "PPO CartPole": (Run("PPO", "CartPole-v1", 2560, "", 3, "adamw", 10.0), (*FIVE, "abel-paper", *PULL)),
     "PPO KL": (Run("PPO", "CartPole-v1", 2560, "", 0), ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")),
-    "PPO pull": (Run("PPO", "CartPole-v1", 2560, "", 0, "adamw", 10.0), ("constant", "constant+final", *PULL)),
-    "DQN CartPole": (Run("DQN", "CartPole-v1", 2560, "", 1), ("step", "abel", "constant")),
-    "SAC Pendulum": (Run("SAC", "Pendulum-v1", 240, "", 0), ("constant", "constant+final", "step")),
-    "PPO Hopper": (Run("PPO", "Hopper-v5", 4096, "", 0), ("constant", "cooldown", "step")),
+    "DQN CartPole": (Run("DQN", "CartPole-v1", 2560, "", 1), ("step", "abel")),
+    "SAC Pendulum": (Run("SAC", "Pendulum-v1", 240, "", 0), ("constant+final", "step")),
+    "PPO Hopper": (Run("PPO", "Hopper-v5", 2048, "", 0), ("constant", "step")),
 }
 
 

@@ -173,18 +173,18 @@ def test_another_rule_or_part_begins_anew():
 
 
 def test_the_interval_is_kept_over_a_resume(tmp_path):
-    model, abel = make_model("PPO"), AbelCallback()
-    model.learn(400 * 20, callback=[abel, Stop(200 * 20)])
-    model.learn(200 * 20, callback=abel, reset_num_timesteps=False)
-    assert set(np.diff(abel.trace["timesteps"])) == {80}
+    model, abel = make_model("A2C", n_steps=5), AbelCallback()
+    model.learn(400 * 5, callback=[abel, Stop(200 * 5)])
+    model.learn(200 * 5, callback=abel, reset_num_timesteps=False)
+    assert set(np.diff(abel.trace["timesteps"])) == {20}
 
 
 def test_another_training_has_an_interval_of_its_own():
-    model, abel = make_model("PPO"), AbelCallback()
-    model.learn(400 * 20, callback=abel)
-    model.learn(100 * 20, callback=AbelCallback(), reset_num_timesteps=False)
+    model, abel = make_model("A2C", n_steps=5), AbelCallback()
+    model.learn(400 * 5, callback=abel)
+    model.learn(100 * 5, callback=AbelCallback(), reset_num_timesteps=False)
     spacing = np.diff(model_trace(model)["timesteps"]).tolist()
-    assert spacing == [80] * 99 + [60] + [20] * 99
+    assert spacing == [20] * 99 + [15] + [5] * 99
 
 
 def model_trace(model):

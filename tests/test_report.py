@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
 from benchmarks import colors, words
@@ -32,11 +33,24 @@ def change(folder, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-@pytest.fixture
-def out(tmp_path):
-    """Three seeds of every arm on ten tasks."""
-    make_runs(tmp_path, 270)
-    return tmp_path
+@pytest.fixture(autouse=True)
+def without_pictures(request, monkeypatch):
+    """Drawing takes most of a report's time. The report of ``written`` has its pictures."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("benchmarks.report.page.pictures", lambda *_: [])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The report of three seeds of every arm on ten tasks, one run with a hostile name, beside what is no run."""
+    out = tmp_path_factory.mktemp("written")
+    make_runs(out, 270)
+    change(min(out.iterdir()), env_id=HOSTILE, arm=HOSTILE, agent=HOSTILE, error=HOSTILE)
+    (out / HOSTILE.replace("/", "")).mkdir()
+    (out / ".lock").touch()
+    (out / "notes.txt").touch()
+    (out / ".PPO_x_seed0_0123abcd.ab12cd34").mkdir()
+    return write_report(out)
 
 
 @pytest.fixture
@@ -85,18 +99,17 @@ def test_a_broken_folder_is_named_skipped_and_counted(reason, pair):
     assert list(results.broken) == [broken.name]
     assert reason in results.broken[broken.name]
     assert len(results.runs) == 29
-    report = write_report(pair)
-    assert "1 folders could not be read" in report.problems[0]
-    assert broken.name in report.page.read_text()
 
 
-def test_what_is_no_run_is_left_alone(out):
-    (out / ".lock").touch()
-    (out / "notes.txt").touch()
-    (out / ".PPO_x_seed0_0123abcd.ab12cd34").mkdir()
-    write_report(out)
-    results = read_results(out)  # the report's own files are there by now
-    assert (len(results.runs), results.broken, results.unfinished) == (270, {}, 1)
+def test_the_page_names_what_could_not_be_read(written):
+    assert "1 folders could not be read" in written.problems[0]
+    assert "<script>throw 2<script>" not in written.page.read_text()
+    assert str(escape(HOSTILE.replace("/", ""))) in written.page.read_text()
+
+
+def test_what_is_no_run_is_left_alone(written):
+    results = read_results(written.page.parent)  # the report's own files are there by now
+    assert (len(results.runs), [*results.broken], results.unfinished) == (270, [HOSTILE.replace("/", "")], 1)
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path, capsys):
@@ -105,8 +118,8 @@ def test_an_empty_folder_says_what_to_do(tmp_path, capsys):
         assert f"python -m benchmarks run SUITE --out {folder}" in capsys.readouterr().err
 
 
-def test_parquet_holds_the_same(out):
-    write_report(out)
+def test_parquet_holds_the_same(written):
+    out = written.page.parent
     results, again = read_results(out), read_parquet(out / "report")
     for name in ("runs", "evaluations", "traces"):
         assert getattr(results, name).equals(getattr(again, name))
@@ -416,35 +429,25 @@ def test_arms_and_parts_have_a_color_each():
 # The page
 
 
-def hostile(out):
-    folder = sorted(path for path in out.iterdir() if path.is_dir())[0]
-    change(folder, env_id=HOSTILE, arm=HOSTILE, agent=HOSTILE, error=HOSTILE)
-    (out / HOSTILE.replace("/", "")).mkdir()
-
-
-def test_what_comes_from_runs_is_escaped(out):
-    hostile(out)
-    report = write_report(out)
-    page = report.page.read_text()
+def test_what_comes_from_runs_is_escaped(written):
+    page = written.page.read_text()
     assert "onerror" in page
     assert len(re.findall(r"<script>", page)) == 1
     assert not re.search(r"<img src=x", page)
-    for table in report.tables:
+    for table in written.tables:
         lines = markdown(table).splitlines()
         assert all(len(re.findall(r"(?<!\\)\|", line)) == len(table.header) + 1 for line in lines[5:])
-    assert "<script>" not in (out / "report.md").read_text()
+    assert "<script>" not in written.page.with_suffix(".md").read_text()
 
 
-def test_the_page_needs_nothing_else(out):
-    page = write_report(out).page.read_text()
+def test_the_page_needs_nothing_else(written):
+    page = written.page.read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
 
 
 @pytest.mark.browser
-def test_the_page_in_a_browser(out, tmp_path_factory):
-    hostile(out)
-    report = write_report(out)
+def test_the_page_in_a_browser(written, tmp_path_factory):
     script = """
         const heads = document.querySelectorAll('table.sortable th');
         const column = name => [...heads].findIndex(head => head.textContent === name);
@@ -459,7 +462,7 @@ def test_the_page_in_a_browser(out, tmp_path_factory):
         const pre = document.createElement('pre'); pre.id = 'found'; pre.textContent = JSON.stringify(data);
         document.body.append(pre);
     """
-    dom, console = open_page(report.page, tmp_path_factory.mktemp("browser"), f"window.onload = () => {{{script}}}")
+    dom, console = open_page(written.page, tmp_path_factory.mktemp("browser"), f"window.onload = () => {{{script}}}")
     assert console == []
     found = json.loads(re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)[1])
     up = [float(text.replace("−", "-")) for text in found["up"]]
@@ -473,8 +476,8 @@ def test_the_page_in_a_browser(out, tmp_path_factory):
     assert not found["wide"]
 
 
-def test_the_command_prints_answers_and_path(out, capsys):
-    assert main(["report", str(out)]) == 0
+def test_the_command_prints_answers_and_path(pair, capsys):
+    assert main(["report", str(pair)]) == 0
     printed = capsys.readouterr().out
     assert "Does the weight norm bounce?" in printed
-    assert f"The page: {out / 'report.html'}" in printed.replace("\n", "")
+    assert f"The page: {pair / 'report.html'}" in printed.replace("\n", "")
