@@ -1,0 +1,116 @@
+"""The table of runs, a row each: one list of columns, for the terminal and for the web page."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from rl_abel.inspection.verdict import Finding
+from rl_abel.inspection.words import number, spark
+
+Value = str | float | None
+
+RETURNS = ("evaluation", "episode reward")
+"""The better first."""
+
+ROOM = 24
+"""Characters of a path that a narrow terminal shows, if need be in place of columns."""
+
+
+class Column(NamedTuple):
+    """A column: its head and what that means, and of each run a value and its text; None is a dash."""
+
+    name: str
+    meaning: str
+    numeric: bool
+    values: list[Value]
+    texts: list[str]
+
+
+def column(name: str, values: Sequence[Value], meaning: str = "") -> Column:
+    """Make a column of values; what is not finite is nothing."""
+    kept = [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+    numeric = any(isinstance(value, int | float) for value in kept)
+    return Column(name, meaning, numeric, kept, [_text(value) for value in kept])
+
+
+def _text(value: Value) -> str:
+    if value is None or isinstance(value, str):
+        return value or "–"
+    return f"{value:,}" if isinstance(value, int) else number(value).replace("-", "−")
+
+
+def columns(findings: Sequence[Finding], rule: str) -> list[Column]:
+    """Return the columns in which some run has something, what matters most first.
+
+    :param rule: whose first decay is shown
+    """
+    folder = common_folder(findings)
+    made: dict[str, tuple[str, Callable[[Finding], Value]]] = {
+        "Run": ("Its path", lambda f: _short_path(f, folder)),
+        "Bounced": ("In training, or on the trace", lambda f: f.state),
+        f"First by {rule}": ("Where it would decay", lambda f: next((d.timestep for d in f.decays[rule]), None)),
+        "Norm": ("Of which part", lambda f: next((" and ".join(d.parts) for d in f.decays[rule]), None)),
+        "Decays ×": ("Product of the decays made", lambda f: f.trace.record.factor if f.trace.record else None),
+        "|w|²": ("Of all weights, ▁ lowest to █ highest", lambda f: spark(f.trace.norms["total"], 12)),
+        "× at end": ("|w|² at the end over that at the start", lambda f: _grown(f.trace.norms["total"])),
+        "Measured": ("How often the weight norm was", lambda f: len(f.trace.timesteps)),
+        "To timestep": ("Of the last measurement", lambda f: f.trace.timesteps[-1]),
+        "Led by": ("What led the learning rate", lambda f: "KL" if f.trace.led else None),
+        "Trend decays": ("How often the rule trend would decay", lambda f: len(f.decays["trend"])),
+        "Paper decays": ("How often the rule paper would decay", lambda f: len(f.decays["paper"])),
+        "Last return": ("Evaluation, else episode reward", _last_return),
+        "Algorithm": ("As the log says", lambda f: f.trace.about.get("algorithm")),
+        "Environment": ("As the log says", lambda f: f.trace.about.get("environment")),
+        "Read from": ("What was read", lambda f: f.trace.source),
+    }
+    found = [column(name, [make(f) for f in findings], meaning) for name, (meaning, make) in made.items()]
+    return [one for one in found if any(value is not None for value in one.values)]
+
+
+def common_folder(findings: Sequence[Finding]) -> str:
+    """Return the folder that all runs are in, empty where it would say nothing."""
+    paths = [finding.trace.path for finding in findings]
+    try:
+        folder = os.path.commonpath(paths)
+    except ValueError:
+        return ""
+    return "" if folder in ("", os.sep, *paths) else folder
+
+
+def _short_path(finding: Finding, folder: str) -> str:
+    path, (number, of) = finding.trace.path, finding.trace.of
+    return (os.path.relpath(path, folder) if folder else path) + (f" {number}/{of}" if of > 1 else "")
+
+
+def _grown(norms: Sequence[float]) -> float | None:
+    return norms[-1] / norms[0] if norms[0] > 0 else None
+
+
+def _last_return(finding: Finding) -> float | None:
+    return next((points[-1][1] for points in map(finding.trace.curves.get, RETURNS) if points), None)
+
+
+def table(findings: Sequence[Finding], rule: str, width: int) -> str:
+    """Return the table as text: as many columns as fit, and of a path that is too long its end."""
+    runs, *others = columns(findings, rule)
+    sizes = [*accumulate(2 + max(map(len, [one.name, *one.texts])) for one in others)]
+    least = min(ROOM, max(map(len, runs.texts)))
+    shown = [one for one, size in zip(others, sizes) if least + size <= width]
+    room = max(least, width - ([0, *sizes])[len(shown)])
+    paths = [path if len(path) <= room else "…" + path[1 - room :] for path in runs.texts]
+    folder = common_folder(findings)
+    return "\n".join([*[f"In {folder}:"] * bool(folder), *lines([column("Run", paths), *shown]), ""])
+
+
+def lines(columns: Sequence[Column]) -> list[str]:
+    """Return the rows of columns as text, the heads first; numbers end where their column does."""
+    padded = []
+    for one in columns:
+        cells = [one.name, *one.texts]
+        size = max(map(len, cells))
+        padded.append([cell.rjust(size) if one.numeric else cell.ljust(size) for cell in cells])
+    return ["  ".join(row).rstrip() for row in zip(*padded)]
