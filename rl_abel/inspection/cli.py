@@ -9,7 +9,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rl_abel import __version__
 from rl_abel.inspection.readers.find_runs import Skipped, read_paths
@@ -18,9 +17,6 @@ from rl_abel.inspection.text import LEGEND, complaints, page, summary, wrapped
 from rl_abel.inspection.verdict import WATCHABLE, judge
 from rl_abel.inspection.words import ASCII, BLOCKS
 from rl_abel.rules.bounce import TrendRule
-
-OPTIONS = ("window", "z", "depth")
-"""Of the rule "trend"."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("path", nargs="+", type=Path, help=read)
     add("--rule", choices=["trend", "paper"], default="trend", help="whose decays are shown")
     add("--watch", choices=["any", *WATCHABLE], help="whose norm the rules see, as in AbelCallback")
-    add("--window", type=int, help="of the rule trend: increments in a t-statistic")
-    add("--z", type=float, help="of the rule trend: the t-statistic that is a trend")
-    add("--depth", type=float, help="of the rule trend: least fall and rise, as a share")
+    add("--window", type=int, default=TrendRule.window, help="of the rule trend: increments in a t-statistic")
+    add("--z", type=float, default=TrendRule.z, help="of the rule trend: the t-statistic that is a trend")
+    add("--depth", type=float, default=TrendRule.depth, help="of the rule trend: least fall and rise, as a share")
     add("--details", action="store_true", help="a page on every run, not a line")
     add("--json", action="store_true", help="print a list of objects, one a run")
     add("--html", type=Path, metavar="FILE", help="write a page of all runs, with charts of each")
@@ -57,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _inspect(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    options: dict[str, Any] = {name: getattr(given, name) for name in OPTIONS if getattr(given, name) is not None}
+    options = {name: getattr(given, name) for name in ("window", "z", "depth")}
     try:
-        trend = TrendRule(**options)
+        TrendRule(**options)
     except ValueError as error:
         parser.error(str(error))
     results = read_paths(given.path)
@@ -70,7 +66,7 @@ def _inspect(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if given.html:
         from rl_abel.inspection.web_page import write_page
 
-        used = ", ".join(f"{name} {getattr(trend, name)}" for name in OPTIONS)
+        used = ", ".join(f"{name} {value}" for name, value in options.items())
         asked = f"trend ({used}; watch={given.watch or 'any'}) and paper (watch={given.watch or 'total'})"
         try:
             write_page(findings, skipped, given.rule, asked, given.html)

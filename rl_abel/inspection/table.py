@@ -13,9 +13,6 @@ from rl_abel.inspection.words import number, spark
 
 Value = str | float | None
 
-RETURNS = ("evaluation", "episode reward")
-"""The better first."""
-
 ROOM = 24
 """Characters of a path that a narrow terminal shows, if need be in place of columns."""
 
@@ -72,13 +69,9 @@ def columns(findings: Sequence[Finding], rule: str) -> list[Column]:
 
 
 def common_folder(findings: Sequence[Finding]) -> str:
-    """Return the folder that all runs are in, empty where it would say nothing."""
-    paths = [finding.trace.path for finding in findings]
-    try:
-        folder = os.path.commonpath(paths)
-    except ValueError:
-        return ""
-    return "" if folder in ("", os.sep, *paths) else folder
+    """Return the folder that all runs are in, empty where there is none."""
+    # By characters, up to a separator: some paths may be absolute and others not.
+    return os.path.dirname(os.path.commonprefix([finding.trace.path for finding in findings]))  # noqa: RUF071
 
 
 def _short_path(finding: Finding, folder: str) -> str:
@@ -91,7 +84,8 @@ def _grown(norms: Sequence[float]) -> float | None:
 
 
 def _last_return(finding: Finding) -> float | None:
-    return next((points[-1][1] for points in map(finding.trace.curves.get, RETURNS) if points), None)
+    curves = [finding.trace.curves.get(name) for name in ("evaluation", "episode reward")]
+    return next((curve[-1][1] for curve in curves if curve), None)
 
 
 def table(findings: Sequence[Finding], rule: str, width: int) -> str:
@@ -110,7 +104,6 @@ def lines(columns: Sequence[Column]) -> list[str]:
     """Return the rows of columns as text, the heads first; numbers end where their column does."""
     padded = []
     for one in columns:
-        cells = [one.name, *one.texts]
-        size = max(map(len, cells))
-        padded.append([cell.rjust(size) if one.numeric else cell.ljust(size) for cell in cells])
+        form = f"{'>' if one.numeric else '<'}{max(map(len, [one.name, *one.texts]))}"
+        padded.append([format(cell, form) for cell in (one.name, *one.texts)])
     return ["  ".join(row).rstrip() for row in zip(*padded)]

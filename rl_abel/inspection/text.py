@@ -23,10 +23,7 @@ LEGEND = f"(few): under {FEW} measurements, on which the rule misses bounces. --
 
 
 def page(finding: Finding, width: int) -> str:
-    """Return what there is to say of one run.
-
-    :param width: columns of the terminal
-    """
+    """Return what there is to say of one run, for a terminal of this width."""
     trace = finding.trace
     of = f" (run {trace.of[0]} of {trace.of[1]} in it)" if trace.of[1] > 1 else ""
     about = [wrapped(text, width, f"  {name:<13}") for name, text in facts(finding)]

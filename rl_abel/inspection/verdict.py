@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -62,24 +63,15 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """Return what ``rl-abel inspect --json`` prints of the run; None for what is not a finite number."""
         trace, record = self.trace, self.trace.record
+        decays = {rule: [decay._asdict() for decay in decays] for rule, decays in self.decays.items()}
+        training = record and {**vars(record), "decays": [decay._asdict() for decay in record.decays]}
         found = {name: getattr(trace, name) for name in ("path", "source", "timesteps", "terms", "curves", "about")}
         found |= {"run": trace.of[0], "runs": trace.of[1], "notes": trace.notes, "skipped": trace.skipped}
-        found |= {name: getattr(self, name) for name in ("bounces", "decays", "every", "verdict", "explanation")}
-        found |= {"weight_norms": trace.norms, "training": record and vars(record)}
-        bounced = bool(self.bounces or (record and record.n_bounces))
-        found |= {"bounced": bounced, "diverged": self.state == "diverged"}
-        return {name: _plain(value) for name, value in found.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Named tuples as objects, None for numbers that are not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        found |= {"weight_norms": trace.norms, "training": training, "bounces": decays["trend"], "decays": decays}
+        found |= {"every": self.every, "verdict": self.verdict, "explanation": self.explanation}
+        found |= {"bounced": bool(self.bounces or (record and record.n_bounces)), "diverged": self.state == "diverged"}
+        plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
+        return plain
 
 
 def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
@@ -194,15 +186,13 @@ def explain(trace: Trace, bounces: Sequence[int]) -> str:
     Displacement always adds. Alignment takes less (the norm grows), as much (equilibrium, Lewkowycz 2021, Sec. 4.1)
     or more (it falls).
     """
-    if len(trace.terms) < len(TERMS):
-        return ""
-    terms = zip(trace.timesteps, *(trace.terms[name] for name in TERMS))
+    terms = zip(trace.timesteps, *(trace.terms.get(name, ()) for name in TERMS))
     steps = [(t, added, -moved) for t, added, moved in terms if math.isfinite(added + moved) and added > 0]
     if len(steps) < 3:
         return ""
     if bounces:
-        total = trace.norms["total"][: trace.timesteps.index(bounces[0]) + 1]
-        lowest = trace.timesteps[total.index(min(total))]
+        norms = zip(trace.norms["total"], trace.timesteps)
+        _, lowest = min((norm, timestep) for norm, timestep in norms if timestep <= bounces[0])
         fall, rise = ([step for step in steps if (step[0] <= lowest) is first] for first in (True, False))
         said = f"up to the minimum at timestep {lowest:,} alignment {_took(fall)}; after it, it {_took(rise)}"
         return f"Why: {said}." if fall and rise else ""

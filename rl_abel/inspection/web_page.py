@@ -18,8 +18,6 @@ from rl_abel.inspection.verdict import BOUNCED, FEW, Finding
 POINTS = 200
 """Of a line: more cannot be seen, and a thousand runs have to fit into a page."""
 
-DIGITS = 5
-
 COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22", "log_std": "#7f7f7f"}
 """The parts, as in all pictures of the project."""
 
@@ -85,8 +83,6 @@ def thinned(columns: Sequence[Sequence[float]], marked: Iterable[int] = (), most
     [0, 1, 3, 5]
     """
     n = len(columns[0])
-    if n <= most:
-        return list(range(n))
     kept = {round(i * (n - 1) / (most - 1)) for i in range(most)} | set(marked)
     for column in columns:
         if finite := [index for index in range(n) if math.isfinite(column[index])]:
@@ -95,4 +91,5 @@ def thinned(columns: Sequence[Sequence[float]], marked: Iterable[int] = (), most
 
 
 def _picked(values: Sequence[float], kept: Iterable[int]) -> list[float | None]:
-    return [float(f"{values[i]:.{DIGITS}g}") if math.isfinite(values[i]) else None for i in kept]
+    # Five digits are more than can be seen.
+    return [float(f"{values[i]:.5g}") if math.isfinite(values[i]) else None for i in kept]
