@@ -28,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in (parser, inspect):
         one.add_argument("--version", action="version", version=f"rl-abel {__version__}")
     add = inspect.add_argument
-    read = "folders (searched through) or files: TensorBoard events, progress.csv, benchmark runs, SB3's zips"
-    add("path", nargs="+", type=Path, help=read)
+    add("path", nargs="+", type=Path, help="folders or files: TensorBoard events, CSVs, benchmark runs, SB3's zips")
     add("--rule", choices=["trend", "paper"], default="trend", help="whose decays are shown")
     add("--watch", choices=["any", *WATCHABLE], help="whose norm the rules see, as in AbelCallback")
     add("--window", type=int, default=TrendRule.window, help="of the rule trend: increments in a t-statistic")

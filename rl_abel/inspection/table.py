@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from rl_abel.inspection.traces import Trace
 from rl_abel.inspection.verdict import Finding
 from rl_abel.inspection.words import number, spark
 
+ROOM = 24  # characters of a path that a narrow terminal shows, if need be in place of columns
 Value = str | float | None
-
-ROOM = 24
-"""Characters of a path that a narrow terminal shows, if need be in place of columns."""
 
 
 class Column(NamedTuple):
@@ -47,7 +46,7 @@ def columns(findings: Sequence[Finding], rule: str) -> list[Column]:
     """
     folder = common_folder(findings)
     made: dict[str, tuple[str, Callable[[Finding], Value]]] = {
-        "Run": ("Its path", lambda f: _short_path(f, folder)),
+        "Run": ("Its path", lambda f: _short_path(f.trace, folder)),
         "Bounced": ("In training, or on the trace", lambda f: f.state),
         f"First by {rule}": ("Where it would decay", lambda f: next((d.timestep for d in f.decays[rule]), None)),
         "Norm": ("Of which part", lambda f: next((" and ".join(d.parts) for d in f.decays[rule]), None)),
@@ -74,9 +73,9 @@ def common_folder(findings: Sequence[Finding]) -> str:
     return os.path.dirname(os.path.commonprefix([finding.trace.path for finding in findings]))  # noqa: RUF071
 
 
-def _short_path(finding: Finding, folder: str) -> str:
-    path, (number, of) = finding.trace.path, finding.trace.of
-    return (os.path.relpath(path, folder) if folder else path) + (f" {number}/{of}" if of > 1 else "")
+def _short_path(trace: Trace, folder: str) -> str:
+    path = os.path.relpath(trace.path, folder) if folder else trace.path
+    return f"{path} {trace.of[0]}/{trace.of[1]}" if trace.of[1] > 1 else path
 
 
 def _grown(norms: Sequence[float]) -> float | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from textwrap import TextWrapper
 
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.table import column, lines
@@ -13,30 +13,24 @@ from rl_abel.inspection.traces import Record, Trace
 from rl_abel.inspection.verdict import BOUNCED, FEW, Bounce, Finding
 from rl_abel.inspection.words import count, rate_in_words, spark
 
-WIDEST = 110
-"""Columns beyond which lines of text are hard to read."""
-
-LISTED = 5
-"""Timesteps of a long list that are shown, and files that were skipped for one reason."""
-
+WIDEST = 110  # columns beyond which lines of text are hard to read
+LISTED = 5  # timesteps of a long list that are shown, and files that were skipped for one reason
 LEGEND = f"(few): under {FEW} measurements, on which the rule misses bounces. --details: a page on each run."
 
 
 def page(finding: Finding, width: int) -> str:
     """Return what there is to say of one run, for a terminal of this width."""
-    trace = finding.trace
-    of = f" (run {trace.of[0]} of {trace.of[1]} in it)" if trace.of[1] > 1 else ""
+    trace, (number, of) = finding.trace, finding.trace.of
+    head = f"{trace.path} (run {number} of {of} in it)" if of > 1 else trace.path
     about = [wrapped(text, width, f"  {name:<13}") for name, text in facts(finding)]
     said = [wrapped(text, width, "  ") for text in remarks(finding)]
-    head = [f"{trace.path}{of}", wrapped(span(trace), width, "  ")]
-    return "\n".join([*head, "", *_norms(trace, width), "", *about, "", *said, ""])
+    return "\n".join([head, wrapped(span(trace), width, "  "), "", *_norms(trace, width), "", *about, "", *said, ""])
 
 
 def wrapped(text: str, width: int, first: str = "") -> str:
     """Return a text in lines, indented by what its first line begins with."""
-    filler = textwrap.TextWrapper(min(width, WIDEST), first, " " * len(first))
-    filler.break_long_words = filler.break_on_hyphens = False
-    return filler.fill(text)
+    whole = TextWrapper(min(width, WIDEST), first, " " * len(first), break_long_words=False, break_on_hyphens=False)
+    return whole.fill(text)
 
 
 def _norms(trace: Trace, width: int) -> list[str]:
@@ -92,8 +86,8 @@ def _decays(rule: str, decays: Sequence[Bounce]) -> str:
         return "would not have decayed"
     alone = all(decay.parts == ("total",) for decay in decays)
     texts = [f"{decay.timestep:,}" + ("" if alone else f" ({' and '.join(decay.parts)})") for decay in decays]
-    noise = "; it takes noise for bounces" if rule == "paper" else ""
-    return f"would have decayed {count(len(decays), 'time')}" + _listed(", at ", texts) + noise
+    said = f"would have decayed {count(len(decays), 'time')}" + _listed(", at ", texts)
+    return f"{said}; it takes noise for bounces" if rule == "paper" else said
 
 
 def _listed(begin: str, texts: Sequence[str]) -> str:

@@ -14,20 +14,11 @@ from rl_abel.inspection.traces import Trace
 from rl_abel.inspection.words import count
 from rl_abel.rules.bounce import JsonValue, PaperRule, Rule, TrendRule, observe_each
 
-WATCHABLE = ("total", "policy", "value")
-"""Parts that ``AbelCallback(watch=…)`` can be told to watch; "any" is each of them by itself."""
-
-CALIBRATED = 100
-"""Measurements a run on which the rule ``trend`` is calibrated."""
-
-FEW, MANY = 80, 200
-"""Fewer measurements miss bounces that more would show; more see noise, and are thinned."""
-
-EQUILIBRIUM = 0.1
-"""Terms that cancel to this share of displacement are at equilibrium."""
-
-BOUNCED = ("in training", "on the trace")
-"""Where a bounce was seen: by the callback, or by the rule "trend" alone, on what was logged."""
+WATCHABLE = ("total", "policy", "value")  # what AbelCallback(watch=…) can name; "any" is each of them by itself
+CALIBRATED = 100  # measurements a run on which the rule "trend" is calibrated
+FEW, MANY = 80, 200  # fewer measurements miss bounces that more would show; more see noise, and are thinned
+EQUILIBRIUM = 0.1  # terms that cancel to this share of displacement are at equilibrium
+BOUNCED = ("in training", "on the trace")  # seen by the callback, or by the rule "trend" alone
 
 
 class Bounce(NamedTuple):
@@ -77,8 +68,7 @@ class Finding:
 def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
     """Replay the rules on a run as the callback would have watched it.
 
-    :param watch: "any", "total", "policy" or "value"; None as the callback has it: any with "trend",
-        the total with "paper"
+    :param watch: "any", "total", "policy" or "value"; None: any with "trend", the total with "paper"
     :param options: of "trend": ``window``, ``z`` and ``depth``
     """
     trend, n = TrendRule(**options), len(trace.timesteps)
@@ -87,19 +77,18 @@ def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
     bounces = replay(trace, trend, watch or "any", every, _final_decay(trace))
     decays = {"trend": bounces, "paper": replay(trace, PaperRule(), watch or "total")}
     trace, shown = _placed(trace, bounces), math.ceil(n / every)
-    state, verdict = _verdict(trace, bounces, _watched(trace, watch or "any"), shown, trend.min_measurements)
+    watched = bool(_watched(trace, watch or "any"))
+    state, verdict = _verdict(trace, bounces, watched, shown, trend.min_measurements)
     why = explain(trace, [bounce.timestep for bounce in bounces if "total" in bounce.parts])
     return Finding(trace, decays, every, state, verdict, why)
 
 
-def _verdict(
-    trace: Trace, bounces: Sequence[Bounce], watched: Sequence[str], shown: int, needed: int
-) -> tuple[str, str]:
+def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: bool, shown: int, needed: int) -> tuple[str, str]:
     """Return what the run came to; and what was seen, on how many measurements, and what to do."""
     record, total = trace.record, len(trace.timesteps)
     n = count(shown, "measurement") + (f" (of {total:,})" if shown < total else "")
     where = "".join(f"the {' and '.join(b.parts)} norm at timestep {b.timestep:,}" for b in bounces[:1])
-    where += f", the first of {len(bounces)}" if len(bounces) > 1 else ""
+    where += f", the first of {len(bounces)}" if bounces[1:] else ""
     for timestep, norm in zip(trace.timesteps, trace.norms["total"]):
         if not math.isfinite(norm):
             advice = "the training has diverged, and a lower learning rate comes before any schedule"

@@ -15,12 +15,9 @@ from rl_abel.inspection.readers.csv_table import CURVES
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.verdict import BOUNCED, FEW, Finding
 
-POINTS = 200
-"""Of a line: more cannot be seen, and a thousand runs have to fit into a page."""
-
+POINTS = 200  # of a line: more cannot be seen, and a thousand runs have to fit into a page
+# Of the parts and of decays, as in all pictures of the project.
 COLORS = {"total": "#111111", "policy": "#9467bd", "value": "#17becf", "shared": "#bcbd22", "log_std": "#7f7f7f"}
-"""The parts, as in all pictures of the project."""
-
 DECAY = "#d62728"
 
 

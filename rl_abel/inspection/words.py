@@ -9,14 +9,10 @@ from rl_abel.inspection.readers.csv_table import PARTS
 from rl_abel.inspection.traces import Trace
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII = str.maketrans(BLOCKS + "→²×…–−", "_.:-=+*#>2x.--")
-"""What stands for our signs on a console that has not got them."""
-
-NETWORKS = ("policy", "value")
-"""What can decay alone."""
-
-ROUNDING = 0.05
-"""Share by which rates may differ that are the same; a log has the rate of one update, and the factor of another."""
+# What stands for our signs on a console that lacks them.
+ASCII = str.maketrans(dict(zip(BLOCKS + "→×–−", "_.:-=+*#>x--"), **{"…": "...", "²": "^2"}))
+NETWORKS = ("policy", "value")  # what can decay alone
+ROUNDING = 0.05  # share by which equal rates may differ: a log may have the rate of one update, the factor of another
 
 
 def count(number: int, noun: str) -> str:
