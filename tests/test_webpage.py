@@ -11,6 +11,7 @@ from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.traces import Decayed, Record, Trace
 from rl_abel.inspection.verdict import judge
 from rl_abel.inspection.web_page import COLORS, DECAY, POINTS, chart_data, thinned, write_page
+from rl_abel.inspection.words import spark
 from tests.browser import open_browser
 from tests.test_inspect import DIP, FINAL, RISE, both, made, write_log
 
@@ -106,15 +107,23 @@ def test_the_page_of_many(browser, tmp_path):
     shown(browser, written(tmp_path, FINDINGS))
     assert column(browser, "Run") == ["all", "dip", "short", "wrong", "one"]
     assert column(browser, "Algorithm") == ["PPO", *["–"] * 4]
-    assert column(browser, "Bounced") == ["in training", "on the trace", "no (few)", "diverged", "too few to tell"]
+    assert column(browser, "Bounced") == [
+        "in training",
+        "on the trace",
+        "not seen (few)",
+        "diverged",
+        "too few to tell",
+    ]
     (at,) = [f"{bounce.timestep:,}" for bounce in FINDINGS[1].bounces]
-    assert column(browser, "First bounce") == [at, at, "–", "–", "–"]
-    assert column(browser, "trend would decay") == ["1", "1", "0", "0", "0"]
-    assert column(browser, "Decays, × at end") == ["0.05", *["–"] * 4]
-    assert column(browser, "|w|², × at end") == ["1.441", "1", "1.145", "–", "1"]
+    assert column(browser, "First by trend") == [at, at, "–", "–", "–"]
+    assert column(browser, "Norm") == ["policy", "total", "–", "–", "–"]
+    assert column(browser, "Trend decays") == ["1", "1", "0", "0", "0"]
+    assert column(browser, "Decays ×") == ["0.05", *["–"] * 4]
+    assert column(browser, "|w|²")[1] == spark(DIP, 12)
+    assert column(browser, "× at end") == ["1.441", "1", "1.145", "–", "1"]
     assert column(browser, "Last return") == ["77", *["–"] * 4]
     lines = browser.text().split("\n")
-    assert "2 of 5 runs bounced: 1 in training, 1 by the rule trend on the trace alone." in " ".join(lines)
+    assert "2 of 5 runs bounced. In training: 1; on the trace: 1; not seen (few): 1;" in " ".join(lines)
     assert not browser.evaluate("document.querySelectorAll('figure').length"), "nothing is drawn before it is asked for"
     assert browser.evaluate("wrong") == []
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from rl_abel.inspection.readers.csv_table import TERMS
 from rl_abel.inspection.traces import Trace
-from rl_abel.rules.bounce import RULES, JsonValue, Rule, make_rule, observe_each
+from rl_abel.inspection.words import count
+from rl_abel.rules.bounce import JsonValue, PaperRule, Rule, TrendRule, observe_each
 
-WATCHABLE = ("total", "policy", "value")
-"""Parts that ``AbelCallback(watch=…)`` can be told to watch; "any" is each of them by itself."""
-
-CALIBRATED = 100
-"""Measurements a run on which the rule ``trend`` is calibrated."""
-
-FEW, MANY = 80, 200
-"""Fewer measurements miss bounces that more would show; more see noise, and are thinned."""
-
-EQUILIBRIUM = 0.1
-"""Terms that cancel to this share of displacement are at equilibrium."""
+WATCHABLE = ("total", "policy", "value")  # what AbelCallback(watch=…) can name; "any" is each of them by itself
+CALIBRATED = 100  # measurements a run on which the rule "trend" is calibrated
+FEW, MANY = 80, 200  # fewer measurements miss bounces that more would show; more see noise, and are thinned
+EQUILIBRIUM = 0.1  # terms that cancel to this share of displacement are at equilibrium
+BOUNCED = ("in training", "on the trace")  # seen by the callback, or by the rule "trend" alone
 
 
 class Bounce(NamedTuple):
@@ -35,108 +32,89 @@ class Bounce(NamedTuple):
 class Finding:
     """One run, judged.
 
-    :param bounces: what the rule "trend" sees on the trace; a decay by another rule is no bounce
     :param decays: rule -> where it would have decayed the rate
     :param every: of how many measurements one was shown to "trend"
-    :param watched: parts that "trend" was shown
-    :param needed: fewest measurements after which it can see a bounce
+    :param state: what the run came to: "in training", "diverged", "too few to tell" and the like
     :param verdict: what was seen, on what, and what to do
     :param explanation: why the norm did so, a sentence; empty where ``diagnose=True`` was not set
     """
 
     trace: Trace
-    bounces: list[Bounce]
     decays: dict[str, list[Bounce]]
     every: int
-    watched: tuple[str, ...]
-    needed: int
+    state: str
     verdict: str
     explanation: str
 
     @property
-    def bounced_in_training(self) -> bool:
-        """Whether the callback saw a bounce when the run was trained."""
-        return bool(self.trace.record and self.trace.record.n_bounces)
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the weights are not finite at some measurement."""
-        return first_not_finite(self.trace) is not None
-
-    @property
-    def bounced(self) -> bool:
-        """Whether a bounce was seen, in training or on the trace."""
-        return self.bounced_in_training or bool(self.bounces)
-
-    @property
-    def measured(self) -> int:
-        """Measurements that were shown to "trend"."""
-        return math.ceil(len(self.trace.timesteps) / self.every)
+    def bounces(self) -> list[Bounce]:
+        """What the rule "trend" sees on the trace; a decay by another rule is no bounce."""
+        return self.decays["trend"]
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``rl-abel inspect --json`` prints of the run; None for what is not a finite number."""
         trace, record = self.trace, self.trace.record
-        return {
-            "path": trace.path,
-            "run": trace.of[0],
-            "runs": trace.of[1],
-            "source": trace.source,
-            "timesteps": trace.timesteps,
-            "weight_norms": {part: [_finite(norm) for norm in norms] for part, norms in trace.norms.items()},
-            "training": record
-            and {
-                "n_bounces": record.n_bounces,
-                "bounces": record.bounces,
-                "decays": [decay._asdict() for decay in record.decays],
-                "factor": _finite(record.factor),
-                "exact": record.exact,
-            },
-            "bounced": self.bounced,
-            "diverged": self.diverged,
-            "bounces": [bounce._asdict() for bounce in self.bounces],
-            "decays": {rule: [decay._asdict() for decay in decays] for rule, decays in self.decays.items()},
-            "every": self.every,
-            "verdict": self.verdict,
-            "explanation": self.explanation,
-            "terms": {name: [_finite(value) for value in values] for name, values in trace.terms.items()},
-            "curves": trace.curves,
-            "about": trace.about,
-            "notes": trace.notes,
-            "skipped": trace.skipped,
-        }
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
+        decays = {rule: [decay._asdict() for decay in decays] for rule, decays in self.decays.items()}
+        training = record and {**vars(record), "decays": [decay._asdict() for decay in record.decays]}
+        found = {name: getattr(trace, name) for name in ("path", "source", "timesteps", "terms", "curves", "about")}
+        found |= {"run": trace.of[0], "runs": trace.of[1], "notes": trace.notes, "skipped": trace.skipped}
+        found |= {"weight_norms": trace.norms, "training": training, "bounces": decays["trend"], "decays": decays}
+        found |= {"every": self.every, "verdict": self.verdict, "explanation": self.explanation}
+        found |= {"bounced": bool(self.bounces or (record and record.n_bounces)), "diverged": self.state == "diverged"}
+        plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
+        return plain
 
 
 def judge(trace: Trace, watch: str | None = None, **options: Any) -> Finding:
     """Replay the rules on a run as the callback would have watched it.
 
-    :param watch: "any", "total", "policy" or "value"; None as the callback has it: any with "trend",
-        the total with "paper"
+    :param watch: "any", "total", "policy" or "value"; None: any with "trend", the total with "paper"
     :param options: of "trend": ``window``, ``z`` and ``depth``
     """
-    trend = make_rule("trend", **options)
-    every = round(len(trace.timesteps) / CALIBRATED) if len(trace.timesteps) > MANY else 1
-    decays = {
-        name: replay(
-            trace,
-            trend if name == "trend" else make_rule(name),
-            watch or ("any" if name == "trend" else "total"),
-            every if name == "trend" else 1,
-            # In training "trend" does not decide any more once the final decay is in force.
-            _final_decay(trace) if name == "trend" else math.inf,
-        )
-        for name in RULES
-    }
-    bounces = decays["trend"]
-    trace = _placed(trace, bounces)
-    needed = getattr(trend, "min_measurements", 0)
-    watched = _watched(trace, watch or "any")
-    verdict = _verdict(trace, bounces, watched, math.ceil(len(trace.timesteps) / every), needed)
-    explanation = explain(trace, [bounce.timestep for bounce in bounces if "total" in bounce.parts])
-    return Finding(trace, bounces, decays, every, watched, needed, verdict, explanation)
+    trend, n = TrendRule(**options), len(trace.timesteps)
+    every = round(n / CALIBRATED) if n > MANY else 1
+    # In training "trend" does not decide any more once the final decay is in force.
+    bounces = replay(trace, trend, watch or "any", every, _final_decay(trace))
+    decays = {"trend": bounces, "paper": replay(trace, PaperRule(), watch or "total")}
+    trace, shown = _placed(trace, bounces), math.ceil(n / every)
+    watched = bool(_watched(trace, watch or "any"))
+    state, verdict = _verdict(trace, bounces, watched, shown, trend.min_measurements)
+    why = explain(trace, [bounce.timestep for bounce in bounces if "total" in bounce.parts])
+    return Finding(trace, decays, every, state, verdict, why)
+
+
+def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: bool, shown: int, needed: int) -> tuple[str, str]:
+    """Return what the run came to; and what was seen, on how many measurements, and what to do."""
+    record, total = trace.record, len(trace.timesteps)
+    n = count(shown, "measurement") + (f" (of {total:,})" if shown < total else "")
+    where = "".join(f"the {' and '.join(b.parts)} norm at timestep {b.timestep:,}" for b in bounces[:1])
+    where += f", the first of {len(bounces)}" if bounces[1:] else ""
+    for timestep, norm in zip(trace.timesteps, trace.norms["total"]):
+        if not math.isfinite(norm):
+            advice = "the training has diverged, and a lower learning rate comes before any schedule"
+            return "diverged", f"The weights are not finite at timestep {timestep:,}: {advice}."
+    if record and record.n_bounces:
+        unseen = f"On the {n} read here the rule does not see it: what the callback saw counts."
+        again = f"On this trace the rule sees one too, of {where}." if bounces else unseen
+        return "in training", f"{count(record.n_bounces, 'bounce')} in training. {again}"
+    if bounces:
+        unseen = " The callback saw none in training: was another part watched, or another setting?" if record else ""
+        advice = "AbelCallback() would decay after it, which may be worth a try over several seeds"
+        return "on the trace", f"The rule sees a bounce of {where}, on {n}: {advice}.{unseen}"
+    if not watched:
+        return "no such part", f"Nothing to tell: this run has no such part, only {', '.join(trace.norms)}."
+    more = "Train longer, or with shorter rollouts (n_steps)."
+    if trace.source == "checkpoints":
+        more = "Save more often (save_freq)."
+    elif trace.source == "csv" and not (record and record.exact):
+        more = "This file has one row a dump: read abel.csv or the TensorBoard log if there is one."
+    if shown < needed:
+        return "too few to tell", f"Too few measurements to tell: {shown}, and the rule needs {needed}. {more}"
+    if shown < FEW:
+        return "not seen (few)", f"No bounce seen, but on {n} the rule misses bounces that it would find on 100. {more}"
+    done = [*["followed the KL divergence"] * trace.led, *["decayed near the end"] * (_final_decay(trace) < math.inf)]
+    advice = f"The rate {' and '.join(done)}: nothing to change" if done else "Begin with AutoLearningRate()"
+    return "not seen", f"No bounce seen on {n}, so there is nothing to decay after. {advice}."
 
 
 def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: float = math.inf) -> list[Bounce]:
@@ -163,25 +141,23 @@ def replay(trace: Trace, rule: Rule, watch: str = "any", every: int = 1, until: 
 
 
 def _placed(trace: Trace, bounces: Sequence[Bounce]) -> Trace:
-    """Return the run with the decays after bounces where the rule sees these.
+    """Move the decays that a log told of to the bounces that the rule sees; return the run.
 
-    A log tells of a decay at its next dump, so one event would have two places.
+    A log tells of a decay at its next dump. Without this one event would have two timesteps.
     """
-    record, moved = trace.record, {}
-    logged = {timestep for points in trace.curves.values() for timestep, _ in points}
-    for decay in record.decays if record and not record.exact else []:
-        before = max((timestep for timestep in logged if timestep < decay.timestep), default=decay.timestep)
-        seen = [bounce.timestep for bounce in bounces if before < bounce.timestep <= decay.timestep]
-        if decay.cause == "bounce" and seen:
-            moved[decay.timestep] = seen[-1]
-    if record is None or not moved:
+    record = trace.record
+    if record is None or record.exact:
         return trace
+    told = {decay.timestep for decay in record.decays if decay.cause == "bounce"}
+    dumps = pairwise(sorted({timestep for points in trace.curves.values() for timestep, _ in points}))
+    gaps = [(before, dump) for before, dump in dumps if dump in told]
+    moved = {dump: b.timestep for before, dump in gaps for b in bounces if before < b.timestep <= dump}
     decays = [
-        d._replace(timestep=moved.get(d.timestep, d.timestep)) if d.cause == "bounce" else d for d in record.decays
+        d if d.cause == "final" else d._replace(timestep=moved.get(d.timestep, d.timestep)) for d in record.decays
     ]
-    record = replace(record, bounces=[moved.get(t, t) for t in record.bounces], decays=decays)
-    rate = [(moved.get(t, t), value) for t, value in trace.curves.get("learning rate", [])]
-    return replace(trace, record=record, curves=trace.curves | {"learning rate": rate} if rate else trace.curves)
+    record = replace(record, bounces=[moved.get(timestep, timestep) for timestep in record.bounces], decays=decays)
+    rates = [(moved.get(timestep, timestep), rate) for timestep, rate in trace.curves.get("learning rate", [])]
+    return replace(trace, record=record, curves=trace.curves | ({"learning rate": rates} if rates else {}))
 
 
 def _watched(trace: Trace, watch: str) -> tuple[str, ...]:
@@ -193,97 +169,40 @@ def _final_decay(trace: Trace) -> float:
     return max((decay.timestep for decay in decays if decay.cause == "final"), default=math.inf)
 
 
-def first_not_finite(trace: Trace) -> int | None:
-    """Return the timestep at which the weights are first not finite, None if they always are.
-
-    A part that was not recorded yet is not a weight that is not finite: the total tells.
-    """
-    norms = zip(trace.timesteps, trace.norms["total"])
-    return next((timestep for timestep, norm in norms if not math.isfinite(norm)), None)
-
-
-def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: Sequence[str], measured: int, needed: int) -> str:
-    """Say what was seen, on how many measurements, and what to do."""
-    record, n = trace.record, _count(measured, "measurement")
-    n = f"{n} (of {len(trace.timesteps):,})" if measured < len(trace.timesteps) else n
-    if (diverged := first_not_finite(trace)) is not None:
-        return (
-            f"The weights are not finite at timestep {diverged:,}: the training has diverged, and a lower learning "
-            "rate comes before any schedule."
-        )
-    where = f"the {' and '.join(bounces[0].parts)} norm at timestep {bounces[0].timestep:,}" if bounces else ""
-    more = f", the first of {len(bounces)}" if len(bounces) > 1 else ""
-    if record and record.n_bounces:
-        again = f"On this trace the rule sees one too, of {where}{more}."
-        if not bounces:
-            again = f"On the {n} read here the rule does not see it: what the callback saw counts."
-        return f"{_count(record.n_bounces, 'bounce')} in training. {again}"
-    if bounces:
-        unseen = " The callback saw none in training: was another part watched, or another setting?" if record else ""
-        advice = "AbelCallback() would decay after it, which may be worth a try over several seeds"
-        return f"The rule sees a bounce of {where}{more}, on {n}: {advice}.{unseen}"
-    if not watched:
-        return f"Nothing to tell: this run has no such part, only {', '.join(trace.norms)}."
-    if measured < needed:
-        return f"Too few measurements to tell: {measured}, and the rule needs {needed}. {_more(trace)}"
-    if measured < FEW:
-        return f"No bounce seen, but on {n} the rule misses bounces that it would find on {CALIBRATED}. {_more(trace)}"
-    done = ["followed the KL divergence"] if trace.led else []
-    done += ["decayed near the end"] if math.isfinite(_final_decay(trace)) else []
-    advice = f"The rate {' and '.join(done)}: nothing to change" if done else "Begin with AutoLearningRate()"
-    return f"No bounce seen on {n}, so there is nothing to decay after. {advice}."
-
-
-def _more(trace: Trace) -> str:
-    if trace.source == "checkpoints":
-        return "Save more often (save_freq)."
-    if trace.source == "csv" and not (trace.record and trace.record.exact):
-        return "This file has one row a dump: read abel.csv or the TensorBoard log if there is one."
-    return "Train longer, or with shorter rollouts (n_steps)."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + "s" * (number != 1)
-
-
 def explain(trace: Trace, bounces: Sequence[int]) -> str:
     """Say why the total norm moved as it did, from the two terms of its change.
 
-    Displacement always adds. What alignment does with it decides: takes less (the norm grows), as
-    much (equilibrium, Lewkowycz 2021, Sec. 4.1) or more (it falls).
+    Displacement always adds. Alignment takes less (the norm grows), as much (equilibrium, Lewkowycz 2021, Sec. 4.1)
+    or more (it falls).
     """
-    if len(trace.terms) < len(TERMS):
-        return ""
-    displacement, alignment = (trace.terms[name] for name in TERMS)
-    steps = [(d, a, t) for d, a, t in zip(displacement, alignment, trace.timesteps) if math.isfinite(d + a) and d > 0]
+    terms = zip(trace.timesteps, *(trace.terms.get(name, ()) for name in TERMS))
+    steps = [(t, added, -moved) for t, added, moved in terms if math.isfinite(added + moved) and added > 0]
     if len(steps) < 3:
         return ""
-    taken = _taken(steps)
     if bounces:
-        total = trace.norms["total"][: trace.timesteps.index(bounces[0]) + 1]
-        lowest = trace.timesteps[total.index(min(total))]
-        before, after = ([step for step in steps if (step[2] <= lowest) is first] for first in (True, False))
-        if not before or not after:
-            return ""
-        return (
-            f"Why: up to the minimum at timestep {lowest:,} alignment took {_taken(before):.0%} of what displacement "
-            f"added, and after it {_taken(after):.0%}."
-        )
+        norms = zip(trace.norms["total"], trace.timesteps)
+        _, lowest = min((norm, timestep) for norm, timestep in norms if timestep <= bounces[0])
+        fall, rise = ([step for step in steps if (step[0] <= lowest) is first] for first in (True, False))
+        said = f"up to the minimum at timestep {lowest:,} alignment {_took(fall)}; after it, it {_took(rise)}"
+        return f"Why: {said}." if fall and rise else ""
+    late = steps[-(len(steps) // 3) :]
+    why = "still falling, and no rise has come yet"
     if trace.weight_decay == 0:
-        return f"Why: no weight decay, so nothing pulls the norm down by itself; alignment {_moved(taken)}."
-    late = _taken(steps[-(len(steps) // 3) :])
-    if abs(1 - late) <= EQUILIBRIUM:
-        return f"Why: at equilibrium; lately alignment took {late:.0%} of what displacement added."
-    if late < 1:
-        return f"Why: alignment too weak at this rate and weight decay; lately it {_moved(late)}."
-    return f"Why: still falling; lately alignment took {late:.0%} of what displacement added, and no rise has come yet."
+        why = "no weight decay, so nothing pulls the norm down by itself"
+    elif abs(1 - _share(late)) <= EQUILIBRIUM:
+        why = "at equilibrium"
+    elif _share(late) < 1:
+        why = "alignment too weak at this rate and weight decay"
+    return f"Why: {why}; lately alignment {_took(late)}."
 
 
-def _moved(taken: float) -> str:
-    if taken > 0:
-        return f"took {taken:.0%} of what displacement added"
-    return f"added {-taken:.1f} times as much as displacement"
+def _share(steps: Sequence[tuple[int, float, float]]) -> float:
+    """How much alignment took, over what displacement added; 0 of no steps."""
+    return sum(taken for _, _, taken in steps) / (sum(added for _, added, _ in steps) or 1.0)
 
 
-def _taken(steps: list[tuple[float, float, int]]) -> float:
-    return -sum(a for _, a, _ in steps) / sum(d for d, _, _ in steps)
+def _took(steps: Sequence[tuple[int, float, float]]) -> str:
+    share = _share(steps)
+    if share > 0:
+        return f"took {share:.0%} of what displacement added"
+    return f"added {-share:.1f} times as much as displacement"

@@ -3,6 +3,7 @@ const STYLE = JSON.parse(document.getElementById("style").textContent);
 const WIDTH = 520, HEIGHT = 240, LEFT = 74, RIGHT = 14, TOP = 8, BOTTOM = 34, ROW = 18;
 const MARK = "M-5,-4 L5,-4 L0,5 Z";
 const DASHES = { bounce: "", final: "6 4" };
+const title = (timestep, words) => make("title", {}, `timestep ${timestep.toLocaleString("en")}: ${words}`);
 
 const make = (name, attributes = {}, text = "") => {
   const svg = ["svg", "path", "line", "text", "title", "circle", "g"].includes(name);
@@ -58,12 +59,12 @@ const sample = (attributes, mark) => {
 };
 
 // series: [{name, t, v, color, dash, points, steps}]; marks: rows of [timestep, text, cause] below, with a name each.
-const chart = (title, series, span, { logarithmic = false, zero = false, marks = [], made = [], rule = "" } = {}) => {
+const chart = (name, series, span, { logarithmic = false, zero = false, marks = [], made = [], rule = "" } = {}) => {
   const known = series.flatMap(({ v }) => v).filter(value => value !== null && (!logarithmic || value > 0));
   const floor = HEIGHT - BOTTOM, height = HEIGHT + ROW * marks.length;
   const x = scale(span, LEFT, WIDTH - RIGHT, false, true);
   const y = scale(zero ? [...known, 0] : known, floor, TOP, logarithmic);
-  const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": title, "font-size": 11 });
+  const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": name, "font-size": 11 });
   const text = (words, at, extra) => svg.append(make("text", { ...at, fill: "#555", ...extra }, words));
   y.ticks.forEach(value => {
     const zero = value === 0 && !logarithmic;
@@ -78,7 +79,7 @@ const chart = (title, series, span, { logarithmic = false, zero = false, marks =
   svg.append(make("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: floor, y2: floor, stroke: "#888" }));
   made.forEach(([timestep, words, cause]) => {
     const line = make("line", { x1: x.place(timestep), x2: x.place(timestep), y1: TOP, y2: floor, stroke: STYLE.decay, "stroke-dasharray": DASHES[cause] ?? "2 3", class: "made" });
-    line.append(make("title", {}, words));
+    line.append(title(timestep, words));
     svg.append(line);
   });
   series.forEach(({ t, v, color, dash = "", points, steps }) => {
@@ -96,7 +97,7 @@ const chart = (title, series, span, { logarithmic = false, zero = false, marks =
   });
   const mark = (timestep, at, words, kind) => {
     const sign = make("path", { d: MARK, transform: `translate(${x.place(timestep).toFixed(1)},${at.toFixed(1)})`, fill: STYLE.decay, stroke: "#222", "stroke-width": .7, class: kind });
-    sign.append(make("title", {}, words));
+    sign.append(title(timestep, words));
     svg.append(sign);
   };
   marks.forEach(({ name, at }, row) => {
@@ -123,7 +124,7 @@ const chart = (title, series, span, { logarithmic = false, zero = false, marks =
   [...new Set(made.map(([, , cause]) => cause))].forEach(cause =>
     entry(`decayed (${cause})`, { stroke: STYLE.decay, "stroke-dasharray": DASHES[cause] ?? "2 3" }));
   if (marks.some(({ name, at }) => name === `rule ${rule}` && at.length)) entry(`${rule} would decay`, { fill: STYLE.decay, stroke: "#222" }, true);
-  figure.append(make("figcaption", {}, title), legend, svg);
+  figure.append(make("figcaption", {}, name), legend, svg);
   return figure;
 };
 
@@ -139,7 +140,7 @@ const draw = (place, run) => {
   const curves = run.curves.map(({ name, t, v }) => ({ name, t, v, color: "#333" }));
   const all = [...run.timesteps, ...run.curves.flatMap(({ t }) => t)];
   const span = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
-  const made = run.made;
+  const made = run.marks.filter(({ name }) => name === "in training").flatMap(({ at }) => at);
   const named = (...names) => curves.filter(({ name }) => names.includes(name));
   const add = (...chartOf) => place.append(chart(...chartOf));
   add("|w|² over its start, and who decays the rate", norms, span,
@@ -150,11 +151,12 @@ const draw = (place, run) => {
   }
   const returns = named("episode reward", "evaluation").map(one => one.name === "evaluation" ? { ...one, dash: "5 3", points: true } : one);
   if (returns.length) add("return", returns, span, { made });
-  Object.entries(run.terms).forEach(([part, { displacement, alignment }]) => add(`why |w|² of the ${part} moves`, [
-    { name: "displacement", t: run.timesteps, v: displacement, color: color(part) },
-    { name: "alignment", t: run.timesteps, v: alignment, color: color(part), dash: "5 3" },
+  const terms = (part, term) => run.terms[`${term}_${part}`];
+  Object.keys(run.norms).filter(part => terms(part, "displacement") && terms(part, "alignment")).forEach(part => add(`why |w|² of the ${part} moves`, [
+    { name: "displacement", t: run.timesteps, v: terms(part, "displacement"), color: color(part) },
+    { name: "alignment", t: run.timesteps, v: terms(part, "alignment"), color: color(part), dash: "5 3" },
   ], span, { zero: true }));
-  const updates = parts(run.updates);
+  const updates = parts(Object.fromEntries(Object.keys(run.norms).filter(part => terms(part, "relative_update")).map(part => [part, terms(part, "relative_update")])));
   if (updates.length) add("what an update moves, as a share of |w|", updates, span, { logarithmic: true, made });
 };
 

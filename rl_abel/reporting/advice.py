@@ -11,14 +11,8 @@ import torch
 from rl_abel.networks import jax_models
 from rl_abel.networks.norms import measured_groups, measured_parameters, outside, unowned
 from rl_abel.rules.decays import EVERY_PART, Decay, final_decay
-from rl_abel.training.measure_interval import (
-    TRIAL,
-    Notice,
-    distance,
-    expected_measurements,
-    known_rollout,
-    too_few_measurements,
-)
+from rl_abel.training import measure_interval
+from rl_abel.training.measure_interval import TRIAL, Notice, known_rollout
 from rl_abel.training.resume import clock
 
 if TYPE_CHECKING:
@@ -28,6 +22,8 @@ if TYPE_CHECKING:
     from rl_abel.rules.decay_controller import DecayRules, DecayState
     from rl_abel.training.state import TrainingState
 
+Made = tuple[Decay, str]  # and the reason
+
 
 def at_start(model: BaseAlgorithm, memory: TrainingState, given: AbelSettings, led: bool = False) -> Iterator[Notice]:
     """Yield what will happen in the training that begins, or goes on, and what will not.
@@ -35,79 +31,56 @@ def at_start(model: BaseAlgorithm, memory: TrainingState, given: AbelSettings, l
     :param given: what the user chose
     :param led: whether something else leads the rate (the KL divergence)
     """
-    decays = weight_decay(model)
+    decays, bounces_decay = weight_decay(model), given.max_decays != 0
     if given.final_decay_at is not None:
         yield _final_decay(model, memory, given.final_decay_at, given.step)
-    if given.max_decays != 0 and not decays:
-        yield Notice(
-            "no measured parameter has weight decay, so the weight norm is not expected to bounce "
-            "(Lewkowycz 2021, Sec. 3)"
-        )
+    if bounces_decay and not decays:
+        why = "no measured parameter has weight decay"
+        yield Notice(f"{why}, so the weight norm is not expected to bounce (Lewkowycz 2021, Sec. 3)")
     if not (led or callable(model.learning_rate) or given.acts_on == "batch_size"):
         yield from _floor(float(model.learning_rate), given)
     if is_of(model, "TRPO"):
         yield Notice("TRPO moves its policy by line search: the learning rate reaches the value network alone")
     yield from (Notice(warning, warning) for warning in _unexpected(model))
-    every = distance(model, memory.data["measure_every"], within=memory.data["auto"])
-    expected = expected_measurements(model, memory.budget, len(memory.data["trace"]), every)
-    if given.max_decays != 0 and expected is not None:
-        few = too_few_measurements(model, expected, given.rule, every, decays)
-        yield from [few] if few else []
+    every = measure_interval.distance(model, memory.data["measure_every"], within=memory.data["auto"])
+    made = measure_interval.expected_measurements(model, memory.budget, len(memory.data["trace"]), every)
+    if bounces_decay and made is not None:
+        yield from filter(None, [measure_interval.too_few_measurements(model, made, given.rule, every, decays)])
 
 
 def _final_decay(model: BaseAlgorithm, memory: TrainingState, at: float, step: float | None) -> Notice:
-    """Say when the final decay will come in a training, or that it cannot, and why.
-
-    :param step: its factor, None for a linear one
-    """
+    """Say when the final decay will come, or why it cannot; ``step`` is its factor, None for a linear one."""
     end, now, rollout = memory.budget.end, model.num_timesteps, known_rollout(model)
     if end is None:
-        return Notice(
-            "no budget is known (learn() has none), so there is no final decay: give learn() the timesteps that you "
-            "expect, set final_decay_at=None, or decay a copy with finish()",
-            "final decay",
-        )
+        mend = "give learn() the timesteps that you expect, set final_decay_at=None, or decay a copy with finish()"
+        return Notice(f"no budget is known (learn() has none), so there is no final decay: {mend}", "final decay")
     if (since := memory.decided.final_timestep) is not None:
         return Notice(f"the final decay of timestep {since:,} is in force")
-    # Who only looks if it runs is not warned.
-    warning = "final decay" if end - now >= TRIAL else ""
-    starts = int(getattr(model, "learning_starts", 0))
-    moved = clock(model).updates != memory.data["n_updates"]
+    starts, moved = int(getattr(model, "learning_starts", 0)), clock(model).updates != memory.data["n_updates"]
     coming = final_decay(memory.budget, rollout or 1, now, starts, at, step, moved)
-    begins, updates = coming.begins, coming.updates
-    by = f"x {step:.3g}" if step else f"falling linearly to x {coming.factor if rollout else 0:.2g}"
-    if begins is None and coming.waits:
+    begins, decayed, updates, factor, waits, highest = coming
+    by = f"x {step:.3g}" if step else f"falling linearly to x {factor if rollout else 0:.2g}"
+    if begins is not None and not waits:
+        if rollout is None:
+            when = f"with the first rollout that begins at timestep {begins:,} of {end:,} or later"
+            return Notice(f"final decay ({by}) {when}; none if the last rollout begins before")
+        part = f"in the last {decayed:,} of {updates:,} updates ({decayed / updates:.0%})"
+        return Notice(f"final decay ({by}) from timestep {begins:,} of {end:,} on: {part}")
+    if begins is not None:
+        why = f"learning_starts={starts:,} leaves all updates but the first to the final decay ({by})"
+        mend = "Lower it, train longer, or set final_decay_at=None"
+    elif waits:
         left = "one update alone" if updates else "no update"
-        return Notice(
-            f"there is no final decay: learning_starts={starts:,} leaves {left} in a training that ends at timestep "
-            f"{end:,}. Lower it, or train longer",
-            warning,
-        )
-    if begins is None:
+        why = f"there is no final decay: learning_starts={starts:,} leaves {left} before the end at timestep {end:,}"
+        mend = "Lower it, or train longer"
+    else:
         length = "train_freq" if hasattr(model, "train_freq") else "n_steps"
-        # Below what is given, and never 0.
-        place = math.floor(100 * coming.highest) / 100
-        return Notice(
-            f"there is no final decay: the last rollout of this training ({rollout:,} timesteps) begins at "
-            f"{coming.highest:.0%} of the budget, before {at:.0%}. Train longer, or set a smaller {length}"
-            + (f", or final_decay_at={place:g}" if place > 0 else ""),
-            warning,
-        )
-    if coming.waits:
-        return Notice(
-            f"learning_starts={starts:,} leaves all updates but the first to the final decay ({by}), which is due at "
-            f"{at:.0%} of the budget. Lower it, train longer, or set final_decay_at=None",
-            warning,
-        )
-    if rollout is None:
-        return Notice(
-            f"final decay ({by}) with the first rollout that begins at timestep {begins:,} of {end:,} or later. There "
-            "is none where the last rollout, which is of unknown length, begins before"
-        )
-    return Notice(
-        f"final decay ({by}) from timestep {begins:,} of {end:,} on: in the last {coming.decayed:,} of {updates:,} "
-        f"updates ({coming.decayed / updates:.0%})"
-    )
+        when = f"begins at {highest:.0%} of the budget, before {at:.0%}"
+        why = f"there is no final decay: the last rollout ({rollout:,} timesteps) {when}"
+        place = math.floor(100 * highest) / 100  # below what is given, and never 0
+        mend = f"Train longer, or set a smaller {length}" + (f", or final_decay_at={place:g}" if place > 0 else "")
+    # Who only looks if it runs is not warned.
+    return Notice(f"{why}. {mend}", "final decay" if end - now >= TRIAL else "")
 
 
 def _floor(rate: float, given: AbelSettings) -> Iterator[Notice]:
@@ -115,13 +88,14 @@ def _floor(rate: float, given: AbelSettings) -> Iterator[Notice]:
     floor, final = given.min_learning_rate, given.final_decay_at is not None
     if not floor or not (final or given.max_decays != 0):
         return
-    lowest = rate * given.decay_factor
+    most = None if given.max_decays is None else given.max_decays + final
     if rate <= floor:
-        message = f"min_learning_rate={floor:g} is not below the learning rate of {rate:g}, so no decay can lower it"
-        yield Notice(message, "floor")
-    elif lowest < floor or (final and given.step is None):
+        yield Notice(
+            f"min_learning_rate={floor:g} is not below the learning rate of {rate:g}, which stays as it is", "floor"
+        )
+    elif rate * given.decay_factor < floor or (final and given.step is None):
         yield Notice(f"decays stop at min_learning_rate={floor:g}, from a learning rate of {rate:g}")
-    elif given.max_decays is not None and (lowest := rate * given.decay_factor ** (given.max_decays + final)) > floor:
+    elif most is not None and (lowest := rate * given.decay_factor**most) > floor:
         yield Notice(f"min_learning_rate={floor:g} will not be reached: all decays together end at {lowest:g}")
 
 
@@ -132,15 +106,11 @@ def _unexpected(model: BaseAlgorithm) -> Iterator[str]:
         yield "no weight of the policy is trained now (requires_grad is False), so nothing is measured until one is"
     elif names and not {name for named in parts.values() for name in named} <= set(names):
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        yield (
-            f"{len(names)} trainable tensors of the policy belong to no optimizer that was found, and are not measured "
-            f"({shown}). An optimizer is looked for on the model and in its policy's modules"
-        )
+        why = f"{len(names)} trainable tensors of the policy belong to no optimizer that was found ({shown})"
+        yield f"{why}, and are not measured. An optimizer is looked for on the model and in its policy's modules"
     elif names and not is_of(model, "ARS"):
-        yield (
-            f"no optimizer of the policy's weights was found on {kind}: all of them are measured, and their weight "
-            "decay is not known"
-        )
+        what = "all of them are measured, and their weight decay is not known"
+        yield f"no optimizer of the policy's weights was found on {kind}: {what}"
     if number := outside(model):
         yield f"{number} tensors that optimizers of {kind} own are not in its policy, and not measured"
     yield from _dropped_optimizer_kwargs(model)
@@ -148,31 +118,26 @@ def _unexpected(model: BaseAlgorithm) -> Iterator[str]:
 
 def at_end(model: BaseAlgorithm, memory: TrainingState, given: AbelSettings, learned: bool) -> Iterator[Notice]:
     """Yield what to say where a training has ended with too little to decide on, or without its final decay."""
-    made, needed = len(memory.data["trace"]), getattr(given.rule, "min_measurements", 0)
-    budget, timestep, at, rollout = memory.budget, model.num_timesteps, given.final_decay_at, known_rollout(model)
     if not learned:
         return
+    made, needed = len(memory.data["trace"]), getattr(given.rule, "min_measurements", 0)
+    budget, timestep, at, rollout = memory.budget, model.num_timesteps, given.final_decay_at, known_rollout(model)
     begin, end = max(budget.begin, getattr(model, "learning_starts", 0)), budget.end
     trial, cut = end is not None and end - begin < TRIAL, end is not None and timestep < end
     waiting = end is not None and at is not None and memory.decided.final_timestep is None
     stopped = f"stopped at timestep {timestep:,} of {end or 0:,}{', before its final decay' if waiting else ''}"
     if made < needed and not trial and (given.max_decays != 0 or (cut and waiting)):
-        were = "measurement of the weight norm was" if made == 1 else "measurements of the weight norm were"
-        yield Notice(
-            f"{made} {were} made in this training, one every {memory.data['measure_every']:,.0f} timesteps"
-            f"{f'; it {stopped}' if cut else ''}. The rule needs {needed} before it can see a bounce. "
-            "Give learn() the timesteps that you expect, or set measure_every.",
-            "few measurements",
-        )
+        were = f"{made} measurement{'s' * (made != 1)} of the weight norm {'was' if made == 1 else 'were'} made"
+        every = f"one every {memory.data['measure_every']:,.0f} timesteps" + (f"; it {stopped}" if cut else "")
+        mend = "Give learn() the timesteps that you expect, or set measure_every."
+        why = f"{were} in this training, {every}. The rule needs {needed} before it can see a bounce"
+        yield Notice(f"{why}. {mend}", "few measurements")
     elif cut and waiting and at is not None:
         coming = final_decay(budget, rollout or 1, budget.begin, begin, at, given.step)
         yield from [Notice(f"the training {stopped}")] * (coming.begins is not None)
     if waiting and not cut and rollout is None:
-        yield Notice(
-            f"there was no final decay, as no rollout began after {at:.0%} of the budget: the last was too long. "
-            "Train longer, or set a smaller final_decay_at",
-            "" if trial else "final decay",
-        )
+        why = f"there was no final decay, as no rollout began after {at:.0%} of the budget: the last was too long"
+        yield Notice(f"{why}. Train longer, or set a smaller final_decay_at", "" if trial else "final decay")
 
 
 def is_of(model: BaseAlgorithm, name: str) -> bool:
@@ -190,8 +155,7 @@ def weight_decay(model: BaseAlgorithm) -> float:
 def _dropped_optimizer_kwargs(model: BaseAlgorithm) -> Iterator[str]:
     """Yield a warning where SB3 has overwritten the user's ``optimizer_kwargs``.
 
-    What the user gave is gone by now, but not where: overwriting a key keeps its place in the
-    dict, while SB3 on its own puts ``optimizer_class`` before ``optimizer_kwargs``.
+    What the user gave is gone by now, but its place in the dict is not. SB3 on its own puts ``optimizer_class`` first.
     """
     overwriting = {
         "A2C": (torch.optim.RMSprop, {"alpha": 0.99, "weight_decay": 0}),
@@ -201,19 +165,12 @@ def _dropped_optimizer_kwargs(model: BaseAlgorithm) -> Iterator[str]:
     for name, (own_class, own_kwargs) in overwriting.items():
         is_own = model.policy_kwargs.get("optimizer_class") is own_class and own_kwargs.items() <= kwargs.items()
         if is_of(model, name) and is_own and given.index("optimizer_kwargs") < given.index("optimizer_class"):
-            yield (
-                f"{name} has dropped the optimizer_kwargs of your policy_kwargs, weight decay included: it keeps them "
-                f"only where optimizer_class is given too. In use is {kwargs}."
-            )
+            what = f"{name} has dropped the optimizer_kwargs of your policy_kwargs, weight decay included"
+            yield f"{what}: it keeps them only where optimizer_class is given too. In use is {kwargs}."
 
 
 def of_decided(
-    state: DecayState,
-    timestep: int,
-    bounced: Sequence[str],
-    made: Iterable[tuple[Decay, str]],
-    rules: DecayRules,
-    batch: str,
+    state: DecayState, timestep: int, bounced: Sequence[str], made: Iterable[Made], rules: DecayRules, batch: str
 ) -> Iterator[str]:
     """Yield a line for each decay that was made, or for a bounce that decays nothing.
 
@@ -226,5 +183,5 @@ def of_decided(
         in_all = state.factor_of(decay.part)
         yield f"timestep {decay.timestep}: {reason}; {whose} x {decay.factor:g} (in all x {in_all:g}){says}"
     if bounced and not made:
-        seen = " and ".join(bounced)
-        yield f"timestep {timestep}: the {seen} weight norm has bounced; no decay (max_decays={rules.max_decays})"
+        norm = f"{' and '.join(bounced)} weight norm"
+        yield f"timestep {timestep}: the {norm} has bounced; no decay (max_decays={rules.max_decays})"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat, Logger
+from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat
 
 from rl_abel._warnings import Harmless
 from rl_abel.networks.diagnosis import RELATIVE, TERMS
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 TABLE = "abel.csv"
 LAYER = "layer/"
+STATUS = ("factor", "bounces", "decays")  # the product of the decays, bounces that the rule has seen, decays made
 
-STATUS = ("factor", "bounces", "decays")
-"""What is in force: the product of the decays, bounces that the rule has seen, decays."""
+
+Scalars = Mapping[str, float]
 
 
 class LogWriter:
@@ -45,32 +46,23 @@ class LogWriter:
         self._table: Path | None = None
 
     @property
-    def logger(self) -> Logger:
-        """The model's, as it is now."""
-        return self._model.logger
-
-    @property
     def emptied(self) -> bool:
         """Whether a dump has taken what was recorded."""
         return "abel/factor" not in self._model.logger.name_to_value
 
-    def record_norms(self, norms: Mapping[str, float], terms: Mapping[str, float]) -> None:
+    def record_norms(self, norms: Scalars, terms: Scalars) -> None:
         """Hand the latest measurement to the next dump, except TensorBoard's, which has it already."""
-        for part, norm in norms.items():
-            self.logger.record(f"abel/weight_norm_{part}", norm, exclude="tensorboard")
-        for term, value in terms.items():
+        for name, value in {**{f"weight_norm_{part}": norm for part, norm in norms.items()}, **terms}.items():
             # A table of the terminal cuts long names, and fails where two become the same.
-            others = ("stdout", "log") if term.startswith(LAYER) else ()
-            self.logger.record(f"abel/{term}", value, exclude=("tensorboard", *others))
+            others = ("stdout", "log") if name.startswith(LAYER) else ()
+            self._model.logger.record(f"abel/{name}", value, exclude=("tensorboard", *others))
 
-    def record_status(self, status: Mapping[str, float]) -> None:
+    def record_status(self, status: Scalars) -> None:
         """Hand to the next dump what is in force since the latest update, as ``train/learning_rate`` is."""
         for name, value in status.items():
-            self.logger.record(f"abel/{name}", value)
+            self._model.logger.record(f"abel/{name}", value)
 
-    def write_measurement(
-        self, timestep: int, norms: Mapping[str, float], terms: Mapping[str, float], status: Mapping[str, float]
-    ) -> None:
+    def write_measurement(self, timestep: int, norms: Scalars, terms: Scalars, status: Scalars) -> None:
         """Write one measurement into TensorBoard, at its own timestep, and into the table."""
         if self._quiet:
             return
@@ -78,7 +70,7 @@ class LogWriter:
             starts = self._memory.data["starts"]
             scalars = {f"weight_norm_{part}": norm for part, norm in norms.items()}
             scalars |= {f"over_start_{part}": norm / starts[part] for part, norm in norms.items() if starts.get(part)}
-            for output in tensorboards(self.logger):
+            for output in tensorboards(self._model.logger):
                 for name, value in {**scalars, **terms, "timesteps": timestep}.items():
                     output.writer.add_scalar(f"abel/{name}", value, timestep)
         with self._harmless(TABLE):
@@ -93,39 +85,34 @@ class LogWriter:
         Its columns: ``timesteps``, |w|^2 of each part, ``factor``, ``bounces``, ``decays``, and the terms if wanted.
         """
         with self._harmless(TABLE):
-            self._table, trace = self._place(), self._memory.trace
+            self._table, trace, decided = self._place(), self._memory.trace, self._memory.decided
             terms = [f"{term}_{part}" for term in (*TERMS, RELATIVE) for part in trace if part != "timesteps"]
             self._columns = [*trace, *STATUS, *(terms if self._diagnose else [])]
-            self._write("w", self._rows())
+            rows: list[dict[str, Any]] = [dict(zip(self._columns, self._columns))]
+            for values in zip(*trace.values()):
+                row = dict(zip(trace, values))
+                made = [decay.factor for decay in decided.decays if decay.timestep <= row["timesteps"]]
+                bounces = sum(timestep <= row["timesteps"] for timestep in decided.bounces)
+                rows.append({**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)})
+            self._write("w", rows)
 
     def write_last_update(self, timestep: int) -> None:
         """Let TensorBoard have what the last update recorded, which SB3 never dumps.
 
         No other output gets it: readers of progress.csv stumble over a last row without an episode's reward.
         """
-        if not self._quiet:
-            with self._harmless("the last update in TensorBoard"):
-                for output in tensorboards(self.logger):
-                    output.write(dict(self.logger.name_to_value), dict(self.logger.name_to_excluded), timestep)
+        logger = self._model.logger
+        with self._harmless("the last update in TensorBoard"):
+            for output in tensorboards(logger) if not self._quiet else []:
+                output.write(dict(logger.name_to_value), dict(logger.name_to_excluded), timestep)
 
     def _place(self) -> Path | None:
-        for output in self.logger.output_formats if not self._quiet else []:
+        for output in self._model.logger.output_formats if not self._quiet else []:
             if isinstance(output, (CSVOutputFormat, JSONOutputFormat)) and not output.file.closed:
                 return Path(output.file.name).with_name(TABLE)
         return None
 
-    def _write(self, mode: str, rows: Iterable[Mapping[str, float]]) -> None:
+    def _write(self, mode: str, rows: Iterable[Mapping[str, Any]]) -> None:
         if self._table:
             with self._table.open(mode, newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
-                if mode == "w":
-                    writer.writeheader()
-                writer.writerows(rows)
-
-    def _rows(self) -> Iterator[dict[str, float]]:
-        trace = self._memory.trace
-        for values in zip(*trace.values()):
-            row = dict(zip(trace, values))
-            made = [decay.factor for decay in self._memory.decided.decays if decay.timestep <= row["timesteps"]]
-            bounces = sum(timestep <= row["timesteps"] for timestep in self._memory.decided.bounces)
-            yield {**row, "factor": math.prod(made, start=1.0), "bounces": bounces, "decays": len(made)}
+                csv.DictWriter(file, self._columns, restval="", extrasaction="ignore").writerows(rows)

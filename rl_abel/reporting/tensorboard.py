@@ -17,34 +17,20 @@ if TYPE_CHECKING:
 
     from rl_abel.callbacks.settings import AbelSettings
 
-# A chart a part: all lines of one run have one colour.
-PARTS = ("policy", "value", "total", "shared", "log_std")
-
+PARTS = ("policy", "value", "total", "shared", "log_std")  # each has a chart, as all lines of one run have one colour
+# Columns of HParams, each the last value of its scalar. TensorBoard shows five, and of each all runs have to name it.
 METRICS = ("eval/mean_reward", "rollout/ep_rew_mean", "train/learning_rate", "abel/decays", "abel/timesteps")
-"""Columns of HParams, each the last value of its scalar; empty where a run has no such scalar.
-
-TensorBoard shows five without a click. ``eval/mean_reward`` is what SB3's EvalCallback logs. Every run names all of
-them, or TensorBoard leaves a column out.
-"""
 
 
 def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any]]]:
-    """Return the dashboard: what matters first, then the rest; charts, each with the tags that it draws.
-
-    :param parts: that the model has, "total" among them
-    :param diagnose: whether the terms are recorded
-    """
+    """Return the dashboard of these parts: what matters first, then the rest; charts, each with its tags."""
     own = [part for part in PARTS if part in set(parts)]
     # The factor is drawn with the norms, so that its steps show where the rate decays.
-    norms = {
-        f"|w|² of the {part}, over its start; steps: the rate decays": _line(f"abel/over_start_{part}", "abel/factor")
-        for part in own
-    }
-    first = dict(list(norms.items())[:2]) | {
-        "episode reward": _line("rollout/ep_rew_mean", "eval/mean_reward"),
-        "learning rate": _line("train/learning_rate"),
-    }
-    more = {title: chart for title, chart in norms.items() if title not in first}
+    title = "|w|² of the {}, over its start; steps: the rate decays"
+    norms = {title.format(part): _line(f"abel/over_start_{part}", "abel/factor") for part in own}
+    rewards, rate = _line("rollout/ep_rew_mean", "eval/mean_reward"), _line("train/learning_rate")
+    first = dict(list(norms.items())[:2]) | {"episode reward": rewards, "learning rate": rate}
+    more = dict(list(norms.items())[2:])
     # TensorBoard smooths lines, but not a chart with a margin, which here has no width.
     more |= {name: ["Margin", [f"abel/{name}"] * 3] for name in ("factor", "decays", "bounces")}
     for part in own if diagnose else []:
@@ -54,8 +40,7 @@ def layout(parts: Iterable[str], diagnose: bool) -> dict[str, dict[str, list[Any
 
 
 def _line(*tags: str) -> list[Any]:
-    # Tags are regular expressions there, unanchored unless said.
-    return ["Multiline", [f"^{tag}$" for tag in tags]]
+    return ["Multiline", [f"^{tag}$" for tag in tags]]  # tags are regular expressions there
 
 
 def hparams(model: BaseAlgorithm, chosen: AbelSettings) -> dict[str, str | float]:
@@ -96,11 +81,9 @@ def write_layout(logger: Logger, parts: Iterable[str], diagnose: bool) -> None:
 
 
 def write_row(logger: Logger, hparams: Callable[[], Mapping[str, str | float]]) -> None:
-    """Write the row under HParams into every TensorBoard log of the logger, unless another callback has one.
+    """Write the row that ``hparams`` returns into every TensorBoard log, unless another callback has one.
 
     TensorBoard shows the first row of a run alone. What others record is in the logger until the first dump.
-
-    :param hparams: returns the row; called only where there is a TensorBoard
     """
     if any(isinstance(value, HParam) for value in logger.name_to_value.values()):
         return
