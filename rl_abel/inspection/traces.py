@@ -11,15 +11,10 @@ from typing import Any, NamedTuple
 
 from rl_abel.inspection.readers.csv_table import CURVES, DIAGNOSIS, NORM, PARTS, STATUS, TOTAL, Row
 
-Curves = dict[str, list[tuple[int, float]]]
-"""Name -> (timestep, value), in order."""
-
+Curves = dict[str, list[tuple[int, float]]]  # name -> (timestep, value), in order
+# Parts that do not count as weights, as in :mod:`rl_abel.networks.norms`, which needs torch
 OUTSIDE_TOTAL = ("log_std",)
-"""Parts that do not count as weights, as in :mod:`rl_abel.networks.norms`, which needs torch."""
-
-LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}
-"""What a log can hold of these unless it is damaged."""
-
+LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}  # what a log can hold of these unless it is damaged
 LED = "led by"
 KL = "KL divergence"
 

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
+# Members of a zip that hold the optimizers of a model's networks
 OPTIMIZERS = ("policy.optimizer.pth", "actor.optimizer.pth", "critic.optimizer.pth")
-"""Members of a zip that hold the optimizers of a model's networks."""
-
+# Last components of the names of running statistics: batch normalisation, and CrossQ's renormalisation
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "ra_mean", "ra_var", "steps")
-"""Last components of the names of running statistics: batch normalisation, and CrossQ's renormalisation."""
-
+# Beginnings of the last components of the names of weights, as PyTorch's modules and SB3's policies give them
 USUAL = ("weight", "bias", "log_std")
-"""Beginnings of the last components of the names of weights, as PyTorch's modules and SB3's policies give them."""
 
 
 class Ownership(NamedTuple):

@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 PREFIX = "abel/"
 NORM = "weight_norm_"
 TOTAL = NORM + "total"
-PARTS = ("total", "policy", "value", "shared", "log_std")
-"""Columns of abel.csv and trace.csv that are norms."""
-
+PARTS = ("total", "policy", "value", "shared", "log_std")  # columns of abel.csv and trace.csv that are norms
 STATUS = ("factor", "bounces", "decays")
-TERMS = ("displacement_total", "alignment_total")
-"""The explanation of why the norm moves is made of these."""
-
+TERMS = ("displacement_total", "alignment_total")  # the explanation of why the norm moves is made of these
+# ``AbelCallback(diagnose=True)`` logs tags that begin so, one for each part
 DIAGNOSIS = ("displacement_", "alignment_", "relative_update_")
-"""``AbelCallback(diagnose=True)`` logs tags that begin so, one for each part."""
-
+# Tags that are logged beside the norms, and what they are called here
 CURVES = {
     "train/learning_rate": "learning rate",
     "rollout/ep_rew_mean": "episode reward",
@@ -28,19 +24,11 @@ CURVES = {
     **{f"abel/factor_{part}": f"decays of the {part}" for part in ("policy", "value")},
     **{f"abel/learning_rate_{part}": f"learning rate of the {part}" for part in PARTS[1:]},
 }
-"""Tags that are logged beside the norms, and what they are called here."""
-
+# Columns that tell the timestep, the best first
 CLOCKS = ("time/total_timesteps", "timesteps", "total_timesteps", "num_timesteps", "global_step", "step")
-"""Columns that tell the timestep, the best first."""
-
-CLOCK = "clock"
-"""Our name of that column."""
-
-NO_HEADER = 100
-"""A file without a header in this many lines is not read on."""
-
-Row = tuple[int, dict[str, float]]
-"""Timestep, and what a log holds of it, under our tags without their prefix."""
+CLOCK = "clock"  # our name of that column
+NO_HEADER = 100  # A file without a header in this many lines is not read on
+Row = tuple[int, dict[str, float]]  # timestep, and what a log holds of it, under our tags without their prefix
 
 
 @dataclass

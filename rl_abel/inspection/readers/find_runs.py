@@ -14,15 +14,9 @@ from rl_abel.inspection.readers.logs import NO_RUN, ROUTE, csv_traces, event_tra
 from rl_abel.inspection.readers.sb3_zip import Saved, is_model, read_saved, runs_of
 from rl_abel.inspection.traces import KL, LED, Trace, joined, make_trace
 
-AGREEMENT = 0.5
-"""Share of common norms at which two sources tell of one training."""
-
-FEWEST = 3
-"""Fewest common norms of a log and saved models of one training: one norm may agree by chance."""
-
-DIGITS = 5
-"""Significant digits in which logs of one measurement agree: TensorBoard keeps single precision."""
-
+AGREEMENT = 0.5  # share of common norms at which two sources tell of one training
+FEWEST = 3  # fewest common norms of a log and saved models of one training: one norm may agree by chance
+DIGITS = 5  # significant digits in which logs of one measurement agree: TensorBoard keeps single precision
 NOTHING = "no run in it: no TensorBoard events, no CSV with weight norms, no zip of stable-baselines3"
 
 

@@ -13,9 +13,7 @@ from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, TOTAL, Row, rea
 from rl_abel.inspection.readers.event_file import EventFile, read_events
 from rl_abel.inspection.traces import Trace, make_trace, state_record
 
-TABLES = ("progress.csv", "abel.csv", "trace.csv")
-"""Tables whose trace is named by their folder."""
-
+TABLES = ("progress.csv", "abel.csv", "trace.csv")  # tables whose trace is named by their folder
 IN_RUN_JSON = {"algorithm": "agent", "environment": "env_id"}
 
 NO_RUN = "not a run: give a progress.csv, TensorBoard events, an SB3 zip, or a folder of them"

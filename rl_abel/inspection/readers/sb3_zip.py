@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 DATA, WEIGHTS = "data", "policy.pth"
+# What a zip raises that is damaged, encrypted or of a kind that Python cannot read
 UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error)
-"""What a zip raises that is damaged, encrypted or of a kind that Python cannot read."""
-
-NUMBER = r"\d{1,3}(?:_\d{3})+(?!\d)|\d+"
-"""A whole number in a name, as 10000 or 10_000."""
+NUMBER = r"\d{1,3}(?:_\d{3})+(?!\d)|\d+"  # A whole number in a name, as 10000 or 10_000
 
 
 @dataclass(frozen=True)
