@@ -51,7 +51,7 @@ BLOCKS = {
 @pytest.mark.parametrize("name", BLOCKS)
 def test_runs_by_their_clock(name):
     blocks, expected = BLOCKS[name]
-    runs = join(rows(clock, start) for clock, start in blocks)
+    runs = [run.rows for run in join(rows(clock, start) for clock, start in blocks)]
     assert clocks(runs) == [list(clock) for clock in expected]
 
 
@@ -62,10 +62,15 @@ def test_rows_without_a_norm_tell_the_clock_too():
     assert len(runs) == 2
 
 
+def test_what_a_resume_overtakes_is_counted():
+    (run,) = join([rows(FIRST), rows(range(7 * K, 13 * K, K))])
+    assert (len(run.rows), run.overtaken) == (12, 3)
+
+
 def test_what_is_in_force_is_logged_again_where_a_training_goes_on():
     again = [(10 * K, {"factor": 0.1}), *rows(range(11 * K, 13 * K, K))]
     (run,) = join([rows(FIRST), again])
-    assert [t for t, values in run if "weight_norm_total" in values] == [*range(K, 13 * K, K)]
+    assert [t for t, values in run.rows if "weight_norm_total" in values] == [*range(K, 13 * K, K)]
 
 
 # Checkpoints

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rl_abel.inspection.readers.csv_table import CURVES, PREFIX, TOTAL, Row, read_table, tag
 from rl_abel.inspection.readers.event_file import EventFile, read_events
 from rl_abel.inspection.traces import Trace, make_trace, state_record
+from rl_abel.inspection.words import count
 
 TABLES = ("progress.csv", "abel.csv", "trace.csv")  # tables whose trace is named by their folder
 IN_RUN_JSON = {"algorithm": "agent", "environment": "env_id"}
@@ -104,30 +105,43 @@ def event_blocks(scalars: Iterable[tuple[int, str, float]]) -> list[list[Row]]:
 
 def _traces(path: str, source: str, blocks: Iterable[Sequence[Row]], every_row_new: bool = False) -> list[Trace]:
     traces = []
-    for rows in join(blocks):
+    for run in join(blocks):
         with suppress(ValueError):
-            traces.append(make_trace(path, source, rows, every_row_new))
+            traces.append(make_trace(path, source, run.rows, every_row_new))
+            if run.overtaken:
+                traces[-1].notes.append(
+                    f"{count(run.overtaken, 'measurement')} from before a resume at an earlier timestep: left out"
+                )
     return traces
 
 
-def join(blocks: Iterable[Sequence[Row]]) -> list[list[Row]]:
-    """Return the rows of each training, the blocks in the order in which they were written.
+@dataclass
+class Joined:
+    """The rows of one training, and how many measurements a resume from before them has overtaken."""
+
+    rows: list[Row]
+    overtaken: int = 0
+
+
+def join(blocks: Iterable[Sequence[Row]]) -> list[Joined]:
+    """Return the trainings, the blocks in the order in which they were written.
 
     A clock that is back at its start is a new run. One that goes back a little is a resume: what it
     overtakes goes. One that goes on is the same run.
     """
-    runs: list[list[Row]] = []
+    runs: list[Joined] = []
     for block in blocks:
         if not (ours := _ours(block)):
             continue
-        run = next((run for run in reversed(runs) if not _starts_anew(ours, _ours(run))), None)
+        run = next((run for run in reversed(runs) if not _starts_anew(ours, _ours(run.rows))), None)
         if run is None:
-            runs.append(list(block))
+            runs.append(Joined(list(block)))
             continue
         first, told = ours[0]
         # The factor in force is logged again where a training goes on: it does not replace a measurement there.
-        kept = [row for row in run if row[0] < first or (row[0] == first and TOTAL not in told)]
-        run[:] = [*kept, *block]
+        kept = [row for row in run.rows if row[0] < first or (row[0] == first and TOTAL not in told)]
+        run.overtaken += sum(timestep > first and TOTAL in values for timestep, values in run.rows)
+        run.rows = [*kept, *block]
     return runs
 
 
