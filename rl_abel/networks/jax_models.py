@@ -13,8 +13,6 @@ import torch
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-# Attributes of flax's ``TrainState``: a network's parameters, with the optimizer that moves them
-TRAIN_STATE = ("params", "opt_state", "tx", "step")
 SHARED = "NatureCNN_"  # beginning of the layers that SBX's PPO keeps alike in both networks of its CnnPolicy
 
 # Of each network of a model, its steps so far, and its parameters as tensors, while JAX makes new arrays in each update
@@ -31,7 +29,7 @@ def states_of(model: BaseAlgorithm) -> dict[str, Any]:
     return {
         name.removesuffix("_state"): value
         for name, value in getattr(model.policy, "__dict__", {}).items()
-        if name.endswith("_state") and all(hasattr(value, key) for key in TRAIN_STATE)
+        if name.endswith("_state") and hasattr(value, "opt_state")
     }
 
 
@@ -69,11 +67,11 @@ def parameters_of(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Arrays of a tree of dictionaries by their dotted names, without flax's outermost ``params``."""
-    if not isinstance(tree, Mapping):
-        yield path, tree
-        return
-    for key, inner in tree.items():
-        yield from _leaves(inner, path if key == "params" and not path else f"{path}.{key}" if path else str(key))
+    if isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from _leaves(inner, f"{path}.{key}")
+    else:
+        yield path.removeprefix(".").removeprefix("params."), tree
 
 
 @torch.no_grad()
