@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
@@ -21,22 +21,12 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecVideoRecorder, unwrap_vec_normalize
-from torch.overrides import TorchFunctionMode
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
 AnyEnv = gym.Env[Any, Any] | VecEnv
 
 TRIED = 5  # steps for which two copies of an environment are compared
-
-
-class _Detached(TorchFunctionMode):
-    """Lets ``deepcopy`` take tensors with a history, which a policy keeps of its last distribution."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
-            return args[1].setdefault(id(args[0]), args[0].detach().clone())
-        return func(*args, **(kwargs or {}))
 
 
 def _refuse(held: Any, memo: dict[int, Any]) -> Any:
@@ -51,8 +41,11 @@ def _copy_wrapper(wrapper: VecEnvWrapper, memo: dict[int, Any]) -> Any:
     return copied
 
 
-# How ``deepcopy`` treats what writes files or leads to other processes.
+_copy_tensor: Any = torch.Tensor.__deepcopy__
+
+# How ``deepcopy`` treats what writes files, leads to other processes, or has a history of gradients
 COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
+    torch.Tensor: lambda held, memo: _copy_tensor(held, memo) if held.is_leaf else held.detach().clone(),
     Logger: lambda *_: Logger(None, []),
     ResultsWriter: lambda *_: None,
     VecEnvWrapper: _copy_wrapper,
@@ -66,20 +59,18 @@ def _apart() -> Iterator[None]:
     for kind, copier in COPIERS.items():
         kind.__deepcopy__ = copier  # type: ignore[attr-defined]
     try:
-        with _Detached():
-            yield
+        yield
     finally:
         for kind in COPIERS:
             delattr(kind, "__deepcopy__")
+        torch.Tensor.__deepcopy__ = _copy_tensor  # type: ignore[method-assign]
 
 
 def copy_model(model: Model, env: AnyEnv | None) -> Model:
-    """Return a copy that can be trained on, in a copy of the environment or in the one given.
+    """Return a copy that can be trained on, or raise a ValueError; see :func:`rl_abel.finish` for the environment.
 
     SB3's ``save`` and ``load`` lose ARS's weights, a recurrent policy's states, and what was frozen. They seed all
     random generators anew, and cannot load replaced layers.
-
-    :raises ValueError: if something cannot be copied, or the environment does not fit
     """
     memo: dict[int, Any] = {}
     own, given = model.get_env(), None if env is None else beside(model, "env", vectorized("env", env))
@@ -149,8 +140,8 @@ def _levels(env: VecEnv | None) -> Iterator[Any]:
 def check_copies(env: VecEnv | None) -> None:
     """Raise a ValueError if the environment cannot be copied, or its copies are not independent.
 
-    Two copies that do the same have to see the same. Otherwise they share something that each of them moves, such as
-    a simulator or a generator of a module. The original would move with them.
+    Two copies that do the same have to see the same. Otherwise they share something, such as a simulator or a generator
+    of a module, and would move the original with them.
     """
     if env is None:
         raise ValueError("the model has no environment: give env=")
@@ -204,10 +195,7 @@ def vectorized(name: str, env: object) -> VecEnv:
 
 
 def beside(model: BaseAlgorithm, name: str, env: VecEnv, evaluation: bool = False) -> VecEnv:
-    """Return an environment of the user's, ready for a copy of the model.
-
-    :raises ValueError: if it is the model's own, or does not fit it
-    """
+    """Return an environment of the user's, ready for a copy of the model; raise a ValueError if it does not fit."""
     if {id(level) for level in _levels(env)} & {id(level) for level in _levels(model.get_env())}:
         raise ValueError(f"{name} is the model's own environment, which must stay as it is: give another")
     if not evaluation and env.num_envs != model.n_envs:

@@ -15,16 +15,8 @@ from rl_abel._validation import check_between, check_integer, known_arguments
 from rl_abel._warnings import warn
 from rl_abel.callbacks.base import TopLevelCallback
 from rl_abel.callbacks.rate_by_part import RateByPart
-from rl_abel.finishing.copies import (
-    AnyEnv,
-    Model,
-    beside,
-    check_copies,
-    copy_model,
-    random_states_kept,
-    take_statistics,
-    vectorized,
-)
+from rl_abel.finishing import copies
+from rl_abel.finishing.copies import AnyEnv, Model, random_states_kept
 from rl_abel.learning_rate.applied_rate import AppliedRate
 from rl_abel.learning_rate.multiplied_schedule import unscaled
 from rl_abel.networks.jax_models import is_jax
@@ -67,12 +59,16 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
     decay_factor = check_between("decay_factor", decay_factor, 0, 1)
     _check_model(model)
     with random_states_kept():
-        finished = copy_model(model, env)
+        finished = copies.copy_model(model, env)
         rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
         rate = rates[None]
         if rate == 0:
             warn("the learning rate in force is 0: to finish the model changes no weights")
-        _freeze_schedules(finished, rate)
+        finished.learning_rate, finished.lr_schedule = rate, FloatSchedule(rate)
+        for name in SCHEDULES:
+            # The copy's progress would begin anew.
+            if callable(schedule := getattr(finished, name, None)):
+                setattr(finished, name, FloatSchedule(float(schedule(model._current_progress_remaining))))
         # The rate holds the decays already.
         vars(finished).pop(ATTRIBUTE, None)
         apart: dict[str, Any] = {part: own / rate for part, own in rates.items() if part and rate and own != rate}
@@ -120,12 +116,12 @@ class FinishedEval(TopLevelCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        self.eval_env = vectorized("eval_env", eval_env)
+        self.eval_env = copies.vectorized("eval_env", eval_env)
         self.every = check_integer("every", every, at_least=1)
         self.timesteps = check_integer("timesteps", timesteps, at_least=1)
         self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
         self.n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
-        self.env = None if env is None else vectorized("env", env)
+        self.env = None if env is None else copies.vectorized("env", env)
         self._finished: list[tuple[int, float]] = []
         self._next: int | None = None
 
@@ -137,13 +133,10 @@ class FinishedEval(TopLevelCallback):
     def _on_training_start(self) -> None:
         super()._on_training_start()
         _check_model(self.model)
-        self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
-        if self.env is not None:
-            self.env = beside(self.model, "env", self.env)
-        else:
+        self.eval_env = copies.beside(self.model, "eval_env", self.eval_env, evaluation=True)
+        with random_states_kept():
             # What cannot be copied is said now, not after hours.
-            with random_states_kept():
-                check_copies(self.model.get_env())
+            copies.copy_model(self.model, self.env)
         self._started = True
         self._schedule_next()
 
@@ -165,8 +158,7 @@ class FinishedEval(TopLevelCallback):
         try:
             reward = self._evaluate()
         except Warning:
-            # Raised where warnings are errors, as the user wants them to be.
-            raise
+            raise  # where the user wants warnings to be errors
         except Exception as error:  # whatever a user's environment raises
             self._next = None
             warn(f"FinishedEval stops here, the training goes on: {type(error).__name__}: {error}")
@@ -185,7 +177,7 @@ class FinishedEval(TopLevelCallback):
     def _evaluate(self) -> float:
         with random_states_kept():
             finished = finish(self.model, self.timesteps, self.decay_factor, self.env)
-            take_statistics(finished, self.eval_env)
+            copies.take_statistics(finished, self.eval_env)
             evaluate: Any = evaluate_policy
             if "action_masks" in signature(finished.predict).parameters:
                 evaluate = importlib.import_module("sb3_contrib.common.maskable.evaluation").evaluate_policy
@@ -207,12 +199,3 @@ def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | N
     if memory is None or memory.data["seen"][1] != updates:
         return dict.fromkeys(parts, plain)
     return {part: plain * memory.decided.factor_of(part if part in NETWORKS else REST) for part in parts}
-
-
-def _freeze_schedules(model: BaseAlgorithm, rate: float) -> None:
-    """Keep every schedule at what it is: the copy's progress would begin anew."""
-    for name in SCHEDULES:
-        if callable(schedule := getattr(model, name, None)):
-            setattr(model, name, FloatSchedule(float(schedule(model._current_progress_remaining))))
-    model.learning_rate = rate
-    model.lr_schedule = FloatSchedule(rate)
