@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from multiprocessing.connection import Connection
@@ -20,23 +20,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import ResultsWriter
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize, VecVideoRecorder, unwrap_vec_normalize
-from torch.overrides import TorchFunctionMode
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecVideoRecorder, unwrap_vec_normalize
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
 AnyEnv = gym.Env[Any, Any] | VecEnv
 
 TRIED = 5  # steps for which two copies of an environment are compared
-
-
-class _Detached(TorchFunctionMode):
-    """Lets ``deepcopy`` take tensors with a history, which a policy keeps of its last distribution."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
-            return args[1].setdefault(id(args[0]), args[0].detach().clone())
-        return func(*args, **(kwargs or {}))
 
 
 def _refuse(held: Any, memo: dict[int, Any]) -> Any:
@@ -51,14 +41,15 @@ def _copy_wrapper(wrapper: VecEnvWrapper, memo: dict[int, Any]) -> Any:
     return copied
 
 
-# How ``deepcopy`` treats what writes files, or leads to other processes, wherever something holds it
+_copy_tensor: Any = torch.Tensor.__deepcopy__
+
+# How ``deepcopy`` treats what writes files, leads to other processes, or has a history of gradients
 COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
+    torch.Tensor: lambda held, memo: _copy_tensor(held, memo) if held.is_leaf else held.detach().clone(),
     Logger: lambda *_: Logger(None, []),
     ResultsWriter: lambda *_: None,
     VecEnvWrapper: _copy_wrapper,
-    RecordVideo: _refuse,
-    VecVideoRecorder: _refuse,
-    Connection: _refuse,
+    **dict.fromkeys((RecordVideo, VecVideoRecorder, Connection), _refuse),
 }
 
 
@@ -68,21 +59,18 @@ def _apart() -> Iterator[None]:
     for kind, copier in COPIERS.items():
         kind.__deepcopy__ = copier  # type: ignore[attr-defined]
     try:
-        with _Detached():
-            yield
+        yield
     finally:
         for kind in COPIERS:
             delattr(kind, "__deepcopy__")
+        torch.Tensor.__deepcopy__ = _copy_tensor  # type: ignore[method-assign]
 
 
 def copy_model(model: Model, env: AnyEnv | None) -> Model:
-    """Return a copy that can be trained on, in a copy of the environment or in the one given.
+    """Return a copy that can be trained on, or raise a ValueError; see :func:`rl_abel.finish` for the environment.
 
-    SB3's ``save`` and ``load`` would not do: they lose ARS's weights, a recurrent policy's states and what was frozen,
-    seed all random generators anew, and cannot load replaced layers.
-
-    :param env: see :func:`rl_abel.finish`
-    :raises ValueError: if something cannot be copied, or the environment does not fit
+    SB3's ``save`` and ``load`` lose ARS's weights, a recurrent policy's states, and what was frozen. They seed all
+    random generators anew, and cannot load replaced layers.
     """
     memo: dict[int, Any] = {}
     own, given = model.get_env(), None if env is None else beside(model, "env", vectorized("env", env))
@@ -105,10 +93,11 @@ def copy_model(model: Model, env: AnyEnv | None) -> Model:
             delattr(module, name)
     if given is not None:
         copied.set_env(given)
-    elif _makes_itself_anew(own):
+    elif any(type(one).__getstate__ is not object.__getstate__ for one in _levels(own) if isinstance(one, gym.Env)):
+        # A class that pickles itself (Box2D, MuJoCo, Atari) is made anew: nobody has seeded its generator.
         copied.get_env().seed(int(np.random.randint(2**31)))  # type: ignore[union-attr]
     copied.set_logger(Logger(None, []))
-    # In the middle of a step SB3 has not noted the observation yet, so the copy begins with a new episode.
+    # Within a step SB3 has not noted the observation yet, so the copy begins with a new episode.
     copied._last_obs = None
     _end_last_episode(copied)
     return copied
@@ -136,7 +125,7 @@ def _end_last_episode(model: BaseAlgorithm) -> None:
 
 
 def _levels(env: VecEnv | None) -> Iterator[Any]:
-    """An environment, and all that it wraps."""
+    """Yield an environment, and all that it wraps."""
     level: Any = env
     while level is not None:
         yield level
@@ -148,16 +137,11 @@ def _levels(env: VecEnv | None) -> Iterator[Any]:
         level = vars(level).get("venv")
 
 
-def _makes_itself_anew(env: VecEnv | None) -> bool:
-    """Whether a class pickles itself (Box2D, MuJoCo, Atari): nobody has seeded the generator of such a copy."""
-    return any(type(one).__getstate__ is not object.__getstate__ for one in _levels(env) if isinstance(one, gym.Env))
-
-
 def check_copies(env: VecEnv | None) -> None:
     """Raise a ValueError if the environment cannot be copied, or its copies are not independent.
 
-    Two copies that do the same have to see the same. If not, they share something that each of them moves, as a
-    simulator or a generator in a module, and the original would move with them.
+    Two copies that do the same have to see the same. Otherwise they share something, such as a simulator or a generator
+    of a module, and would move the original with them.
     """
     if env is None:
         raise ValueError("the model has no environment: give env=")
@@ -173,7 +157,7 @@ def check_copies(env: VecEnv | None) -> None:
     except Exception as error:
         raise ValueError(f"{name} cannot be copied: {else_give} ({error})") from error
     actions = deepcopy(twins[0].action_space)
-    with suppress(Exception):  # An action may be forbidden, of which a mask knows.
+    with suppress(Exception):  # A mask may forbid the action.
         for _ in range(TRIED):
             action = np.stack([actions.sample() for _ in range(twins[0].num_envs)])
             seen = [before + _seen(twin.step, action) for before, twin in zip(seen, twins)]
@@ -186,7 +170,7 @@ def check_copies(env: VecEnv | None) -> None:
 def _seen(call: Callable[..., Any], *given: Any) -> bytes:
     with random_states_kept():
         result = call(*given)
-    # The infos hold times.
+    # The infos of a step hold times.
     return pickle.dumps(result[:3] if given else result)
 
 
@@ -204,33 +188,25 @@ def random_states_kept() -> Iterator[None]:
 
 
 def vectorized(name: str, env: object) -> VecEnv:
-    """Return the environment as SB3 wraps one.
-
-    :param name: of the argument, for the error
-    :raises ValueError: if it is no environment
-    """
+    """Return the environment as SB3 wraps one, or raise a ValueError if it is none."""
     if not isinstance(env, (gym.Env, VecEnv)):
         raise ValueError(f"{name} must be an environment of gymnasium or a VecEnv, got {env!r}")
     return BaseAlgorithm._wrap_env(env)
 
 
 def beside(model: BaseAlgorithm, name: str, env: VecEnv, evaluation: bool = False) -> VecEnv:
-    """Return an environment of the user's, ready for a copy of the model.
-
-    :raises ValueError: if it is the model's own, or does not fit it
-    """
+    """Return an environment of the user's, ready for a copy of the model; raise a ValueError if it does not fit."""
     if {id(level) for level in _levels(env)} & {id(level) for level in _levels(model.get_env())}:
         raise ValueError(f"{name} is the model's own environment, which must stay as it is: give another")
     if not evaluation and env.num_envs != model.n_envs:
         raise ValueError(f"{name} must hold as many environments as the model's, {model.n_envs}, got {env.num_envs}")
     statistics = model.get_vec_normalize_env()
     if statistics is not None and unwrap_vec_normalize(env) is None:
-        # Pickled as SB3 saves it: without what it wraps.
-        normalize: VecNormalize = pickle.loads(pickle.dumps(statistics))
+        normalize = deepcopy(statistics)  # without what it wraps, as it pickles itself
         normalize.set_venv(env)
-        if evaluation:
-            normalize.training = normalize.norm_reward = False
-        env = normalize
+        normalize.training &= not evaluation
+        normalize.norm_reward &= not evaluation
+        return normalize
     take_statistics(model, env)
     return env
 

@@ -9,22 +9,14 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from stable_baselines3.common.utils import FloatSchedule
 
 from rl_abel._validation import check_between, check_integer, known_arguments
 from rl_abel._warnings import warn
 from rl_abel.callbacks.base import TopLevelCallback
 from rl_abel.callbacks.rate_by_part import RateByPart
-from rl_abel.finishing.copies import (
-    AnyEnv,
-    Model,
-    beside,
-    check_copies,
-    copy_model,
-    random_states_kept,
-    take_statistics,
-    vectorized,
-)
+from rl_abel.finishing import copies
+from rl_abel.finishing.copies import AnyEnv, Model, random_states_kept
 from rl_abel.learning_rate.applied_rate import AppliedRate
 from rl_abel.learning_rate.multiplied_schedule import unscaled
 from rl_abel.networks.jax_models import is_jax
@@ -34,7 +26,7 @@ from rl_abel.rules.decays import NETWORKS, REST
 from rl_abel.training.resume import clock
 from rl_abel.training.state import ATTRIBUTE, TrainingState, kept_by_others
 
-# Schedules of SB3's models besides the learning rate's, which a user may have replaced by plain functions
+# Schedules of SB3's models besides the learning rate's
 SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_schedule")
 
 
@@ -42,42 +34,41 @@ SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_s
 def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv | None = None) -> Model:
     """Return a copy of the model, trained on at a decayed learning rate; the original goes on as if never asked.
 
-    For training without a budget (Lewkowycz 2021, Sec. 2): train at the full rate for as long as you like, and finish
+    For training without a budget (Lewkowycz 2021, Sec. 2): train at the full rate for as long as you like. Finish
     a copy whenever you want to know what the agent is worth.
 
-    The copy has everything: weights, optimizers, replay buffer, environment, ``VecNormalize``'s statistics and random
-    generators. It begins with a new episode. Its learning rate is constant: the one in force now, with what our
-    callbacks make of it, times ``decay_factor``. Its other schedules (clip range, exploration) stay at what they are
-    now. It logs nothing while it is finished, and remembers nothing of the callbacks. A compiled policy is copied
-    uncompiled.
+    The copy has the weights, optimizers, replay buffer, environment and random generators of the model. It begins with
+    a new episode. Its learning rate is constant: the one in force now, our callbacks included, times ``decay_factor``.
+    Its other schedules (clip range, exploration) stay at what they are now. It logs nothing while it is finished. A
+    compiled policy is copied uncompiled.
 
-    Global random states (``random``, numpy, torch) are as before afterwards. So the original trains on to the last
-    bit as it would have without this call, from within a callback too.
+    Global random states are as before afterwards. So the original trains on to the last bit as without this call,
+    which may come from a callback.
 
     :param model: of stable-baselines3 or sb3-contrib; it may be in the middle of a ``learn()``
     :param timesteps: to train the copy for, in whole rollouts
     :param decay_factor: in (0, 1); what the rate is multiplied by
-    :param env: to train the copy in, if the model's environment cannot be copied; it must hold as many environments.
-        It gets the statistics of the model's ``VecNormalize``, and is wrapped in one if it is not. Left out, the
-        model's own environment is copied with all its state. One that pickles itself (Box2D, MuJoCo, Atari) is made
-        anew from its arguments
+    :param env: to train the copy in, with as many environments as the model has; it gets the statistics of the model's
+        ``VecNormalize``. None for a copy of the model's own with all its state, or anew from its arguments if it
+        pickles itself (Box2D, MuJoCo, Atari)
     :raises ValueError: for an argument out of its range, or for what cannot be copied, such as an environment in
         processes of its own (``SubprocVecEnv``) or one that records videos. Give ``env`` then
     :raises TypeError: for a model of SBX, or one in which there is nothing to measure
     """
     timesteps = check_integer("timesteps", timesteps, at_least=1)
     decay_factor = check_between("decay_factor", decay_factor, 0, 1)
-    if not isinstance(model, BaseAlgorithm):
-        raise ValueError(f"model must be a model of stable-baselines3, got {model!r}")
-    _refuse_jax(model)
-    parts_of(model)
+    _check_model(model)
     with random_states_kept():
-        finished = copy_model(model, env)
+        finished = copies.copy_model(model, env)
         rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
         rate = rates[None]
         if rate == 0:
             warn("the learning rate in force is 0: to finish the model changes no weights")
-        _freeze_schedules(finished, rate)
+        finished.learning_rate, finished.lr_schedule = rate, FloatSchedule(rate)
+        for name in SCHEDULES:
+            # The copy's progress would begin anew.
+            if callable(schedule := getattr(finished, name, None)):
+                setattr(finished, name, FloatSchedule(float(schedule(model._current_progress_remaining))))
         # The rate holds the decays already.
         vars(finished).pop(ATTRIBUTE, None)
         apart: dict[str, Any] = {part: own / rate for part, own in rates.items() if part and rate and own != rate}
@@ -87,17 +78,19 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
     return finished
 
 
-def _refuse_jax(model: BaseAlgorithm) -> None:
+def _check_model(model: object) -> None:
+    if not isinstance(model, BaseAlgorithm):
+        raise ValueError(f"model must be a model of stable-baselines3, got {model!r}")
     if is_jax(model):
         raise TypeError(f"a model of SBX cannot be finished, got {type(model).__name__}: copying it is not supported")
+    parts_of(model)
 
 
 class FinishedEval(TopLevelCallback):
     """Log ``abel/finished_reward``: what the agent would be worth if training stopped now.
 
     Every so often it finishes a copy of the model (:func:`finish`) and evaluates it. The training goes on to the last
-    bit as without this callback. Each result costs ``timesteps`` of training, and for its time a second replay buffer.
-    In TensorBoard it stands at its own timestep.
+    bit as without this callback. Each result costs ``timesteps`` of training, and a second replay buffer meanwhile.
 
     :param eval_env: to evaluate the copies in, deterministically; it gets the statistics of a ``VecNormalize``
     :param every: timesteps between two results, each at the start of a rollout, and at the end of a training
@@ -123,12 +116,12 @@ class FinishedEval(TopLevelCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        self.eval_env = vectorized("eval_env", eval_env)
+        self.eval_env = copies.vectorized("eval_env", eval_env)
         self.every = check_integer("every", every, at_least=1)
         self.timesteps = check_integer("timesteps", timesteps, at_least=1)
         self.decay_factor = check_between("decay_factor", decay_factor, 0, 1)
         self.n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
-        self.env = None if env is None else vectorized("env", env)
+        self.env = None if env is None else copies.vectorized("env", env)
         self._finished: list[tuple[int, float]] = []
         self._next: int | None = None
 
@@ -139,14 +132,11 @@ class FinishedEval(TopLevelCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        _refuse_jax(self.model)
-        self.eval_env = beside(self.model, "eval_env", self.eval_env, evaluation=True)
-        if self.env is not None:
-            self.env = beside(self.model, "env", self.env)
-        else:
+        _check_model(self.model)
+        self.eval_env = copies.beside(self.model, "eval_env", self.eval_env, evaluation=True)
+        with random_states_kept():
             # What cannot be copied is said now, not after hours.
-            with random_states_kept():
-                check_copies(self.model.get_env())
+            copies.copy_model(self.model, self.env)
         self._started = True
         self._schedule_next()
 
@@ -168,8 +158,7 @@ class FinishedEval(TopLevelCallback):
         try:
             reward = self._evaluate()
         except Warning:
-            # Raised where warnings are errors, as the user wants them to be.
-            raise
+            raise  # where the user wants warnings to be errors
         except Exception as error:  # whatever a user's environment raises
             self._next = None
             warn(f"FinishedEval stops here, the training goes on: {type(error).__name__}: {error}")
@@ -188,22 +177,21 @@ class FinishedEval(TopLevelCallback):
     def _evaluate(self) -> float:
         with random_states_kept():
             finished = finish(self.model, self.timesteps, self.decay_factor, self.env)
-            take_statistics(finished, self.eval_env)
+            copies.take_statistics(finished, self.eval_env)
             evaluate: Any = evaluate_policy
             if "action_masks" in signature(finished.predict).parameters:
                 evaluate = importlib.import_module("sb3_contrib.common.maskable.evaluation").evaluate_policy
-            said, episodes = bool(self._finished), self.n_eval_episodes
-            return float(evaluate(finished, self.eval_env, n_eval_episodes=episodes, warn=not said)[0])
+            return float(evaluate(finished, self.eval_env, self.n_eval_episodes, warn=not self._finished)[0])
 
 
 def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | None, float]:
     """Return the rate that the model's next update would have, and under the name of a part that of a part."""
-    # The copy's is asked, which is the user's own: a user's schedule may count its calls.
+    # A schedule of the user's may count its calls, so that of the copy is asked.
     plain = max(float(unscaled(copied.lr_schedule)(model._current_progress_remaining)), 0.0)
     parts = [None, *parts_of(model)]
     if applied := AppliedRate.in_force_on(model):
         return {part: applied.moved(plain, part) for part in parts}
-    # Outside of learn() what was decided is on hold, until the model has been trained on without it.
+    # Outside of learn() what was decided holds until the model has been trained on without it.
     state, updates = getattr(model, ATTRIBUTE, None), clock(model).updates
     memory, kl = TrainingState.read(copy.deepcopy(state)), kept_by_others(state).get("kl", {})
     if kl.get("rate") and kl["seen"][1] == updates:
@@ -211,13 +199,3 @@ def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | N
     if memory is None or memory.data["seen"][1] != updates:
         return dict.fromkeys(parts, plain)
     return {part: plain * memory.decided.factor_of(part if part in NETWORKS else REST) for part in parts}
-
-
-def _freeze_schedules(model: BaseAlgorithm, rate: float) -> None:
-    """Keep every schedule at what it is: the copy's progress would begin anew."""
-    for name, value in list(vars(model).items()):
-        known = isinstance(value, (FloatSchedule, ConstantSchedule, LinearSchedule))
-        if name != "lr_schedule" and (known or (name in SCHEDULES and callable(value))):
-            setattr(model, name, FloatSchedule(float(value(model._current_progress_remaining))))
-    model.learning_rate = rate
-    model.lr_schedule = FloatSchedule(rate)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import isclose
 from typing import TYPE_CHECKING
+
+import torch
 
 from rl_abel._warnings import warn
 from rl_abel.learning_rate.jax_rates import JaxRates
 from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule, Multiplier, multiplied, unscaled
-from rl_abel.learning_rate.param_groups import Group, SteppedRates
-from rl_abel.learning_rate.verification import Verification, does_not_follow, overwritten
+from rl_abel.learning_rate.while_stepping import Group, SteppedRates
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import labels
 from rl_abel.networks.optimizers import at_hand, optimizers
@@ -19,25 +21,22 @@ if TYPE_CHECKING:
 
 
 class AppliedRate:
-    """The schedule of one model in one ``learn()``, multiplied by the factors of all movers that stand side by side.
-
-    :param model: its ``lr_schedule`` may be replaced by others at any time: what they set is multiplied
-    """
+    """The schedule of one model in one ``learn()``, whoever sets it, multiplied by the factors of all movers."""
 
     def __init__(self, model: BaseAlgorithm) -> None:
         self._model, self._started = model, model.start_time
         self.factors: dict[str, Multiplier] = {}
         self.schedule: MultipliedSchedule | None = None  # the model's, as it was set here last
         self._jax = JaxRates(model, self) if is_jax(model) else None
-        self._steps = SteppedRates(self._ratio, lambda: self.in_force)
-        self._verification = Verification()
+        self._steps = SteppedRates(self)
+        # Of a group's first parameter: its rate over the schedule's, where these differ.
+        self._multiples: dict[torch.Tensor, float] = {}
         self._said: set[str] = set()
         self._updating = False
         self._n_updates = 0
         # The user's rate and the applied one, as the latest update asked for them; None since one began.
         self._told: tuple[float, float] | None = None
-        self._plain: float | None = None
-        # Groups whose rate SB3 sets, each with the rate that it was left with.
+        # Groups whose rate SB3 sets, by id, each with the rate that it was left with.
         self._noted: dict[int, tuple[Group, float]] = {}
         self.hold()
         self.look()
@@ -80,8 +79,7 @@ class AppliedRate:
             if other._jax:
                 other._jax.attach()
             return other
-        self.schedule = MultipliedSchedule(unscaled(self._model.lr_schedule), self)
-        self._model.lr_schedule = self.schedule
+        self.schedule = self._model.lr_schedule = MultipliedSchedule(unscaled(self._model.lr_schedule), self)
         self._learning_rate = self._model.learning_rate
         return self
 
@@ -92,20 +90,14 @@ class AppliedRate:
             self._jax.detach()
 
     def require_movable(self, who: str) -> None:
-        """Raise an error where nothing can move the rate of this model.
-
-        :param who: wants to move it
-        :raises ValueError: with what to build the model with
-        """
+        """Raise a ValueError, with what to build the model with, where ``who`` cannot move its rate."""
         if self._jax:
             self._jax.require_movable(who)
 
     def split(self) -> set[str]:
         """Return the parts that can have rates of their own now."""
-        if self._jax:
-            return self._jax.parts
         self.look()
-        return self._steps.parts
+        return self._jax.parts if self._jax else self._steps.parts
 
     # What is in force
 
@@ -133,13 +125,14 @@ class AppliedRate:
         """Return what all movers make of a rate of the user's, for a part or for parameters of none."""
         return multiplied(learning_rate, self.factors, part)
 
-    def of_part(self, part: str | None) -> float | None:
+    def of_part(self, part: str) -> float | None:
         """Return the rate that the latest update was told for a part, None where it was told none."""
         if self._jax:
-            return self._jax.latest.get(part or "policy")
+            return self._jax.latest.get(part)
         return None if self.asked is None else self.moved(self.asked, part)
 
-    def _ratio(self, part: str) -> float:
+    def ratio(self, part: str) -> float:
+        """Return the rate of a part over that which SB3 has set for all."""
         plain, applied = self._told or (1.0, self.moved(1.0))
         return self.moved(plain, part) / applied if applied > 0 else 1.0
 
@@ -156,17 +149,13 @@ class AppliedRate:
     def look(self) -> None:
         """Find the optimizers that the model has now."""
         self._places = at_hand(self._model)
-        if not self._jax:
-            found = optimizers(self._model)
-            self._steps.look(found, labels(self._model))
-            groups = [group for optimizer in found for group in optimizer.param_groups if "lr" in group]
-            self._noted = {id(group): (group, group["lr"]) for group in groups} | self._noted
+        found = optimizers(self._model)
+        self._steps.look(found, labels(self._model))
+        groups = [group for optimizer in found for group in optimizer.param_groups if "lr" in group]
+        self._noted = {id(group): (group, group["lr"]) for group in groups} | self._noted
 
     def begin_update(self) -> None:
-        """See to it that the update that begins now runs at the rates that are in force.
-
-        Off-policy this comes at every step, and has to be quick.
-        """
+        """Begin an update at the rates in force; off-policy it comes at every step, and has to be quick."""
         learning_rate = self._model.learning_rate
         if learning_rate is not self._learning_rate and learning_rate != self._learning_rate:
             self.warn_once(
@@ -180,68 +169,86 @@ class AppliedRate:
         self._updating, self._told = True, None
         self._steps.begin_update()
         if self._jax:
-            self._jax.ran = False
+            self._jax.latest = {}
 
     def answer(self, plain: float, progress_remaining: float) -> float:
-        """Return the applied rate to whoever asks the schedule; SBX, whose rates are moved apart, gets the user's own.
-
-        Others than the update may ask too, between updates or at another progress. That sets no rate.
-        """
+        """Return the applied rate to whoever asks the schedule; to SBX, whose rates move apart, the user's own."""
         applied = self.moved(plain)
+        # Others than the update may ask too, between updates or at another progress. That sets no rate.
         if self._updating and progress_remaining == self._model._current_progress_remaining:
-            if self._told is None and (lost := overwritten(self._noted.values())):
-                self.warn_once("param_groups", lost)
+            if self._told is None:
+                self._warn_of_overwritten()
             # The latest counts: another may ask before the update does, while factors still change.
             self._told = plain, applied
         return plain if self._jax and self._jax.within else applied
 
     def end_update(self, touched: Callable[[], bool] = lambda: False) -> None:
-        """Look at what the update did that began last, if there was one.
-
-        :param touched: returns whether weights are known to have moved; not every algorithm counts its updates
-        """
+        """Look at what the latest update did; where none is counted, ``touched`` tells whether weights have moved."""
         if not self._updating:
             return
         self._updating = False
-        counted = getattr(self._model, "_n_updates", 0) != self._n_updates
-        if counted:
-            self._steps.note_others()
-        self._see_to_steps(lambda: counted or touched())
-        if ran := self._steps.ran:
+        counted, ran = getattr(self._model, "_n_updates", 0) != self._n_updates, self._steps.ran
+        # Where no optimizer holds a part there is nothing to reach.
+        reached = self._jax.latest or self._told if self._jax else ran or not self._steps.parts
+        if not reached and (self._apart or (self._jax and self._moves)) and (counted or touched()):
+            self.look()  # an optimizer may be another now
+            where = "train()" if self._jax else "the optimizers that were found"
+            self.warn_once("no step", f"the learning rate has moved nothing: weights were updated outside of {where}")
+        if ran:
             self._verify([(group, rate) for group, rate in ran.values() if self._steps.is_labelled(group)])
         if ran or self._told:
             follow = self._told[1] if self._told else None
             self._noted = {key: (group, rate) for key, (group, rate) in ran.items() if rate == follow}
 
-    def _see_to_steps(self, updated: Callable[[], bool]) -> None:
-        """Warn if weights were updated where no rate of ours could reach them."""
-        if self._jax:
-            if not (self._jax.ran or self._told) and (self._moves or self._apart) and updated():
-                self.warn_once(
-                    "no train", "the learning rate has moved nothing: weights were updated outside of train()"
-                )
-        elif self._apart and self._steps.parts and not self._steps.ran and updated():
-            # Its optimizer may be another now.
-            self.look()
-            self.warn_once(
-                "no step",
-                "the rates of the parts have moved nothing: no optimizer that was found has stepped in an update",
-            )
-
     def _verify(self, ran: list[tuple[Group, float]]) -> None:
         """Warn if groups of the policy ran at other rates than they were given."""
-        applied = None
-        lost = [rate for _, rate in ran] if self._moves else []
-        self._plain = self.asked if self._told else self._plain
-        if self._plain is not None:
-            # Without having asked an update runs at the rate that it was told before.
-            applied = self._told[1] if self._told else self.moved(self._plain)
-            lost = self._verification.lost(ran, self._plain, applied)
+        if self._told:
+            lost = [(rate, self._told[1]) for group, rate in ran if self._is_lost(group, rate, *self._told)]
+            self.warn_lost(lost, f"{len(ran)} parameter groups")
+        elif self._moves:
+            self.warn_lost([(rate, None) for _, rate in ran], f"{len(ran)} parameter groups")
+
+    def _is_lost(self, group: Group, rate: float, plain: float, applied: float) -> bool:
+        """Whether a group did not run at the applied rate, nor at the same multiple of it as before."""
+        if rate == applied or applied <= 0:
+            return False
+        before = self._multiples.get(group["params"][0])
+        if plain != applied and before is not None:
+            return not _near(rate / applied, before)
+        self._multiples[group["params"][0]] = rate / applied
+        return plain != applied and _near(rate, plain)
+
+    # What is said
+
+    def _warn_of_overwritten(self) -> None:
+        """Warn if others have set rates that SB3 is about to overwrite."""
+        others = [f"{float(group['lr']):g}" for group, rate in self._noted.values() if group["lr"] != rate]
+        if others:
+            self.warn_once(
+                "param_groups",
+                f"the learning rate of {len(others)} parameter groups was set to {', '.join(dict.fromkeys(others))} in "
+                "mid-training, which moves nothing: before each update stable-baselines3 sets it from "
+                "model.lr_schedule. Wrap that, or use RateByPart for a rate of each network",
+            )
+
+    def warn_lost(self, ran: Sequence[tuple[float, float | None]], of: str) -> None:
+        """Warn of rates that an update ran at and was not given, each beside the one that it was, None if not known."""
+        lost = [(rate, given) for rate, given in ran if given is None or not _near(rate, given)]
+        shown = (f"{float(rate):g}" + ("" if given is None else f" in place of {given:g}") for rate, given in lost)
         if lost:
-            self.warn_once("does not follow", does_not_follow(lost, len(ran), applied))
+            self.warn_once(
+                "does not follow",
+                f"the learning rate of {len(lost)} of {of} does not follow: the last update ran at "
+                f"{', '.join(dict.fromkeys(shown))}. Something else sets it: a callback that sets lr_schedule after "
+                "ours has (then list ours last), a schedule in optimizer_class, or an algorithm with a rate of its own",
+            )
 
     def warn_once(self, key: str, message: str) -> None:
         """Warn once a ``learn()``, whichever mover it concerns."""
         if key not in self._said:
             self._said.add(key)
             warn(message)
+
+
+def _near(rate: float, other: float) -> bool:
+    return isclose(rate, other, rel_tol=1e-6)

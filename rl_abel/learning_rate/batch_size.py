@@ -16,7 +16,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.rules.batch_growth import POWERS, Split, split
 from rl_abel.training.measure_interval import rollout_timesteps
-from rl_abel.training.state import ATTRIBUTE, HELD, section
+from rl_abel.training.state import ATTRIBUTE, HELD, kept_by_others, section
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -55,13 +55,9 @@ class OnRate:
 class OnBatch(OnRate):
     """The batch grows by what the decays say, up to a limit, and the rate decays by the rest (Smith et al. 2018).
 
-    On-policy the limit is the rollout, whose updates become fewer by themselves. Off-policy it is a tenth
-    of the data that there will be, and ``gradient_steps`` falls by the same factor. What is less than one step
-    is owed to the next update, until the training ends.
-
-    :param model: with a batch, see :func:`check_action`; the user's may be another at every update
-    :param power: of :data:`rl_abel.rules.batch_growth.POWERS`
-    :param max_batch_size: a limit of the user's
+    On-policy the limit is the rollout, whose updates become fewer by themselves. Off-policy it is a tenth of the data
+    that there will be, and ``gradient_steps`` falls by the same factor.
+    The user's batch may be another at every update.
     """
 
     def __init__(self, model: BaseAlgorithm, power: float, max_batch_size: int | None) -> None:
@@ -70,10 +66,14 @@ class OnBatch(OnRate):
         self._rollout = None if isinstance(model, OffPolicyAlgorithm) else rollout_timesteps(model)
         # What was set for the update under way: name -> the user's own, ours. JSON, and saved with the model.
         self._held = section(model, HELD)
-        self._owed = Fraction(0)
+        self._owed = Fraction(0)  # of an update, which is less than one so far
         self._seen = model.num_timesteps
-        self._split = Split(self._own, 1.0)
-        self._latest = self._own
+        own, most = self._own, self._most
+        self._split, self.status = Split(own, 1.0), {BATCH: own}
+        if split(1e-9, own, most, self._rollout).batch_size <= own:
+            limit = "the rollout" if self._rollout else "a tenth of the data"
+            limit = "max_batch_size" if most == max_batch_size else limit
+            self.idle = f"the batch of {own} cannot grow, as {limit} is {most}: decays act on the learning rate alone"
 
     @property
     def _own(self) -> int:
@@ -88,21 +88,29 @@ class OnBatch(OnRate):
 
     def rate(self, factor: float) -> float:
         """Return what the batch cannot take."""
-        self._split = split(factor, self._own, self._most, self._rollout, self._power)
+        own = self._own
+        self._split = split(factor, own, self._most, self._rollout, self._power)
+        self.says = f", which is batch size {own} -> {self._split.batch_size} and learning rate x {self._split.rate:g}"
         return self._split.rate
 
     def begin_update(self) -> None:
-        """Grow the batch."""
-        own, collected = self._own, self._model.num_timesteps - self._seen
-        self._seen = self._model.num_timesteps
-        self._latest, self.put_off = self._split.batch_size, False
-        if self._latest <= own:
+        """Grow the batch, and make fewer updates where they do not become fewer by themselves."""
+        own, timestep = self._own, self._model.num_timesteps
+        collected, self._seen = timestep - self._seen, timestep
+        grown, self.put_off = self._split.batch_size, False
+        self.status = {BATCH: grown}
+        if grown <= own:
             return
-        self._hold(BATCH, self._latest)
+        self._hold(BATCH, grown)
         if self._rollout is None:
-            steps = self._steps_due(collected, Fraction(own, self._latest))
-            self._hold("gradient_steps", steps)
-            self.put_off = steps == 0
+            steps = self._model.gradient_steps
+            if timestep > self._model.learning_starts:
+                # SB3 makes as many updates as timesteps where it is told -1.
+                self._owed += (steps if steps >= 0 else collected) * Fraction(own, grown)
+            due = math.floor(self._owed)
+            self._owed -= due
+            self._hold("gradient_steps", due)
+            self.put_off = due == 0
 
     def end_update(self) -> None:
         """Give the user's own batch back."""
@@ -112,44 +120,9 @@ class OnBatch(OnRate):
         self._held[name] = [getattr(self._model, name), value]
         setattr(self._model, name, value)
 
-    def _steps_due(self, collected: int, share: Fraction) -> int:
-        """Return how many updates follow this rollout: SB3's own number, times a share."""
-        own = self._model.gradient_steps
-        if self._model.num_timesteps > self._model.learning_starts:
-            # SB3 makes as many updates as timesteps where it is told -1.
-            self._owed += (own if own >= 0 else collected) * share
-        due: int = math.floor(self._owed)
-        self._owed -= due
-        return due
-
-    @property
-    def status(self) -> dict[str, float]:  # type: ignore[override]
-        """The batch of the latest update."""
-        return {BATCH: self._latest}
-
-    @property
-    def says(self) -> str:  # type: ignore[override]
-        """How the decays are divided."""
-        return f", which is batch size {self._own} -> {self._split.batch_size} and learning rate x {self._split.rate:g}"
-
-    @property
-    def idle(self) -> str:  # type: ignore[override]
-        """Whether there is no room for a larger batch."""
-        own, most = self._own, self._most
-        if split(1e-9, own, most, self._rollout).batch_size > own:
-            return ""
-        limit = "the rollout" if self._rollout else "a tenth of the data"
-        limit = "max_batch_size" if most == self._max_batch_size else limit
-        return f"the batch of {own} cannot grow, as {limit} is {most}: decays act on the learning rate alone"
-
 
 def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = None) -> OnRate:
-    """Return what a decay acts on, and undo what a training that was interrupted within an update has left.
-
-    :param name: one of :data:`ACTIONS`
-    :param model: in training
-    :param max_batch_size: largest batch; None where memory is no matter
-    """
+    """Return what a decay acts on, and undo what a training that was interrupted within an update has left."""
     put_back(model)
     return OnBatch(model, POWERS[name], max_batch_size) if name in POWERS else OnRate()
 
@@ -161,17 +134,15 @@ def check_action(name: str, model: BaseAlgorithm) -> None:
     if is_jax(model):
         raise ValueError(f"acts_on={name!r}: models of SBX compile for one size of the batch, so it cannot grow there")
     if not (isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm)) and hasattr(model, BATCH)):
-        known = next((why for kind in type(model).__mro__ if (why := WITHOUT.get(kind.__name__))), "")
-        why = known or "it has no batch_size that stable-baselines3's algorithms read at each update"
-        raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why}")
+        why = [WITHOUT[kind.__name__] for kind in type(model).__mro__ if kind.__name__ in WITHOUT]
+        why = [*why, "it has no batch_size that stable-baselines3's algorithms read at each update"]
+        raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why[0]}")
 
 
 def put_back(model: BaseAlgorithm) -> None:
     """Give a model the user's own batch back; what somebody else has set since stays."""
-    state = getattr(model, ATTRIBUTE, None)
-    held = state.get(HELD) if isinstance(state, dict) else None
-    for name, (own, ours) in (held or {}).items():
+    held = kept_by_others(getattr(model, ATTRIBUTE, None)).get(HELD, {})
+    for name, (own, ours) in held.items():
         if getattr(model, name, None) == ours:
             setattr(model, name, own)
-    if held:
-        held.clear()
+    held.clear()

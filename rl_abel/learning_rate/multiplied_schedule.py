@@ -20,22 +20,14 @@ ORDER = ("kl", "abel", "part")  # movers in the order in which their factors are
 
 @dataclass
 class Multiplier:
-    """What one mover multiplies the rate by; it alone sets it.
+    """What one mover multiplies the rate by; it alone sets it."""
 
-    :param value: for all parameters
-    :param by_part: for those of a part, in place of ``value``
-    :param rate: takes the place of the rate that goes in, None for that one
-    :param high: largest rate that comes out
-    :param floor: smallest rate that is applied in the end; never raises the user's own
-    :param final: whether no rate may rise any more, as the last decay of a training is in force
-    """
-
-    value: float = 1.0
-    by_part: dict[str, float] = field(default_factory=dict)
-    rate: float | None = None
-    high: float = math.inf
-    floor: float = 0.0
-    final: bool = False
+    value: float = 1.0  # for all parameters
+    by_part: dict[str, float] = field(default_factory=dict)  # for those of a part, in place of ``value``
+    rate: float | None = None  # takes the place of the rate that goes in
+    high: float = math.inf  # largest rate that comes out
+    floor: float = 0.0  # smallest rate that is applied in the end; never raises the user's own
+    final: bool = False  # whether no rate may rise any more, as the last decay of a training is in force
 
     def __call__(self, rate: float, part: str | None = None) -> float:
         """Return the rate of a part after this mover, None for parameters of no part."""
@@ -62,11 +54,7 @@ def multiplied(learning_rate: float, factors: Mapping[str, Multiplier], part: st
 
 
 class MultipliedSchedule:
-    """The user's schedule, times the factors of all movers of one ``learn()``; plain ``base`` once that has ended.
-
-    :param base: the user's schedule, from SB3's ``progress_remaining`` (1 -> 0) to a learning rate
-    :param applied: multiplies it
-    """
+    """The user's schedule (``base``), times the factors of all movers of one ``learn()`` until that ends."""
 
     def __init__(self, base: Schedule, applied: AppliedRate) -> None:
         self.base, self.applied = base, applied
@@ -82,8 +70,7 @@ class MultipliedSchedule:
         return self.applied.schedule is self and self.applied.in_force
 
     def __reduce__(self) -> tuple[Callable[[Schedule], Schedule], tuple[Schedule]]:
-        # Saved as the plain base, so that a zip loads where rl_abel is not installed. The base's
-        # own reduction cannot be returned here: pickle raises PicklingError.
+        # Saved as the plain base, so that a zip loads where rl_abel is not installed.
         return copy.copy, (self.base,)
 
 

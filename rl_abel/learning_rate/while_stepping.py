@@ -1,29 +1,112 @@
-"""A factor on the rates of an optimizer of torch that is there while it steps, and at no other time.
+"""Rates of optimizers of torch that are there while they step, and at no other time.
 
-Whatever else sets ``group["lr"]`` never sees the factor, so it can neither lose nor repeat it.
+Whatever else sets ``group["lr"]`` never sees them, so it can neither lose nor repeat them.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+if TYPE_CHECKING:
+    from rl_abel.learning_rate.applied_rate import AppliedRate
+
+Group = dict[str, Any]  # a parameter group of an optimizer
 Surrounding = Callable[[torch.optim.Optimizer], AbstractContextManager[None]]
 
 
+class SteppedRates:
+    """A rate for each network, where SB3 has one for all, of the optimizers of one model.
+
+    A group may hold several networks. So each step runs on groups that are cut by part. Before and after the step an
+    optimizer is as SB3 made it.
+    """
+
+    def __init__(self, applied: AppliedRate) -> None:
+        self._applied = applied
+        self.parts: set[str] = set()  # parts whose rates can be moved apart
+        # Groups that have stepped in this update, by id, each with the rate that SB3 had set
+        self.ran: dict[int, tuple[Group, float]] = {}
+        self._labels: Mapping[int, str] = {}
+        self._ratios: dict[str | None, float] = {}
+        self._unwrap: list[Callable[[], None]] = []
+        self._under_way: set[int] = set()
+
+    def look(self, optimizers: Iterable[Any], labels: Mapping[int, str]) -> None:
+        """Watch these optimizers and no others; ``labels`` has the part of each parameter by its id."""
+        self.release()
+        # Objects of other classes may be pickled with all that they hold, so they are not wrapped.
+        torchs = [optimizer for optimizer in optimizers if isinstance(optimizer, torch.optim.Optimizer)]
+        owned = (id(p) for optimizer in torchs for group in optimizer.param_groups for p in group["params"])
+        self._labels, self.parts = labels, {labels[key] for key in owned if key in labels}
+        self._unwrap = [surround_step(o, self._step) for o in torchs if not surrounds(self._step, o)]
+
+    def release(self) -> None:
+        """Leave every optimizer as it was found."""
+        for unwrap in self._unwrap:
+            unwrap()
+        self._unwrap = []
+
+    def begin_update(self) -> None:
+        """Forget the update before: the ratios are asked for anew at the first step."""
+        self.ran, self._ratios = {}, {}
+
+    def is_labelled(self, group: Group) -> bool:
+        """Whether a group holds weights of the policy: the entropy coefficient is none."""
+        return any(id(p) in self._labels for p in group["params"][:1])
+
+    def _note(self, groups: Iterable[Group]) -> None:
+        self.ran.update((id(group), (group, group["lr"])) for group in groups)
+
+    @contextmanager
+    def _step(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        groups = optimizer.param_groups
+        # A training that was interrupted leaves its wrappers. A wrapper of an optimizer has the same groups.
+        if not self._applied.in_force or id(groups) in self._under_way:
+            yield
+            return
+        if not self._ratios:
+            self._ratios = {part: self._applied.ratio(part) for part in self.parts} | {None: 1.0}
+        if all(ratio == 1 for ratio in self._ratios.values()):
+            yield
+            # A hook of somebody else's may have set another rate within the step.
+            self._note(groups)
+            return
+        self._note(groups)
+        whole = list(groups)
+        cut = [self._cut(group) for group in whole]
+        # In place: a wrapper, or a scheduler of torch's, holds the same list.
+        groups[:] = [piece for pieces in cut for piece in pieces]
+        self._under_way.add(id(groups))
+        try:
+            yield
+        finally:
+            self._under_way.remove(id(groups))
+            groups[:] = whole
+            for group, pieces in zip(whole, cut):
+                # Some optimizers count their steps in their groups.
+                group.update({key: value for key, value in pieces[0].items() if key not in ("params", "lr")})
+
+    def _cut(self, group: Group) -> list[Group]:
+        by_part: dict[str | None, list[torch.Tensor]] = {}
+        for parameter in group["params"]:
+            by_part.setdefault(self._labels.get(id(parameter)), []).append(parameter)
+        rates = {part: group["lr"] * self._ratios.get(part, 1.0) for part in by_part}
+        return [{**group, "params": by_part[part], "lr": rate} for part, rate in rates.items()] or [group]
+
+
 class WhileStepping:
-    """The factor of one optimizer. It holds neither the optimizer nor its owner."""
+    """A factor on all rates of one optimizer. It holds neither the optimizer nor its owner."""
 
     def __init__(self) -> None:
-        self.factor = 1.0  # what the rates of all groups are multiplied by during each ``step()``
-        # Returns whose factor it is, None if that is gone or was never there
-        self.owner: Callable[[], object] = lambda: None
+        self.factor = 1.0
+        self.owner: Callable[[], object] = lambda: None  # returns whose factor it is, None if there is no such owner
         # Since the latest complaints: whether it has stepped, and whether another has set a rate within a step.
         self._stepped = self._overwritten = False
         self._under_way = False
@@ -37,10 +120,7 @@ class WhileStepping:
         return rates
 
     def complaints(self, moved: bool) -> list[str]:
-        """Return in words why the factor has not reached the weights since the last call.
-
-        :param moved: whether the weights have moved since then
-        """
+        """Return in words why the factor has not reached the weights, which may have moved, since the last call."""
         found = []
         if moved and not self._stepped:
             found.append(
@@ -121,7 +201,7 @@ def copied(rate: Any) -> Any:
 
 
 @torch.no_grad()
-def set_rate(group: dict[str, Any], rate: Any) -> None:
+def set_rate(group: Group, rate: Any) -> None:
     """Set the rate of a group, in its tensor if it is one: compiled and captured steps read that tensor."""
     if isinstance(group["lr"], torch.Tensor):
         group["lr"].copy_(torch.as_tensor(rate))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rl_abel.networks.norms import with_total
+from rl_abel.networks.norms import flat, precise, with_total
 
 TERMS = ("displacement", "alignment")
 RELATIVE = "relative_update"
@@ -23,13 +23,11 @@ class Diagnosis:
 
         |w + d|^2 - |w|^2  =  |d|^2 + 2 w.d  =  displacement + alignment
 
-    Over one update displacement is the noise that pushes the norm up. Over the many updates
-    between two measurements it also holds coherent motion, which grows with the square of their
-    number. Weight decay and whatever else pulls towards the origin is in the alignment. Weights that
-    are others than before need a diagnosis of their own.
+    Over one update displacement is the noise that pushes the norm up. Over many it also holds coherent motion, which
+    grows with the square of their number. Weight decay, and whatever else pulls to the origin, is in the alignment.
 
-    The relative update is |d| / n / |w + d|, of n optimizer steps: what an update moves, as a share of
-    the weights, if all n go one way. At a constant rate it falls as the norm grows (Lyle et al. 2024).
+    The relative update is |d| / n / |w + d|, of n optimizer steps: what an update moves, as a share of the weights, if
+    all n go one way. At a constant rate it falls as the norm grows (Lyle et al. 2024).
     """
 
     def __init__(self) -> None:
@@ -54,64 +52,45 @@ class Diagnosis:
         columns = {name: [row.get(name, math.nan) for row in self._rows] for name in names}
         return {"timesteps": [*self._timesteps], **columns}
 
+    @torch.no_grad()
     def observe(self, timestep: int, parts: Mapping[str, Mapping[str, torch.Tensor]], steps: Mapping[str, int]) -> None:
         """Compare the weights with those of the last call, and keep a copy of them for the next.
 
         :param parts: part -> name -> parameter, the same in every call
         :param steps: part -> steps that its optimizer has taken in all
         """
-        self._timesteps.append(timestep)
-        self._rows.append(self._compare(parts, steps))
-        self._steps = dict(steps)
-        self._before = {
-            (part, name): parameter.detach().clone()
-            for part, named in parts.items()
-            for name, parameter in named.items()
-        }
-
-    @torch.no_grad()
-    def _compare(self, parts: Mapping[str, Mapping[str, torch.Tensor]], steps: Mapping[str, int]) -> dict[str, float]:
-        """Return the layers, and what has changed since the last :meth:`observe` if there was one."""
-        names = [(part, name) for part, named in parts.items() for name in named]
-        terms = [self._terms(self._before.get((part, name)), parts[part][name]) for part, name in names]
+        now = {(part, name): parameter for part, named in parts.items() for name, parameter in named.items()}
+        terms = [_terms(self._before.get(key), parameter) for key, parameter in now.items()]
         # One synchronisation a call.
         values = torch.stack([term.to(terms[0]) for term in terms]).tolist()
-        sums: dict[str, dict[str, float]] = {"norm": {}, "displacement": {}, "alignment": {}}
         layers = dict.fromkeys(largest_layers(parts), 0.0)
-        for (part, name), of_tensor in zip(names, values):
+        sums = {part: [0.0, 0.0, 0.0] for part in parts}
+        for (part, name), of_tensor in zip(now, values):
             if (layer := layer_of(name)) in layers:
                 layers[layer] += of_tensor[0]
-            for of_part, value in zip(sums.values(), of_tensor):
-                of_part[part] = of_part.get(part, 0.0) + value
-        norms, *changes = (with_total(of_part) for of_part in sums.values())
-        row = {f"{term}_{part}": value for term, change in zip(TERMS, changes) for part, value in change.items()}
-        row |= self._relative(norms, changes[0], steps)
-        return (row if self._before else {}) | {f"layer/{layer}": square for layer, square in layers.items()}
-
-    def _relative(
-        self, norms: Mapping[str, float], displacement: Mapping[str, float], steps: Mapping[str, int]
-    ) -> dict[str, float]:
-        """How far an update goes over the weights, of parts that have taken steps; the total took those of most."""
-        taken = {part: now - self._steps.get(part, 0) for part, now in steps.items()}
-        taken["total"] = max(taken.values(), default=0)
-        return {
-            f"{RELATIVE}_{part}": math.sqrt(displacement[part] / norm) / taken[part]
-            for part, norm in norms.items()
-            if norm > 0 and taken.get(part, 0) > 0
-        }
-
-    def _terms(self, before: torch.Tensor | None, now: torch.Tensor) -> torch.Tensor:
-        """|w|^2, |d|^2 and 2 w.d of one tensor, in doubles: the terms are small beside the rounding of |w|^2."""
-        accumulator = torch.float32 if now.device.type == "mps" else torch.float64
-        now = _real(now).to(accumulator)
-        before = now if before is None else _real(before).to(accumulator)
-        change = now - before
-        return torch.stack([torch.dot(now, now), torch.dot(change, change), 2 * torch.dot(before, change)])
+            sums[part] = [before + value for before, value in zip(sums[part], of_tensor)]
+        norms, *changes = (with_total(dict(zip(sums, column))) for column in zip(*sums.values()))
+        row: dict[str, float] = {}
+        if self._before:
+            row = {f"{term}_{part}": value for term, change in zip(TERMS, changes) for part, value in change.items()}
+            taken = {part: count - self._steps.get(part, 0) for part, count in steps.items()}
+            # The total took the steps of the part that took most.
+            taken["total"] = max(taken.values(), default=0)
+            for part, norm in norms.items():
+                if norm > 0 and taken.get(part, 0) > 0:
+                    row[f"{RELATIVE}_{part}"] = math.sqrt(changes[0][part] / norm) / taken[part]
+        self._timesteps.append(timestep)
+        self._rows.append(row | {f"layer/{layer}": square for layer, square in layers.items()})
+        self._steps = dict(steps)
+        self._before = {key: parameter.detach().clone() for key, parameter in now.items()}
 
 
-def _real(tensor: torch.Tensor) -> torch.Tensor:
-    """Flat, a complex weight as two real ones."""
-    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
+def _terms(before: torch.Tensor | None, now: torch.Tensor) -> torch.Tensor:
+    """|w|^2, |d|^2 and 2 w.d of one tensor, in doubles: the terms are small beside the rounding of |w|^2."""
+    after = flat(now).to(precise(now))
+    before = after if before is None else flat(before).to(after)
+    change = after - before
+    return torch.stack([torch.dot(after, after), torch.dot(change, change), 2 * torch.dot(before, change)])
 
 
 def largest_layers(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> list[str]:

@@ -13,14 +13,10 @@ import torch
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-# Attributes of flax's ``TrainState``: a network's parameters, with the optimizer that moves them
-TRAIN_STATE = ("params", "opt_state", "tx", "step")
 SHARED = "NatureCNN_"  # beginning of the layers that SBX's PPO keeps alike in both networks of its CnnPolicy
 
-# Of each model, its parameters as tensors, which stay the same objects while JAX makes new arrays in each update
-_MIRRORS: WeakKeyDictionary[BaseAlgorithm, dict[str, torch.Tensor]] = WeakKeyDictionary()
-# Of each model, the steps of each network when it was mirrored
-_STEPS: WeakKeyDictionary[BaseAlgorithm, dict[str, int]] = WeakKeyDictionary()
+# Of each network of a model, its steps so far, and its parameters as tensors, while JAX makes new arrays in each update
+_MIRRORS: WeakKeyDictionary[BaseAlgorithm, dict[str, tuple[int, dict[str, torch.Tensor]]]] = WeakKeyDictionary()
 
 
 def is_jax(model: BaseAlgorithm) -> bool:
@@ -29,14 +25,11 @@ def is_jax(model: BaseAlgorithm) -> bool:
 
 
 def states_of(model: BaseAlgorithm) -> dict[str, Any]:
-    """The training state of each network: ``actor``, ``vf`` (PPO), ``qf``, or ``qf1`` and ``qf2`` (TQC).
-
-    Not that of the entropy coefficient, which is on the model.
-    """
+    """The training state of each network: ``actor``, ``vf`` (PPO), ``qf``, or ``qf1`` and ``qf2`` (TQC)."""
     return {
         name.removesuffix("_state"): value
         for name, value in getattr(model.policy, "__dict__", {}).items()
-        if name.endswith("_state") and all(hasattr(value, key) for key in TRAIN_STATE)
+        if name.endswith("_state") and hasattr(value, "opt_state")
     }
 
 
@@ -46,25 +39,23 @@ def part_of(network: str) -> str:
 
 
 def parameters_of(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
-    """Parameters that are trained now, as part -> name -> a tensor with a copy of them.
+    """Return the parameters that are trained now, as part -> name -> a tensor with a copy of them.
 
-    Without target networks and running statistics. The tensors are the same ones in every call, until
-    a network changes its shape or begins anew (``param_resets``).
-
-    :raises TypeError: if the policy has none
+    The tensors are the same ones in every call, until a network changes its shape or begins anew (``param_resets``).
+    Raises a TypeError for a policy that has none.
     """
-    tensors, steps = _MIRRORS.setdefault(model, {}), _STEPS.setdefault(model, {})
+    mirrors = _MIRRORS.setdefault(model, {})
     shares = any(base.__name__ == "CnnPolicy" for base in type(model.policy).__mro__)
     parts: dict[str, dict[str, torch.Tensor]] = {"policy": {}, "value": {}, "shared": {}, "log_std": {}}
     for network, state in states_of(model).items():
-        begins = int(state.step) < steps.get(network, 0)
-        steps[network] = int(state.step)
+        steps, tensors = mirrors.get(network, (0, {}))
+        mirrors[network] = int(state.step), tensors if int(state.step) >= steps else {}
         for path, array in _leaves(state.params):
             part, name = "log_std" if path == "log_std" else part_of(network), f"{network}.{path}"
             if shares and path.startswith(SHARED) and network in ("actor", "vf"):
                 part, name = "shared", path
             if name not in parts[part]:
-                parts[part][name] = _mirrored(tensors, name, array, begins)
+                parts[part][name] = _mirrored(mirrors[network][1], name, array)
     found = {part: named for part, named in parts.items() if named}
     if not found:
         raise TypeError(
@@ -76,20 +67,20 @@ def parameters_of(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Arrays of a tree of dictionaries by their dotted names, without flax's outermost ``params``."""
-    if not isinstance(tree, Mapping):
-        yield path, tree
-        return
-    for key, inner in tree.items():
-        yield from _leaves(inner, path if key == "params" and not path else f"{path}.{key}" if path else str(key))
+    if isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from _leaves(inner, f"{path}.{key}")
+    else:
+        yield path.removeprefix(".").removeprefix("params."), tree
 
 
 @torch.no_grad()
-def _mirrored(tensors: dict[str, torch.Tensor], name: str, array: Any, begins: bool) -> torch.Tensor:
+def _mirrored(tensors: dict[str, torch.Tensor], name: str, array: Any) -> torch.Tensor:
     host = np.asarray(array)
     # Numpy knows no bfloat16, torch nothing of numpy's extensions.
     now = torch.tensor(host if host.dtype.kind in "fc" else host.astype(np.float32))
     there = tensors.get(name)
-    if begins or there is None or there.shape != now.shape or there.dtype != now.dtype:
+    if there is None or there.shape != now.shape or there.dtype != now.dtype:
         tensors[name] = now
     else:
         there.copy_(now)
@@ -105,10 +96,7 @@ def steps_of(model: BaseAlgorithm, parts: Mapping[str, object]) -> dict[str, int
 
 
 def marks_of(model: BaseAlgorithm) -> list[tuple[int, Any]]:
-    """What differs after each update: JAX's arrays are never written to.
-
-    Two are equal where the parameters are the same objects; those that are kept cannot lend their ids to others.
-    """
+    """What differs after each update, as JAX's arrays are never written to; kept, they cannot lend out their ids."""
     return [(id(state.params), state.params) for state in states_of(model).values()]
 
 
@@ -131,7 +119,7 @@ def injected_in(opt_state: Any) -> Iterator[Any]:
     hyperparams = getattr(opt_state, "hyperparams", None)
     if isinstance(hyperparams, dict) and "learning_rate" in hyperparams:
         yield opt_state
-    # Mappings hold states by label. They hold moments too, and a walk through all of these would take its time.
+    # Mappings hold states by label. They hold moments too, which are not searched.
     is_mapping = isinstance(opt_state, Mapping)
     for inner in opt_state.values() if is_mapping else opt_state:
         if isinstance(inner, tuple) or (isinstance(inner, Mapping) and not is_mapping):

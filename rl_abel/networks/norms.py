@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 COMPILED = "_orig_mod."  # what ``torch.compile`` puts in front of the names of a module's parameters
-# The first of these in a parameter's dotted name tells which network it belongs to. They are the
-# names that stable-baselines3 and sb3-contrib give.
+# The first of these in a parameter's dotted name tells its network; SB3 and sb3-contrib give these names.
 NETWORKS = {
     **dict.fromkeys(["actor", "policy_net", "action_net", "pi_features_extractor", "lstm_actor"], "policy"),
     **dict.fromkeys(["critic", "value_net", "vf_features_extractor", "lstm_critic", "q_net", "quantile_net"], "value"),
@@ -43,8 +42,7 @@ def with_total(norms: Mapping[str, float]) -> dict[str, float]:
 def squared_norms(groups: Sequence[Sequence[torch.Tensor]]) -> list[float]:
     """Squared L2 norm of each group of tensors, to about 1e-7 of its value, in one synchronisation.
 
-    A plain float32 dot product over ten million weights is off by 1e-4, which is more than a norm
-    moves between two measurements.
+    A float32 dot product over ten million weights is off by 1e-4, more than a norm moves between measurements.
     """
     sums = [_sum_of_squares(group) for group in groups]
     result: list[float] = torch.stack([s.to(sums[0]) for s in sums]).tolist() if sums else []
@@ -52,46 +50,46 @@ def squared_norms(groups: Sequence[Sequence[torch.Tensor]]) -> list[float]:
 
 
 def _sum_of_squares(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    # A complex weight is two real ones.
-    flat = [(torch.view_as_real(t) if t.is_complex() else t).reshape(-1) for t in tensors]
-    accumulator = torch.float32 if flat[0].device.type == "mps" else torch.float64
+    reals = [flat(tensor) for tensor in tensors]
     # Small tensors go together, exactly: what costs is the number of calls.
-    small = [tensor for tensor in flat if tensor.numel() < SMALL]
-    sums = [_dot(torch.cat(small).to(accumulator))] if small else []
-    for tensor in flat:
+    small = [tensor for tensor in reals if tensor.numel() < SMALL]
+    pieces = [torch.cat(small)] if small else []
+    for tensor in reals:
         if tensor.numel() >= SMALL:
             even = tensor.numel() - tensor.numel() % ROW
             rows = tensor[:even].view(-1, ROW)
             rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-            sums.append(_dot(torch.linalg.vector_norm(rows, dim=1).to(accumulator)))
-            sums.append(_dot(tensor[even:].to(accumulator)))
+            pieces += [torch.linalg.vector_norm(rows, dim=1), tensor[even:]]
+    doubles = [piece.to(precise(piece)) for piece in pieces]
+    sums = [torch.dot(double, double) for double in doubles]
     total: torch.Tensor = sums[0] if len(sums) == 1 else torch.stack([s.to(sums[0]) for s in sums]).sum()
     return total
 
 
-def _dot(vector: torch.Tensor) -> torch.Tensor:
-    return torch.dot(vector, vector)
+def flat(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as a vector, a complex weight as two real ones."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
+
+
+def precise(tensor: torch.Tensor) -> torch.dtype:
+    """Return the type to add up in: a double, where the device has one."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def measured_parameters(model: BaseAlgorithm) -> dict[str, dict[str, torch.Tensor]]:
-    """Parameters that are trained now, as part -> name -> parameter, each parameter once.
+    """Return the parameters that are trained now, as part -> name -> parameter, each parameter once.
 
-    Those of the policy that an optimizer owns and that are not frozen (``requires_grad``); where no optimizer owns
-    any, all of the policy but target networks. SBX's are mirrored in tensors.
-
-    :raises TypeError: if there is nothing to measure in the model's policy
+    Those of the policy that an optimizer owns and that are not frozen (``requires_grad``). Where no optimizer owns any,
+    all of the policy but target networks. Raises a TypeError for a policy without parameters.
     """
     if jax_models.is_jax(model):
         return jax_models.parameters_of(model)
     parameters, owned = _parameters(model), _owned(model)
+    if not owned.keys().isdisjoint(map(id, parameters)):
+        return _sorted(model, lambda p, _: id(p) in owned and p.requires_grad)
     # Without an optimizer gradients need not be wanted: an evolution strategy wants none.
     wanted = any(p.requires_grad for p in parameters)
-    if owned.keys().isdisjoint(map(id, parameters)):
-        trained = {p: aliases for p, aliases in parameters.items() if not is_target(aliases[0])}
-        trained = {p: aliases for p, aliases in trained.items() if p.requires_grad or not wanted}
-    else:
-        trained = {p: aliases for p, aliases in parameters.items() if id(p) in owned and p.requires_grad}
-    return _sorted(model, trained)
+    return _sorted(model, lambda p, name: not is_target(name) and (p.requires_grad or not wanted))
 
 
 def measured_groups(model: BaseAlgorithm) -> list[dict[str, Any]]:
@@ -101,36 +99,28 @@ def measured_groups(model: BaseAlgorithm) -> list[dict[str, Any]]:
 
 
 def labels(model: BaseAlgorithm) -> dict[int, str]:
-    """Return the part of each parameter of the policy, by the parameter's ``id``, frozen or not."""
-    parts = _sorted(model, _parameters(model))
-    return {id(tensor): part for part, named in parts.items() for tensor in named.values()}
-
-
-def unowned(model: BaseAlgorithm) -> list[str]:
-    """Return the names of trainable parameters that no optimizer owns, target networks apart."""
-    if jax_models.is_jax(model):
-        return []
-    owned = _owned(model)
-    return [
-        aliases[0]
-        for parameter, aliases in _parameters(model).items()
-        if parameter.requires_grad and id(parameter) not in owned and "target" not in aliases[0].lower()
-    ]
-
-
-def outside(model: BaseAlgorithm) -> int:
-    """Count the tensors that optimizers own outside of the policy. Single numbers are entropy coefficients."""
-    if jax_models.is_jax(model):
-        return 0
-    inside = set(map(id, _parameters(model)))
-    return sum(key not in inside and p.numel() > 1 for key, p in _owned(model).items())
+    """Return the part of each parameter of the policy by its ``id``, frozen or not; none of SBX."""
+    return {id(tensor): part for part, named in _sorted(model).items() for tensor in named.values()}
 
 
 def parts_of(model: BaseAlgorithm) -> list[str]:
     """Return the names of the parts that the model has, whether or not they are trained now."""
     if jax_models.is_jax(model):
         return list(jax_models.parameters_of(model))
-    return list(by_part({p: aliases for p, aliases in _parameters(model).items() if not is_target(aliases[0])}))
+    return list(_sorted(model, lambda _, name: not is_target(name)))
+
+
+def unowned(model: BaseAlgorithm) -> list[str]:
+    """Return the names of trainable parameters that no optimizer owns, target networks apart."""
+    names, owned = _parameters(model), _owned(model)
+    free = [aliases[0] for p, aliases in names.items() if p.requires_grad and id(p) not in owned]
+    return [name for name in free if "target" not in name.lower()]
+
+
+def outside(model: BaseAlgorithm) -> int:
+    """Count the tensors that optimizers own outside of the policy. Single numbers are entropy coefficients."""
+    inside = set(map(id, _parameters(model)))
+    return sum(key not in inside and p.numel() > 1 for key, p in _owned(model).items())
 
 
 def _owned(model: BaseAlgorithm) -> dict[int, torch.Tensor]:
@@ -138,13 +128,15 @@ def _owned(model: BaseAlgorithm) -> dict[int, torch.Tensor]:
 
 
 def _sorted(
-    model: BaseAlgorithm, parameters: Mapping[torch.Tensor, Sequence[str]]
+    model: BaseAlgorithm, keep: Callable[[torch.Tensor, str], bool] = lambda *_: True
 ) -> dict[str, dict[str, torch.Tensor]]:
-    return by_part(parameters, shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
+    """Sort the parameters of the policy that are to be kept, by their first name, into parts."""
+    kept = {p: aliases for p, aliases in _parameters(model).items() if keep(p, aliases[0])}
+    return by_part(kept, shared_lstm=bool(getattr(model.policy, "shared_lstm", False)))
 
 
 def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:
-    """Every parameter of the policy with its names: one that two networks share has a name in each."""
+    """Return the policy's parameters, each with all its names: two networks that share one name it twice."""
     policy = model.policy
     names: dict[torch.Tensor, list[str]] = {}
     if isinstance(policy, torch.nn.Module):
@@ -152,7 +144,7 @@ def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:
             # A lazy layer has no weights before its first call.
             if not isinstance(parameter, torch.nn.parameter.UninitializedParameter):
                 names.setdefault(parameter, []).append(name)
-    if not names:
+    if not names and not jax_models.is_jax(model):
         raise TypeError(
             "rl_abel works on the models of stable-baselines3, sb3-contrib and SBX, and there is nothing to measure "
             f"in {type(model).__module__}.{type(model).__qualname__}: its policy, a {type(policy).__qualname__}, has "
@@ -164,10 +156,9 @@ def _parameters(model: BaseAlgorithm) -> dict[torch.Tensor, list[str]]:
 def by_part(
     names: Mapping[torch.Tensor, Sequence[str]], shared_lstm: bool = False
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Sort tensors into parts by their dotted names, as part -> first name -> tensor.
+    """Sort tensors with all their names into parts, as part -> first name -> tensor.
 
-    :param names: every name of each tensor
-    :param shared_lstm: whether the LSTM of a recurrent policy serves the value network too
+    With ``shared_lstm`` the LSTM of a recurrent policy serves the value network too.
     """
     networks = {t: {network for name in aliases if (network := _network(name))} for t, aliases in names.items()}
     if shared_lstm:

@@ -17,34 +17,29 @@ INTERNALS = frozenset(vars(torch.nn.Module()))  # what torch keeps in every modu
 
 
 def optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
-    """Return whatever steps weights of the model, each once: torch's optimizers, and wrappers of them.
+    """Return whatever steps weights of the model, each once: torch's optimizers, and wrappers of them; none of SBX.
 
     An attribute of the model, or of a module of its policy, is an optimizer or a list or dict of optimizers. A wrapper
-    has ``param_groups``, as SAM and Lookahead have. The entropy coefficient's is among them. SBX has none.
+    has ``param_groups``, as SAM and Lookahead have. The entropy coefficient's is among them.
     """
     if jax_models.is_jax(model):
         return []
     modules = model.policy.modules() if isinstance(model.policy, torch.nn.Module) else ()
-    found: dict[int, Any] = {}
-    for holder in (model, *modules):
-        for name, value in vars(holder).items():
-            if name not in INTERNALS:
-                found |= {id(one): one for one in _entries(value) if _is_optimizer(one)}
-    return list(found.values())
+    held = [value for holder in (model, *modules) for name, value in vars(holder).items() if name not in INTERNALS]
+    return list({id(one): one for value in held for one in _entries(value) if _is_optimizer(one)}.values())
 
 
 def _entries(value: Any) -> Iterable[Any]:
-    if isinstance(value, (dict, list, tuple)):
-        entries = value.values() if isinstance(value, dict) else value
-        return list(entries) if len(value) <= MOST else ()
-    return (value,)
+    if not isinstance(value, (dict, list, tuple)):
+        return (value,)
+    entries = value.values() if isinstance(value, dict) else value
+    return list(entries) if len(entries) <= MOST else ()
 
 
 def _is_optimizer(value: Any) -> bool:
     """Whether it has parameter groups. The user's ``__getattr__`` is not run: an environment's may ask a simulator."""
-    if isinstance(value, type):
-        return False
-    return "param_groups" in getattr(value, "__dict__", ()) or hasattr(type(value), "param_groups")
+    has_groups = "param_groups" in getattr(value, "__dict__", ()) or hasattr(type(value), "param_groups")
+    return has_groups and not isinstance(value, type)
 
 
 def at_hand(model: BaseAlgorithm) -> tuple[int, ...]:
@@ -58,8 +53,7 @@ def at_hand(model: BaseAlgorithm) -> tuple[int, ...]:
 
 def groups_of(model: BaseAlgorithm) -> list[dict[str, Any]]:
     """Return the parameter groups of all optimizers of the model; a wrapper shares those of what it wraps."""
-    unique = {id(group): group for optimizer in optimizers(model) for group in optimizer.param_groups}
-    return list(unique.values())
+    return list({id(group): group for optimizer in optimizers(model) for group in optimizer.param_groups}.values())
 
 
 def steps_of(model: BaseAlgorithm, parts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, int]:
@@ -67,8 +61,6 @@ def steps_of(model: BaseAlgorithm, parts: Mapping[str, Mapping[str, torch.Tensor
 
     Where it counts none (SGD, a line search, no optimizer) they are the updates that the model counts: gradient
     steps, but of PPO epochs.
-
-    :param parts: part -> name -> parameter
     """
     if jax_models.is_jax(model):
         return jax_models.steps_of(model, parts)
