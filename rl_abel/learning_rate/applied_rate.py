@@ -36,6 +36,7 @@ class AppliedRate:
         self._n_updates = 0
         # The user's rate and the applied one, as the latest update asked for them; None since one began.
         self._told: tuple[float, float] | None = None
+        self._plain: float | None = None  # the user's rate when an update asked last
         # Groups whose rate SB3 sets, by id, each with the rate that it was left with.
         self._noted: dict[int, tuple[Group, float]] = {}
         self.hold()
@@ -188,6 +189,8 @@ class AppliedRate:
             return
         self._updating = False
         counted, ran = getattr(self._model, "_n_updates", 0) != self._n_updates, self._steps.ran
+        if counted:
+            self._steps.note_others()
         # Where no optimizer holds a part there is nothing to reach.
         reached = self._jax.latest or self._told if self._jax else ran or not self._steps.parts
         if not reached and (self._apart or (self._jax and self._moves)) and (counted or touched()):
@@ -202,8 +205,11 @@ class AppliedRate:
 
     def _verify(self, ran: list[tuple[Group, float]]) -> None:
         """Warn if groups of the policy ran at other rates than they were given."""
-        if self._told:
-            lost = [(rate, self._told[1]) for group, rate in ran if self._is_lost(group, rate, *self._told)]
+        self._plain = self._told[0] if self._told else self._plain
+        if self._plain is not None:
+            # Without having asked, an update runs at the rate that it was told before.
+            told = self._told or (self._plain, self.moved(self._plain))
+            lost = [(rate, told[1]) for group, rate in ran if self._is_lost(group, rate, *told)]
             self.warn_lost(lost, f"{len(ran)} parameter groups")
         elif self._moves:
             self.warn_lost([(rate, None) for _, rate in ran], f"{len(ran)} parameter groups")

@@ -37,12 +37,14 @@ class SteppedRates:
         self._ratios: dict[str | None, float] = {}
         self._unwrap: list[Callable[[], None]] = []
         self._under_way: set[int] = set()
+        self._others: list[Any] = []
 
     def look(self, optimizers: Iterable[Any], labels: Mapping[int, str]) -> None:
         """Watch these optimizers and no others; ``labels`` has the part of each parameter by its id."""
         self.release()
-        # Objects of other classes may be pickled with all that they hold, so they are not wrapped.
         torchs = [optimizer for optimizer in optimizers if isinstance(optimizer, torch.optim.Optimizer)]
+        # Objects of other classes may be pickled with all that they hold, so they are not wrapped.
+        self._others = [optimizer for optimizer in optimizers if optimizer not in torchs]
         owned = (id(p) for optimizer in torchs for group in optimizer.param_groups for p in group["params"])
         self._labels, self.parts = labels, {labels[key] for key in owned if key in labels}
         self._unwrap = [surround_step(o, self._step) for o in torchs if not surrounds(self._step, o)]
@@ -56,6 +58,11 @@ class SteppedRates:
     def begin_update(self) -> None:
         """Forget the update before: the ratios are asked for anew at the first step."""
         self.ran, self._ratios = {}, {}
+
+    def note_others(self) -> None:
+        """Take it that optimizers whose steps are not watched ran at the rates that they have now."""
+        groups = [group for optimizer in self._others for group in optimizer.param_groups if "lr" in group]
+        self.ran.update((id(group), (group, group["lr"])) for group in groups)
 
     def is_labelled(self, group: Group) -> bool:
         """Whether a group holds weights of the policy: the entropy coefficient is none."""
