@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from rl_abel._validation import known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
-from rl_abel.callbacks.settings import AbelSettings, watched_by_default
+from rl_abel.callbacks.settings import AbelSettings
 from rl_abel.learning_rate.batch_size import OnRate, check_action, make_action
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting import advice, tensorboard
 from rl_abel.reporting.log_writer import LogWriter
-from rl_abel.rules.bounce import Rule, make_rule
+from rl_abel.rules.bounce import Rule, TrendRule, make_rule
 from rl_abel.rules.decay_controller import DecayRules, decide, resume
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay
 from rl_abel.training.measure_interval import Notice, rollout_timesteps
@@ -88,9 +88,12 @@ class AbelCallback(LearningRateCallback):
     ) -> None:
         super().__init__(verbose)
         decider = make_rule(rule)
+        if watch is None:
+            # Algorithm 1 has one norm.
+            watch = "any" if isinstance(decider, TrendRule) else "total"
         self.settings = AbelSettings(
-            rule=decider,
-            watch=watched_by_default(decider) if watch is None else watch,
+            decider,
+            watch=watch,
             decay_factor=decay_factor,
             final_decay_at=final_decay_at,
             final_decay_shape=final_decay_shape,

@@ -8,18 +8,14 @@ from typing import Any, ClassVar, Self
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, EveryNTimesteps
 
-from rl_abel._validation import check_verbose, written
-from rl_abel._warnings import Harmless, warn
+from rl_abel._validation import check_integer, written
+from rl_abel._warnings import Harmless, WarnOnce
 from rl_abel.learning_rate.applied_rate import AppliedRate
 from rl_abel.learning_rate.multiplied_schedule import Multiplier
 
 
 class Portable:
-    """A callback that can be pickled and copied at any time.
-
-    A copy keeps what was decided. It leaves out the model and its environment, which cannot always be copied:
-    the next ``learn()`` gives it its own.
-    """
+    """A callback that can be pickled and copied at any time: a copy keeps what was decided, and not the model."""
 
     # Attributes of one ``learn()``, which a copy leaves out
     PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent")
@@ -42,7 +38,8 @@ class TopLevelCallback(Portable, BaseCallback):
     """
 
     def __init__(self, verbose: int) -> None:
-        super().__init__(verbose=check_verbose(verbose))
+        # Many write True.
+        super().__init__(int(verbose) if isinstance(verbose, bool) else check_integer("verbose", verbose, at_least=0))
         self._started = self._in_rollouts = False
         self._harmless = Harmless()
 
@@ -72,10 +69,7 @@ class TopLevelCallback(Portable, BaseCallback):
                 raise self._misplaced(other)
 
     def _misplaced(self, other: BaseCallback | None) -> ValueError:
-        """Return the error that says where to put the callback instead.
-
-        :param other: the callback that it is in, None where that is not known
-        """
+        """Return the error that says where to put the callback instead; None where the other is not known."""
         given = as_given(self)
         where = "another callback" if other is None else type(other).__name__
         beside = ", your_other_callback" if other is None else f", {where}(...)"
@@ -101,7 +95,7 @@ class LearningRateCallback(TopLevelCallback):
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self._said: set[str] = set()
+        self._warn = WarnOnce()
         self._rate: AppliedRate
         self._factor: Multiplier
 
@@ -168,6 +162,7 @@ class LearningRateCallback(TopLevelCallback):
             self._rate.leave(self.NAME)
 
     def _look_back(self) -> None:
+        # This runs at every environment step, so it has to be quick.
         if not self._started:
             return
         if self._updating:
@@ -176,29 +171,20 @@ class LearningRateCallback(TopLevelCallback):
             self._rate = self._rate.hold()
             self._after_update()
         else:
-            # This runs at every environment step, so it has to be quick.
             self._rate = self._rate.hold()
             self._at_step()
 
     def _require_alone(self) -> None:
         others = callbacks_in(self.locals.get("callback"))
-        movers = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
-        if len(movers) > 1:
-            names = " and ".join(type(as_given(mover)).__name__ for mover in movers)
+        same = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
+        if len(same) > 1:
+            names = " and ".join(type(as_given(other)).__name__ for other in same)
             kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
             raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
-
-    # What is said
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:
             print(f"abel: {line}")
-
-    def _warn(self, key: str, message: str) -> None:
-        """Warn once for each key: the numbers in a message may differ."""
-        if key not in self._said:
-            self._said.add(key)
-            warn(message)
 
 
 def as_given(callback: BaseCallback) -> BaseCallback:
@@ -208,14 +194,11 @@ def as_given(callback: BaseCallback) -> BaseCallback:
 
 def callbacks_in(root: object) -> list[BaseCallback]:
     """Return a callback and all that it holds, level by level; nothing for what is no callback."""
-    # By identity: a callback that is a dataclass has no hash.
-    found = {id(root): root} if isinstance(root, BaseCallback) else {}
-    waiting = list(found.values())
-    while waiting:
-        holder = waiting.pop(0)
-        attributes = {name: value for name, value in vars(holder).items() if name != "parent"}
-        held = holder.callbacks if isinstance(holder, CallbackList) else attributes.values()
-        new = {id(inner): inner for inner in held if isinstance(inner, BaseCallback) and id(inner) not in found}
-        found.update(new)
-        waiting += new.values()
-    return list(found.values())
+    found = [root] if isinstance(root, BaseCallback) else []
+    for holder in found:
+        attributes = [value for name, value in vars(holder).items() if name != "parent"]
+        for inner in holder.callbacks if isinstance(holder, CallbackList) else attributes:
+            # By identity: a callback that is a dataclass may say that it equals another.
+            if isinstance(inner, BaseCallback) and not any(inner is known for known in found):
+                found.append(inner)
+    return found
