@@ -252,7 +252,7 @@ class AbelCallback(LearningRateCallback):
             self._measurement.terms = {**self._measurement.terms, "weight_decay": advice.weight_decay(self.model)}
         self._recorder.record_norms(norms, self._measurement.terms)
         self._recorder.write_measurement(timestep, norms, self._measurement.terms, self._status)
-        if self._measurement.thin():
+        if self._measurement.is_thinned:
             self._recorder.rewrite_table()
 
     def _measure_within(self, share: float) -> None:

@@ -81,13 +81,14 @@ class DecayState:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DecayState:
-        """Return the state that :meth:`to_json` made these values of.
+        """Return the state that :meth:`to_json` made these values of, or of decays alone.
 
         :raises KeyError, TypeError, ValueError: for other values
         """
-        decays = (Decay(int(at), str(cause), float(factor), *part) for at, cause, factor, *part in values["decays"])
-        states = dict(json.loads(values["rule_states"] or "{}"))
-        return cls(tuple(decays), tuple(map(int, values["bounces"])), str(values["rule"]), states)
+        decays = [Decay(int(at), str(cause), float(factor), *part) for at, cause, factor, *part in values["decays"]]
+        bounces = values.get("bounces", [decay.timestep for decay in decays if decay.cause == "bounce"])
+        states = dict(json.loads(values.get("rule_states") or "{}"))
+        return cls(tuple(decays), tuple(map(int, bounces)), str(values.get("rule", "")), states)
 
 
 class Decided(NamedTuple):
