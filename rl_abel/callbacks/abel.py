@@ -30,37 +30,36 @@ class AbelCallback(LearningRateCallback):
     rate reaches the value network alone: its policy moves by line search. In RL decays after a bounce have not been
     shown to help (docs/results/evidence.md): :class:`AutoLearningRate` makes none, nor does ``max_decays=0``.
 
-    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the letter:
-        in RL it decays on noise), or an object with ``init() -> state`` and ``observe(state, weight_norm) -> (state,
-        decayed)``, its state made of JSON values
+    :param rule: what a bounce is. "trend" needs a significant fall, then a rise. "paper" is Algorithm 1 to the letter:
+        in RL it decays on noise. An object of your own has ``init() -> state`` and ``observe(state, weight_norm) ->
+        (state, decayed)``, its state made of JSON values
     :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of them, each by
-        itself; None for "any" with the rule "trend" and "total" with another
-    :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
-    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did; None turns the
-        final decay off
+        itself. None is "any" with the rule "trend" and "total" with another
+    :param decay_factor: in (0, 1). Each decay multiplies the learning rate by it
+    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did. None turns it off
     :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
         ``final_decay_at`` to the end of the budget
-    :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone:
-        bounces are then seen and counted all the same
-    :param min_learning_rate: smallest rate that is applied, whatever lowers it: a decay after a bounce, the final one,
-        or another callback of ours; never raises the user's own
+    :param max_decays: most decays after a bounce. None is any number, as in the paper, and 0 the final decay alone:
+        bounces are then counted all the same
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: any decay, or another callback of
+        ours. It never raises the user's own
     :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce of the
-        policy, the value network's after one of its own; what belongs to neither alone, shared layers, ``log_std`` and
-        the entropy coefficient, after one of the total, as it moves with both. The final decay is everybody's
+        policy, the value network's after one of its own. What belongs to neither alone (shared layers, ``log_std``,
+        the entropy coefficient) decays after a bounce of the total. The final decay is everybody's
     :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the batch
-        grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a rollout, off-policy
-        to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f and rate by the square root
-        of f, for Adam. Not for A2C, ARS and SBX. A cooldown acts on the rate alone
+        grows by 1/f in its place (Smith et al. 2018), up to a rollout, off-policy to a tenth of the data; what does
+        not fit goes to the rate. "mixed": batch by 1/f and rate by the square root of f, for Adam. Not for A2C, ARS
+        and SBX. A cooldown acts on the rate alone
     :param max_batch_size: largest batch, for a memory that is small
-    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100 a training,
+    :param measure_every: timesteps between measurements, made at ends of rollouts. None is about 100 a training,
         within an update too (at ends of epochs) where rollouts are few
-    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and ``abel/alignment_<part>``, whose
-        sum is its change since the last measurement, ``abel/relative_update_<part>``, how far an update goes over the
-        norm, and ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
+    :param diagnose: record too why the norm moves. ``abel/displacement_<part>`` and ``abel/alignment_<part>`` add up
+        to its change since the last measurement. ``abel/relative_update_<part>`` is how far an update goes over the
+        norm, ``abel/layer/<name>`` the squared norm of one of the ten largest layers. Keeps a copy of the weights
     :param verbose: 1 prints what was decided and why
-    :raises ValueError: for an argument out of its range, or two that cannot be had together, when the callback is
-        made; when a training begins, for a part that the model does not have, a batch that cannot grow, or a model of
-        SBX whose rate was fixed when it was built, unless neither kind of decay is wanted
+    :raises ValueError: when it is made, for an argument out of its range, or two that cannot be had together; when a
+        training begins, for a part that the model does not have, a batch that cannot grow, or a model of SBX whose
+        rate was fixed when it was built, unless neither kind of decay is wanted
     :raises TypeError: when a training begins, for a model in which there is nothing to measure
     """
 
@@ -192,14 +191,13 @@ class AbelCallback(LearningRateCallback):
         began = timestep if self._asks_first else self._rollout_began
         if self._measurement.is_due(timestep):
             self._measure(timestep)
-        budget = self._state.budget
+        budget, data = self._state.budget, self._state.data
         if self._measurement.learned and budget.left(began) != 0:
             self._decide(timestep, progress=budget.in_rollouts(self._rollout).progress(began), began=began)
         if self.settings.acts_on != "learning_rate":
             self._apply()  # the batch may be another now
         self._action.begin_update()
         self._rollout_began = timestep
-        data = self._state.data
         if data["auto"] and data["measure_every"] < self._rollout and budget.left(timestep) != 0:
             self._during.arm(self.model, data["measure_every"], self._measure_within)
 

@@ -200,5 +200,3 @@ class KLAdaptiveCallback(LearningRateCallback):
     def _own_target(self) -> float | None:
         """The ``target_kl`` at which the model ends an update, None if it has none."""
         return getattr(self.model, "target_kl", None)
-
-

@@ -84,8 +84,6 @@ class TrainingState:
         parts = with_total(dict.fromkeys(self.data["parts"], 0.0))
         return {"timesteps": [row[0] for row in rows], **{part: [norm[part] for norm in norms] for part in parts}}
 
-
-
     def begin_trace(self, sizes: Mapping[str, int]) -> None:
         """Begin an empty trace of these parts: measurements of other weights cannot be compared."""
         self.data.update(parts=list(sizes), sizes=list(sizes.values()), trace=[])
