@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from rl_abel._validation import known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
-from rl_abel.callbacks.settings import AbelSettings
+from rl_abel.callbacks.settings import AbelSettings, settings_in
 from rl_abel.learning_rate.batch_size import OnRate, check_action, make_action
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting import advice, tensorboard
 from rl_abel.reporting.log_writer import LogWriter
-from rl_abel.rules.bounce import Rule, TrendRule, make_rule
+from rl_abel.rules.bounce import Rule
 from rl_abel.rules.decay_controller import DecayRules, decide, resume
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay
 from rl_abel.training.measure_interval import Notice, rollout_timesteps
@@ -53,19 +53,18 @@ class AbelCallback(LearningRateCallback):
     :param max_batch_size: largest batch, for a memory that is small
     :param measure_every: timesteps between measurements, made at ends of rollouts. None is about 100 a training,
         within an update too (at ends of epochs) where rollouts are few
-    :param diagnose: record too why the norm moves. ``abel/displacement_<part>`` and ``abel/alignment_<part>`` add up
-        to its change since the last measurement. ``abel/relative_update_<part>`` is how far an update goes over the
-        norm, ``abel/layer/<name>`` the squared norm of one of the ten largest layers. Keeps a copy of the weights
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and ``abel/alignment_<part>``, which
+        add up to its change, ``abel/relative_update_<part>``, the length of an update over that of the weights, and
+        ``abel/layer/<name>``, squared norms of the ten largest layers. Keeps a copy of the weights
     :param verbose: 1 prints what was decided and why
     :raises ValueError: when it is made, for an argument out of its range, or two that cannot be had together; when a
-        training begins, for a part that the model does not have, a batch that cannot grow, or a model of SBX whose
-        rate was fixed when it was built, unless neither kind of decay is wanted
+        training begins, for a part that the model does not have, a batch that cannot grow, or a rate that cannot move
     :raises TypeError: when a training begins, for a model in which there is nothing to measure
     """
 
     NAME = "abel"
     PASSING: ClassVar[tuple[str, ...]] = (*LearningRateCallback.PASSING, "_recorder", "_action")
-    _action: OnRate = OnRate()
+    _action: OnRate = OnRate()  # what a decay acts on
 
     @known_arguments
     def __init__(
@@ -85,25 +84,9 @@ class AbelCallback(LearningRateCallback):
         diagnose: bool = False,
         verbose: int = 0,
     ) -> None:
+        given = settings_in(locals())
         super().__init__(verbose)
-        decider = make_rule(rule)
-        if watch is None:
-            # Algorithm 1 has one norm.
-            watch = "any" if isinstance(decider, TrendRule) else "total"
-        self.settings = AbelSettings(
-            decider,
-            watch=watch,
-            decay_factor=decay_factor,
-            final_decay_at=final_decay_at,
-            final_decay_shape=final_decay_shape,
-            max_decays=max_decays,
-            min_learning_rate=min_learning_rate,
-            scope=scope,
-            acts_on=acts_on,
-            max_batch_size=max_batch_size,
-            measure_every=measure_every,
-            diagnose=diagnose,
-        )
+        self.settings = AbelSettings(**given)
         self._state, self._measurement = TrainingState.empty(), Measurement(self.settings.diagnose)
         self._during = DuringUpdate()
         self._parts: list[str] = []
@@ -175,8 +158,7 @@ class AbelCallback(LearningRateCallback):
         self._apart = alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
         self._action = make_action(self.settings.acts_on, self.model, self.settings.max_batch_size)
         self._apply()
-        self._row_due, self._parts = True, parts_of(self.model)
-        # Timesteps of a rollout, and where the one that is under way began.
+        self._is_announced, self._parts = False, parts_of(self.model)
         self._rollout, self._rollout_began = rollout_timesteps(self.model), self.model.num_timesteps
         # ARS asks for its rate before a rollout.
         self._asks_first = advice.is_of(self.model, "ARS")
@@ -207,23 +189,23 @@ class AbelCallback(LearningRateCallback):
         self._action.end_update()
         if self._status_due or self._recorder.emptied:
             self._record()
+        if not self._is_announced:
+            self._announce()
 
     def _at_step(self) -> None:
         # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
         if self._recorder.emptied:
             self._record()
 
-    def _on_rollout_start(self) -> None:
-        super()._on_rollout_start()
-        if self._started and self._row_due:
-            # By now every other callback has had its training start, and nothing has been dumped.
-            self._row_due = False
-            with self._harmless("the row under HParams of TensorBoard"):
-                tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self.settings))
-            with self._harmless("a hint"):
-                self._tell(advice.at_start(self.model, self._state, self.settings, self._rate.is_led))
-                if self._action.idle:
-                    self._warn("batch", self._action.idle)
+    def _announce(self) -> None:
+        """Say what will happen, once every other callback has had its training start, and before the first dump."""
+        self._is_announced = True
+        with self._harmless("the row under HParams of TensorBoard"):
+            tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self.settings))
+        with self._harmless("a hint"):
+            self._tell(advice.at_start(self.model, self._state, self.settings, self._rate.is_led))
+            if self._action.idle:
+                self._warn("batch", self._action.idle)
 
     def _end(self) -> None:
         self._record()

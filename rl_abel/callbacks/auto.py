@@ -10,6 +10,7 @@ from rl_abel._validation import known_arguments
 from rl_abel.callbacks.abel import AbelCallback
 from rl_abel.callbacks.base import Portable
 from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback, has_kl
+from rl_abel.callbacks.settings import settings_in
 from rl_abel.rules.bounce import Rule
 from rl_abel.rules.decays import Decay
 
@@ -65,24 +66,12 @@ class AutoLearningRate(Portable, CallbackList):
         measure_every: int | None = None,
         diagnose: bool = False,
     ) -> None:
+        given = settings_in(locals())
         super().__init__([])
         # Made here, where the user calls: whatever is wrong with an argument is said at this line.
         self._kl = KLAdaptiveCallback(target_kl, step, min_learning_rate, max_learning_rate, verbose=verbose)
-        self.abel = AbelCallback(
-            rule,
-            watch=watch,
-            decay_factor=decay_factor,
-            final_decay_at=final_decay_at,
-            final_decay_shape=final_decay_shape,
-            max_decays=max_decays,
-            min_learning_rate=0.0 if min_learning_rate is None else min_learning_rate,
-            scope=scope,
-            acts_on=acts_on,
-            max_batch_size=max_batch_size,
-            measure_every=measure_every,
-            diagnose=diagnose,
-            verbose=verbose,
-        )
+        given["min_learning_rate"] = 0.0 if min_learning_rate is None else min_learning_rate
+        self.abel = AbelCallback(**given, verbose=verbose)
         self.verbose = self.abel.verbose
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rl_abel._validation import check_choice, check_field, check_flag, check_integer, check_number
 from rl_abel.learning_rate.batch_size import ACTIONS
+from rl_abel.rules.bounce import TrendRule, make_rule
 from rl_abel.rules.decay_controller import DecayRules
 
 WATCHABLE = ("any", "total", "policy", "value")
@@ -60,3 +62,12 @@ class AbelSettings(DecayRules):
         if not any(map(self.watches, parts)):
             have = [part for part in WATCHABLE if part in parts]
             raise ValueError(f"watch={self.watch!r}: {model} has no such part; it has {have}")
+
+
+def settings_in(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those arguments of a callback that are settings, with the rule made, and with what it watches."""
+    given = {name: value for name, value in arguments.items() if name in AbelSettings.__dataclass_fields__}
+    rule = make_rule(given["rule"])
+    # Algorithm 1 has one norm.
+    own = "any" if isinstance(rule, TrendRule) else "total"
+    return {**given, "rule": rule, "watch": own if given["watch"] is None else given["watch"]}
