@@ -36,21 +36,21 @@ OTHER_NAMES = {
 }
 
 
-def check_number(name: str, value: object, at_least: float = -math.inf, above: float = -math.inf) -> float:
-    """Return the finite number as a float, at or above the one bound that is given."""
-    number = _number(value)
-    if not (at_least <= number < math.inf and above < number):
-        bound = f"above {above:g}" if above > -math.inf else f"of at least {at_least:g}"
-        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
+def check_number(
+    name: str, value: object, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> float:
+    """Return the finite number as a float, if it lies within the bounds that are given."""
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not (at_least <= number < below and above < number):
+        low, bracket, word = (above, "(", "above") if above > -math.inf else (at_least, "[", "of at least")
+        bound = f"in {bracket}{low:g}, {below:g})" if below < math.inf else f"a finite number {word} {low:g}"
+        raise ValueError(f"{name} must be {bound}, got {value!r}")
     return number
 
 
-def check_between(name: str, value: object, low: float, high: float, closed: bool = False) -> float:
-    """Return the number as a float if it lies between the bounds; ``low`` itself may be given where that is closed."""
-    number = _number(value)
-    if not (low < number < high or (closed and number == low)):
-        raise ValueError(f"{name} must be in {'[' if closed else '('}{low:g}, {high:g}), got {value!r}")
-    return number
+def check_between(name: str, value: object, low: float, high: float) -> float:
+    """Return the number as a float if it lies strictly between the two bounds."""
+    return check_number(name, value, above=low, below=high)
 
 
 def check_integer(name: str, value: object, at_least: int) -> int:
@@ -135,8 +135,3 @@ def written(made: object) -> str:
 
 def _short(value: object) -> str:
     return "..." if (text := repr(value)).startswith("<") or len(text) > 60 else text
-
-
-def _number(value: object) -> float:
-    """Return NaN, which is in no range, for what is not a number."""
-    return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)

@@ -134,9 +134,8 @@ class AbelScheduler(LRScheduler):
     _last_lr = property(get_last_lr)
 
     def step(self, epoch: int | None = None) -> None:
-        """Measure, and decide on the rate from the next ``optimizer.step()`` on.
+        """Measure, and decide on the rate from the next ``optimizer.step()`` on. Only ``SequentialLR`` gives an epoch.
 
-        :param epoch: for ``SequentialLR`` of older torch; not needed
         :raises RuntimeError: if another ``AbelScheduler``, or a copy of this one, has the optimizer
         """
         if self._rates.owner() not in (None, self):
@@ -166,9 +165,8 @@ class AbelScheduler(LRScheduler):
             sizes = {str(part): int(size) for part, size in state_dict["sizes"].items()}
             trace = {name: list(state_dict["trace"][name]) for name in ("steps", *sizes)}
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"state_dict must be what AbelScheduler.state_dict() returns, got {state_dict!r:.200}"
-            ) from None
+            what = "what AbelScheduler.state_dict() returns"
+            raise ValueError(f"state_dict must be {what}, got {state_dict!r:.200}") from None
         self.last_epoch, self._sizes, self._trace = steps, sizes, trace
         self._step_count, self._total = steps + 1, None
         self._state = resume(self.rules, state, steps / self.total_steps)
@@ -210,13 +208,11 @@ class AbelScheduler(LRScheduler):
         owned, parts = [p for group in self.optimizer.param_groups for p in group["params"]], {}
         for part, tensors in {"total": owned, **self._parts}.items():
             # A lazy layer has no weights before its first call.
-            lazy = UninitializedParameter
-            if trained := [p for p in dict.fromkeys(tensors) if p.requires_grad and not isinstance(p, lazy)]:
+            there = (p for p in dict.fromkeys(tensors) if not isinstance(p, UninitializedParameter))
+            if trained := [p for p in there if p.requires_grad]:
                 parts[part] = trained
         if "total" not in parts:
-            self._warn(
-                "frozen", "no parameter of the optimizer is trained now (requires_grad is False): nothing is measured"
-            )
+            self._warn("frozen", "no parameter of the optimizer is trained now, so nothing is measured")
             return None
         norms = dict(zip(parts, squared_norms(list(parts.values()))))
         if not all(map(math.isfinite, norms.values())):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, EveryNTimesteps
@@ -24,7 +23,7 @@ class Portable:
         return {name: value for name, value in vars(self).items() if name not in self.PASSING}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, locals={}, globals={}, parent=None)
+        vars(self).update(state, locals={}, globals={}, parent=None, _started=False)
 
     def __copy__(self) -> Self:
         # A shallow copy would write into lists and dicts of the original.
@@ -32,10 +31,7 @@ class Portable:
 
 
 class TopLevelCallback(Portable, BaseCallback):
-    """A callback that needs rollouts, so it stands on the top level of ``learn(callback=...)``.
-
-    ``EvalCallback`` and ``EveryNTimesteps`` pass on steps and no rollouts. Inside one of them it raises a ValueError.
-    """
+    """A callback that needs rollouts. It refuses to stand in ``EvalCallback`` or the like, which pass on none."""
 
     def __init__(self, verbose: int) -> None:
         # Many write True.
@@ -43,16 +39,12 @@ class TopLevelCallback(Portable, BaseCallback):
         self._started = self._in_rollouts = False
         self._harmless = Harmless()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._started = False
-
     def _init_callback(self) -> None:
         self._started = self._in_rollouts = False
-        self._refuse_inside([as_given(self).parent])
+        self._refuse_inside(as_given(self).parent)
 
     def _on_training_start(self) -> None:
-        self._refuse_inside([as_given(self).parent, *callbacks_in(self.locals.get("callback"))])
+        self._refuse_inside(as_given(self).parent, *callbacks_in(self.locals.get("callback")))
 
     def _on_rollout_start(self) -> None:
         self._in_rollouts = True
@@ -62,7 +54,7 @@ class TopLevelCallback(Portable, BaseCallback):
             raise self._misplaced(as_given(self).parent)
         return True
 
-    def _refuse_inside(self, others: Sequence[BaseCallback | None]) -> None:
+    def _refuse_inside(self, *others: BaseCallback | None) -> None:
         given = as_given(self)
         for other in others:
             if isinstance(other, EventCallback) and any(inner is given for inner in callbacks_in(other)):
@@ -83,14 +75,12 @@ class TopLevelCallback(Portable, BaseCallback):
 
 
 class LearningRateCallback(TopLevelCallback):
-    """Multiplies the learning rate by a factor of its own, in every update of one ``learn()``.
+    """Multiplies the learning rate by ``self._factor``, which a subclass sets, in every update of one ``learn()``.
 
-    A subclass overrides :meth:`_begin`, :meth:`_before_update`, :meth:`_after_update` and :meth:`_end`, and sets
-    ``self._factor``. Several such callbacks can stand side by side, in any order: their factors are multiplied.
+    Several such callbacks can stand side by side, in any order: their factors are multiplied.
     """
 
-    # Of its factor: one of :data:`rl_abel.learning_rate.multiplied_schedule.ORDER`. A model has one of each.
-    NAME: ClassVar[str]
+    NAME: ClassVar[str]  # one of rl_abel.learning_rate.multiplied_schedule.ORDER; a model has one of each
     PASSING: ClassVar[tuple[str, ...]] = (*Portable.PASSING, "_rate", "_factor")
 
     def __init__(self, verbose: int = 0) -> None:
@@ -123,11 +113,14 @@ class LearningRateCallback(TopLevelCallback):
         """Whether the latest update is known to have moved weights, for algorithms that do not count updates."""
         return False
 
-    # What SB3 calls
-
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        self._require_alone()
+        others = callbacks_in(self.locals.get("callback"))
+        same = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
+        if len(same) > 1:
+            names = " and ".join(type(as_given(other)).__name__ for other in same)
+            kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
+            raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
             self._rate.require_movable(type(as_given(self)).__name__)
@@ -173,14 +166,6 @@ class LearningRateCallback(TopLevelCallback):
         else:
             self._rate = self._rate.hold()
             self._at_step()
-
-    def _require_alone(self) -> None:
-        others = callbacks_in(self.locals.get("callback"))
-        same = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
-        if len(same) > 1:
-            names = " and ".join(type(as_given(other)).__name__ for other in same)
-            kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
-            raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rl_abel._validation import check_number, known_arguments
 from rl_abel.callbacks.base import LearningRateCallback, as_given
@@ -48,20 +48,18 @@ class KLAdaptiveCallback(LearningRateCallback):
     policies before and after, which PPO, MaskablePPO and RecurrentPPO log as ``train/approx_kl`` (the mean over the
     update's last epoch; in SBX's PPO over all epochs).
 
-    The rate begins at the user's own and goes on from there: of a schedule only the first rate counts. The rate that
-    was found is kept with the model, until a reset or another ``learning_rate`` of the user's. Beside
-    :class:`AbelCallback` it may fall and not rise while the final decay is in force.
+    The rate begins at the user's own, the first of a schedule. The rate that was found is kept with the model, until
+    a reset or another ``learning_rate``. Beside :class:`AbelCallback` it cannot rise once the final decay is in force.
 
     If the model has a ``target_kl`` of its own, the smaller of the two targets counts, and an update that SB3 ends
     early can lower the rate and not raise it. If the KL divergence stays the same at any rate, as with dropout in the
     policy, the rate is the user's again.
 
     :param target_kl: KL divergence of an update after which the rate is left as it is
-    :param step: above 1; the rate is divided by it after an update with a KL divergence above twice the target, and
+    :param step: above 1. The rate is divided by it after an update with a KL divergence above twice the target, and
         multiplied by it after one below half of the target
-    :param min_learning_rate: smallest rate that is applied, whatever lowers it, decays of :class:`AbelCallback`
-        included. It never raises the user's own rate. None means 1e-5 as the smallest rate that the KL divergence
-        leads to, and no bound for the decays
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: the KL divergence or any decay. It
+        never raises the user's own. None is 1e-5 for the KL divergence, and no bound for the decays
     :param max_learning_rate: largest rate, before the multipliers of :class:`RateByPart`
     :param verbose: 1 prints at the end where the rate has gone, 2 each change
     :raises ValueError: for an argument out of its range; when a training begins, for an algorithm without a KL
@@ -128,10 +126,8 @@ class KLAdaptiveCallback(LearningRateCallback):
     def _after_update(self) -> None:
         updates, asked = self._memory["seen"][1], self._rate.asked
         self._memory["seen"] = look(self.model, self.NAME)
-        if self._state.leads and self._memory["seen"][1] != updates and asked is not None:
-            self._lead_from(asked)
-            if self._memory["rate"]:
-                self._decide(self._measure())
+        if self._state.leads and self._memory["seen"][1] != updates and asked is not None and self._leads_from(asked):
+            self._decide(self._measure())
         self._during.disarm()
         self._apply()
 
@@ -147,8 +143,8 @@ class KLAdaptiveCallback(LearningRateCallback):
             self._rate.warn_once("doubtful", DOUBTFUL)
         memory["seen"] = look(self.model, self.NAME)
 
-    def _lead_from(self, asked: float) -> None:
-        """Begin at the user's rate; one that has changed since counts no more."""
+    def _leads_from(self, asked: float) -> bool:
+        """Begin at the user's rate, and return whether it can: not from 0. A rate that changed since counts no more."""
         memory = self._memory
         if memory["rate"] and memory["asked"] not in (None, asked):
             self._warn(
@@ -161,6 +157,7 @@ class KLAdaptiveCallback(LearningRateCallback):
             memory["rate"] = first = min(asked, self.max_learning_rate)
             if asked > first:
                 self._warn("max", f"the learning rate begins at {first:g}, the max_learning_rate, not at {asked:g}")
+        return bool(memory["rate"])
 
     def _measure(self) -> Update:
         # It stays in the logger until the next dump.

@@ -24,9 +24,7 @@ def split(factor: float, own: int, most: int, rollout: int | None = None, power:
     >>> split(0.1, own=64, most=2048), split(0.1, own=64, most=256), split(0.25, own=64, most=2048, power=0.5)
     (Split(batch_size=640, rate=1.0), Split(batch_size=256, rate=0.4), Split(batch_size=256, rate=0.5))
 
-    :param factor: in (0, 1], the product of the decays in force
-    :param own: batch of the user's
-    :param most: largest batch, unless the user's own is larger
+    :param own: batch of the user's, which may be larger than ``most``
     :param rollout: number of samples that are cut into batches, each used once; None where batches are drawn
     :param power: of :data:`POWERS`
     """

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
-from rl_abel._validation import check_between, check_field, check_integer, check_number, meant
+from rl_abel._validation import check_field, check_integer, check_number, meant
 
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
 
@@ -80,7 +80,7 @@ class TrendRule:
     depth: float = 0.03
 
     def __post_init__(self) -> None:
-        check_field(self, "depth", check_between, 0, 1, closed=True)
+        check_field(self, "depth", check_number, at_least=0, below=1)
         check_field(self, "window", check_integer, at_least=2)
         check_field(self, "z", check_number, above=0)
 
@@ -179,13 +179,9 @@ def replay(rule: Rule, weight_norms: Iterable[float]) -> Iterator[tuple[JsonValu
 def observe_each(
     rule: Rule, states: Mapping[str, JsonValue], weight_norms: Mapping[str, float], alone: bool = False
 ) -> tuple[dict[str, JsonValue], list[str]]:
-    """Show a rule the norms of several parts; return its state of each, and the parts that have bounced.
+    """Show a rule one measurement of several parts; return its state of each, and the parts that have bounced.
 
-    A bounce of one part decays the rate of all, so the rule starts anew on the others too.
-
-    :param states: state of each part after the measurement before; empty before the first
-    :param weight_norms: |w|^2 of each part in one measurement
-    :param alone: whether a part decays alone, so that the rule goes on with the others
+    A bounce of one part decays the rate of all, so the rule starts anew on the others, unless parts decay alone.
     """
     seen = {part: rule.observe(states.get(part, rule.init()), norm) for part, norm in weight_norms.items()}
     bounced = [part for part, (_, decayed) in seen.items() if decayed]

@@ -61,11 +61,7 @@ class DecayState:
         return next((decay.timestep for decay in self.decays if decay.cause == "final"), None)
 
     def factor_of(self, part: str = REST, final: bool = True) -> float:
-        """Return the product of the decays of a part.
-
-        :param part: a network, ``REST`` for what is in none, or ``EVERY_PART`` for the decays that all parts share
-        :param final: whether the final decay is in the product
-        """
+        """Return the product of a part's decays (``EVERY_PART``: those of all parts), with the final one or without."""
         own = (decay for decay in self.decays if decay.part in (EVERY_PART, part))
         return math.prod((decay.factor for decay in own if final or decay.cause != "final"), start=1.0)
 
@@ -115,10 +111,9 @@ def decide(
     >>> state.decays, decide(rules, state, 9, progress=0.9)[0].factor_of()
     ((Decay(timestep=3, cause='bounce', factor=0.1),), 0.010000000000000002)
 
-    :param timestep: timestep of the measurement
     :param norms: |w|^2 of each part that is watched; None if nothing was measured
     :param progress: share of the budget that is used up; 0 where no budget is known
-    :param began: timestep from which a final decay counts; None for ``timestep``
+    :param began: timestep of a final decay, None for ``timestep``
     """
     bounced: list[str] = []
     made: list[tuple[Decay, str]] = []
@@ -160,9 +155,7 @@ def whose_decay(bounced: Sequence[str], made: Iterable[Decay], most: int | None,
     >>> whose_decay(["policy", "value"], [], None, alone=False), whose_decay(["policy", "total"], [], None, alone=True)
     ({'total': 'policy and value'}, {'policy': 'policy', 'rest': 'total'})
 
-    :param bounced: parts whose norms have bounced
-    :param made: decays so far
-    :param most: most decays by a bounce that a part may have, None for any number
+    :param made: decays so far, of which a part may have ``most`` by a bounce: None for any number
     :param alone: whether a part that bounces decays alone; what belongs to no network then decays with the total
     """
     words = {part if part in NETWORKS else REST: part for part in bounced}

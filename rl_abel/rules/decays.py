@@ -42,12 +42,7 @@ class Decay(NamedTuple("Decay", [("timestep", int), ("cause", str), ("factor", f
 
 
 def final_factor(progress: float, at: float, step: float | None) -> float | None:
-    """Return the factor of the final decay, None before its time.
-
-    :param progress: share of the budget that is used up, from 0 to 1
-    :param at: progress in (0, 1) from which on the rate is decayed
-    :param step: the factor, None for one that falls linearly to 0 at the end of the budget
-    """
+    """Return the factor of the final decay, None before its time; a step of None falls linearly to 0 at the end."""
     if progress < at:
         return None
     return max(0.0, (1 - progress) / (1 - at)) if step is None else step
@@ -69,18 +64,15 @@ def final_decay(
 ) -> Coming:
     """Foretell what :func:`final_factor` returns in what is left of a budget that has an end.
 
-    An update belongs to where its rollout began, so that in a budget of a few rollouts the decay does not take a
-    large part of the updates. Of five rollouts the last begins at 80 %, so a decay at 85 % cannot come:
+    An update counts at the start of its rollout, so of a few updates the decay does not take a large part. Of five
+    rollouts the last begins at 80 %, so a decay at 85 % cannot come:
 
     >>> final_decay(Budget(0, 10_000), 2048, 0, 0, 0.85, 0.1).begins is None
     True
     >>> final_decay(Budget(0, 20_000), 2048, 0, 0, 0.85, 0.1)[:4]
     (18432, 1, 10, 0.1)
 
-    :param rollout: timesteps of one
-    :param now: timestep at which the next rollout begins
-    :param learning_starts: timestep up to which nothing is learned
-    :param at, step: as in :func:`final_factor`
+    :param rollout: timesteps of a rollout, the next of which begins ``now``
     :param learned: whether there has been an update before, without which there is no decay
     """
     whole, end = budget.in_rollouts(rollout), now if budget.end is None else budget.end

@@ -45,10 +45,8 @@ class Update(NamedTuple):
 
 
 def told(logged: float | None, steps: int, steps_of_whole: int, own_target: float | None) -> Update:
-    """Return what an update tells.
+    """Return what an update tells, of its logged KL divergence, if any, and of the optimizer steps that it has made.
 
-    :param logged: KL divergence that the algorithm has logged, None if it has logged none
-    :param steps: optimizer steps in the update
     :param steps_of_whole: optimizer steps in an update that nothing ends
     :param own_target: the model's ``target_kl``; SB3 ends an update at 1.5 times that
 

@@ -16,8 +16,7 @@ from rl_abel.rules.budget import Budget
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-# Measurements a training by default: the rule is calibrated on as many (more of them see more noise)
-MEASUREMENTS = 100
+MEASUREMENTS = 100  # a training by default: the rule is calibrated on as many, and more of them see more noise
 # With fewer the rule finds clearly fewer bounces: of 20 in the control's traces 19 on 128 measurements, 4 on 64
 FEW = 80
 TRIAL = 1000  # timesteps; who trains for fewer wants to see that it runs
@@ -77,18 +76,14 @@ def too_few_measurements(
 ) -> Notice | None:
     """Tell where the rule can never decide, or will miss most bounces; None where it is at home.
 
-    :param expected: measurements that fit into the training
-    :param every: timesteps from one measurement to the next
-    :param weight_decay: without any no bounce is expected
+    Without weight decay no bounce is expected, so there that is no warning.
     """
     needed = getattr(rule, "min_measurements", 0)
     if expected * every < TRIAL or expected >= (max(needed, FEW) if isinstance(rule, TrendRule) else needed):
         return None
-    mend, rollout = "Train longer", rollout_timesteps(model)
-    if every > rollout:
-        mend = "Set a smaller measure_every"
-    elif rollout > 1:
-        mend = "Use shorter rollouts, or train longer"
+    rollout = rollout_timesteps(model)
+    mend = "Use shorter rollouts, or train longer" if rollout > 1 else "Train longer"
+    mend = "Set a smaller measure_every" if every > rollout else mend
     means = f"the rule is calibrated on {MEASUREMENTS}: it will miss bounces, most of them where half as many fit"
     if expected < needed:
         means = f"the rule needs {needed} before it can see a bounce: as it is, no bounce can decay the rate"

@@ -58,11 +58,9 @@ class Measurement:
         self._known = self.norms if self.norms or self._counted else norms_of(self.parts)
 
     def look(self, is_known: bool = True) -> bool:
-        """Find what is trained now; begin the trace anew where it is of other weights, and return whether it was.
-
-        The weights of a model that is not known, as the latest look was at another, are no change.
-        """
+        """Find what is trained now, and begin the trace anew if it is of other weights; return whether it was begun."""
         before, self.parts = self.parts, measured_parameters(self._model)
+        # Weights of another model than before are no change.
         change = _difference(before, self.parts) if is_known else ""
         if change:
             self.diagnosis = None
@@ -71,10 +69,8 @@ class Measurement:
             return False
         if self._state.data["trace"]:
             change = change or "their number differs from that of the model that was measured before"
-            self._warn(
-                "other weights",
-                f"other weights are trained now ({change}), so the trace and the rule begin anew; decays stay",
-            )
+            other = f"other weights are trained now ({change})"
+            self._warn("other weights", f"{other}, so the trace and the rule begin anew; decays stay")
         self._state.begin_trace(sizes)
         self.norms = {}
         return True

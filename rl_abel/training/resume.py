@@ -64,12 +64,9 @@ def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
 def recall(model: BaseAlgorithm, measure_every: int | None, warn: Callable[[str, str], None]) -> TrainingState:
     """Return the state of the training that a model is in, and keep it in the model.
 
-    A training is resumed if its budget ends where it ended before. With another end it is another training: it
-    begins now, and has a progress, a final decay and an interval of its own. Decays stay. After a reset
-    everything begins anew.
-
-    :param measure_every: interval that the user has fixed; None for the default, which a resumed training keeps
-    :param warn: called with a key and a message
+    A training is resumed if its budget ends where it ended before, and keeps a default interval. With another end it
+    is another training: it begins now, with a progress, a final decay and an interval of its own. Decays stay. After
+    a reset everything begins anew.
     """
     now, kept = clock(model), getattr(model, ATTRIBUTE, None)
     total = getattr(model, "_total_timesteps", 0)

@@ -21,10 +21,7 @@ MOST_MEASUREMENTS = 200  # A longer trace is thinned to half, unless the user ha
 
 
 class TrainingState:
-    """A view of the dict that SB3 saves with the model; every change is in that dict at once.
-
-    :param data: JSON values; lists stand for tuples, as a zip returns them
-    """
+    """A view of the JSON values that SB3 saves with the model; every change is in that dict at once."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
@@ -94,11 +91,7 @@ class TrainingState:
         self.decided = DecayState(self.decided.decays, self.decided.bounces)
 
     def add_measurement(self, timestep: int, norms: Mapping[str, float]) -> bool:
-        """Append a measurement to the trace, and return whether the trace was thinned.
-
-        A trace that has outgrown our default interval keeps every second measurement, the latest among them. From
-        then on half as many are made.
-        """
+        """Append a measurement to the trace; return whether it has outgrown our default interval, and was thinned."""
         if not self.data["trace"]:
             self.data["starts"] = dict(norms)
         # A row is one string: SB3 writes JSON with a line for every number, which is twice the size.
@@ -106,6 +99,7 @@ class TrainingState:
         self.data["trace"].append(str([int(timestep), *(norms[part] for part in self.data["parts"])]))
         is_thinned = bool(self.data["auto"]) and len(self.data["trace"]) > MOST_MEASUREMENTS
         if is_thinned:
+            # Every second one stays, the latest among them.
             self.data["trace"] = self.data["trace"][::-1][::2][::-1]
             self.data["measure_every"] = self.data["least_interval"] = 2 * self.data["measure_every"]
         return is_thinned
