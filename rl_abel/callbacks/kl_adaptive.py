@@ -27,7 +27,8 @@ _AT_BOUND = f"the learning rate has come to {{rate:g}} and goes no further, whil
 # What a user is told where the rule says so
 MESSAGES = {
     "cut": f"{_UNTOLD} target_kl ends them. It stays at {{rate:g}} until one does",
-    "untold": f"{_UNTOLD} {KL} is 0, not finite, or of one step there. It stays at {{rate:g}} until one does",
+    "untold": f"{_UNTOLD} {KL} is no measure of it there: 0, not finite, or of one step. "
+    "It stays at {rate:g} until one does",
     "unmoved": "the KL divergence of updates was {first[1]:.2g} at a learning rate of {first[0]:.2g}, and is "
     "{last[1]:.2g} at {last[0]:.2g}: something else makes it (dropout, batch normalisation, a policy that is frozen). "
     "So it leads no more, and the rate is the model's own again. Take AbelCallback alone",
