@@ -36,21 +36,21 @@ OTHER_NAMES = {
 }
 
 
-def check_number(name: str, value: object, at_least: float = -math.inf, above: float = -math.inf) -> float:
-    """Return the finite number as a float, at or above the one bound that is given."""
-    number = _number(value)
-    if not (at_least <= number < math.inf and above < number):
-        bound = f"above {above:g}" if above > -math.inf else f"of at least {at_least:g}"
-        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
+def check_number(
+    name: str, value: object, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> float:
+    """Return the finite number as a float, if it lies within the bounds that are given."""
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not (at_least <= number < below and above < number):
+        low, bracket, word = (above, "(", "above") if above > -math.inf else (at_least, "[", "of at least")
+        bound = f"in {bracket}{low:g}, {below:g})" if below < math.inf else f"a finite number {word} {low:g}"
+        raise ValueError(f"{name} must be {bound}, got {value!r}")
     return number
 
 
 def check_between(name: str, value: object, low: float, high: float) -> float:
     """Return the number as a float if it lies strictly between the two bounds."""
-    number = _number(value)
-    if not low < number < high:
-        raise ValueError(f"{name} must be in ({low:g}, {high:g}), got {value!r}")
-    return number
+    return check_number(name, value, above=low, below=high)
 
 
 def check_integer(name: str, value: object, at_least: int) -> int:
@@ -74,9 +74,9 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def check_verbose(value: object) -> int:
-    """Return SB3's level of verbosity, for which many write True."""
-    return int(value) if isinstance(value, bool) else check_integer("verbose", value, at_least=0)
+def check_field(made: object, name: str, check: Callable[..., object], *bounds: Any, **options: Any) -> None:
+    """Check a field of a frozen dataclass, and keep what the check returns: numpy's numbers are no JSON."""
+    object.__setattr__(made, name, check(name, getattr(made, name), *bounds, **options))
 
 
 def meant(name: object, known: Iterable[str]) -> str:
@@ -95,9 +95,10 @@ def meant(name: object, known: Iterable[str]) -> str:
 def known_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function, or an ``__init__``, answer an unknown argument with the right name.
 
-    An object that is made so remembers the arguments it was given, see :func:`written`.
+    The object that an ``__init__`` has made keeps its arguments for :func:`written`.
     """
     signature = inspect.signature(function)
+    known = [name for name in signature.parameters if name != "self"]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -106,16 +107,13 @@ def known_arguments(function: Callable[P, R]) -> Callable[P, R]:
             signature.bind(*args, **kwargs)
         except TypeError as error:
             who = function.__name__ if made is None else type(made).__name__
-            known = [name for name in signature.parameters if name != "self"]
-            for name in kwargs:
-                if name not in known:
-                    hint = meant(name, known) or f"; it has {known}"
-                    raise TypeError(f"{who} has no argument {name!r}{hint}") from None
+            if unknown := [name for name in kwargs if name not in known]:
+                hint = meant(unknown[0], known) or f"; it has {known}"
+                raise TypeError(f"{who} has no argument {unknown[0]!r}{hint}") from None
             raise TypeError(f"{who}: {error}; it has {known}") from None
         returned = function(*args, **kwargs)
         if made is not None and type(made).__init__ is checked:
-            given = {**dict(zip(signature.parameters, args)), **kwargs}
-            made._given = {name: _short(value) for name, value in given.items() if name != "self"}
+            made._given = {name: _short(value) for name, value in {**dict(zip(known, args[1:])), **kwargs}.items()}
         return returned
 
     return checked
@@ -136,10 +134,4 @@ def written(made: object) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return "..." if text.startswith("<") or len(text) > 60 else text
-
-
-def _number(value: object) -> float:
-    """Return NaN, which is in no range, for what is not a number."""
-    return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    return "..." if (text := repr(value)).startswith("<") or len(text) > 60 else text

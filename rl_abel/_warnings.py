@@ -19,24 +19,32 @@ def warn(message: str) -> None:
     warnings.warn(f"rl_abel: {message}", UserWarning, stacklevel=level)
 
 
-class Harmless:
-    """Turns any error into a warning, once: what is only to be looked at must not end a training."""
+class WarnOnce:
+    """Warns once for each key: the numbers in a message may differ."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
+    def __call__(self, key: str, message: str) -> None:
+        """Warn, if that key is new."""
+        if key not in self._said:
+            self._said.add(key)
+            warn(message)
+
+
+class Harmless:
+    """Turns an error of what only writes into a warning, once for each: it must not end a training."""
+
+    def __init__(self) -> None:
+        self._warn = WarnOnce()
+
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Guard a block that writes something.
-
-        :param what: it writes, for the warning
-        """
+        """Guard a block that writes what is named."""
         try:
             yield
         except Warning:
             # Raised where warnings are errors, as the user wants them to be.
             raise
         except Exception as error:  # whatever a logger, a file system or a user's schedule raises
-            if what not in self._said:
-                self._said.add(what)
-                warn(f"{what} could not be written, the training goes on: {type(error).__name__}: {error}")
+            self._warn(what, f"{what} could not be written, the training goes on: {type(error).__name__}: {error}")

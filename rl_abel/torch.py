@@ -1,7 +1,4 @@
-"""AbelScheduler: the rules for a training loop of one's own in PyTorch, used as torch's schedulers are.
-
-Needs torch alone, no stable-baselines3.
-"""
+"""AbelScheduler: the rules for a training loop of one's own in PyTorch. Needs torch alone, no stable-baselines3."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
 from rl_abel._validation import check_integer, known_arguments
-from rl_abel._warnings import warn
+from rl_abel._warnings import WarnOnce, warn
 from rl_abel.learning_rate.while_stepping import WhileStepping, copied, set_rate
 from rl_abel.networks.norms import squared_norms
 from rl_abel.rules.bounce import Rule, TrendRule, make_rule
@@ -48,9 +45,8 @@ class AbelScheduler(LRScheduler):
     (0.25, [0.025])
 
     The rates of all groups are multiplied by :attr:`factor` while ``optimizer.step()`` runs, and at no other time.
-    ``group["lr"]`` holds the plain rate, after an error within the step too. You or another scheduler may set it as
-    if there were no decays. To log the rate that is applied, read :meth:`get_last_lr`. ``ChainedScheduler`` and
-    ``SequentialLR`` may hold this scheduler.
+    ``group["lr"]`` holds the plain rate: you or another scheduler may set it as if there were no decays. To log the
+    rate that is applied, read :meth:`get_last_lr`. ``ChainedScheduler`` and ``SequentialLR`` may hold this scheduler.
 
     To resume, load the ``state_dict()`` of optimizer and scheduler. Copy both together: a copy of the optimizer
     alone has no decays. In RL decays after bounces have not been shown to help: take ``max_decays=0`` there.
@@ -58,19 +54,17 @@ class AbelScheduler(LRScheduler):
     Frozen parameters are not measured. When others are trained the trace begins anew, with a warning. On a GPU a
     measurement costs one synchronisation. Sharded parameters (FSDP) are not supported: each process sees a share.
 
-    :param optimizer: of torch; a second ``AbelScheduler`` on it takes the place of the first
-    :param rule: "trend" (needs a significant fall, then a rise; after the final decay it decides no more), "paper"
-        (Algorithm 1 to the letter: it decays on noise), or an object with ``init() -> state`` and
-        ``observe(state, weight_norm) -> (state, decayed)``
-    :param decay_factor: in (0, 1); the rates are multiplied by it at each decay
-    :param total_steps: calls of :meth:`step` in the training; None where nobody knows: then no decay is final
-    :param final_decay_at: share of ``total_steps``, in (0, 1), after which the rate decays once, whatever the norm
-        did; None turns the final decay off
-    :param parts: name -> parameters, for instance of each network: with "trend" a bounce of one counts,
-        beside that of the total of all that the optimizer owns; other rules decide by the total
+    :param optimizer: of torch. A second ``AbelScheduler`` on it takes the place of the first
+    :param rule: what a bounce is: "trend" (after the final decay it decides no more), "paper" (Algorithm 1 to the
+        letter: it decays on noise), or an object of your own with the methods of :class:`rl_abel.Rule`
+    :param decay_factor: in (0, 1). Each decay multiplies the rates by it
+    :param total_steps: calls of :meth:`step` in the training. None is an unknown number: then no decay is final
+    :param final_decay_at: share of ``total_steps``, in (0, 1), at which the rate decays once. None turns it off
+    :param parts: name -> parameters, for instance of each network. With "trend" a bounce of one counts beside that of
+        the total of all that the optimizer owns; other rules decide by the total
     :param measure_every: calls of :meth:`step` between measurements. "trend" is calibrated on about 100 a
         training, and needs 21 to see a bounce
-    :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone
+    :param max_decays: most decays after a bounce. None is any number, as in the paper, 0 the final decay alone
     :raises ValueError: for an argument out of its range
     :raises TypeError: if ``optimizer`` is not one of torch
     """
@@ -96,13 +90,18 @@ class AbelScheduler(LRScheduler):
         self.total_steps = math.inf if total_steps is None else check_integer("total_steps", total_steps, at_least=1)
         self.measure_every = check_integer("measure_every", measure_every, at_least=1)
         self._parts = _check_parts({} if parts is None else parts)
-        self._warn_of_few()
+        needed = getattr(self.rules.rule, "min_measurements", 0) if max_decays != 0 else 0
+        if (fit := self.total_steps // self.measure_every) < needed:
+            warn(
+                f"total_steps={total_steps} and measure_every={measure_every} make {fit} measurements, and the rule "
+                f"needs {needed} before it can see a bounce: no bounce can decay the rate"
+            )
         self.base_lrs = [copied(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
         self._initial_step()
         self._state = DecayState()
         self._trace: dict[str, list[Any]] = {"steps": []}
         self._sizes: dict[str, int] = {}
-        self._said: set[str] = set()
+        self._warn = WarnOnce()
         self._total: float | None = None  # the latest that was measured in this session
         self._rates = WhileStepping.of(optimizer)
         self._rates.owner, self._rates.factor = weakref.ref(self), 1.0
@@ -135,9 +134,8 @@ class AbelScheduler(LRScheduler):
     _last_lr = property(get_last_lr)
 
     def step(self, epoch: int | None = None) -> None:
-        """Measure, and decide on the rate from the next ``optimizer.step()`` on.
+        """Measure, and decide on the rate from the next ``optimizer.step()`` on. Only ``SequentialLR`` gives an epoch.
 
-        :param epoch: for ``SequentialLR`` of older torch; not needed
         :raises RuntimeError: if another ``AbelScheduler``, or a copy of this one, has the optimizer
         """
         if self._rates.owner() not in (None, self):
@@ -167,16 +165,15 @@ class AbelScheduler(LRScheduler):
             sizes = {str(part): int(size) for part, size in state_dict["sizes"].items()}
             trace = {name: list(state_dict["trace"][name]) for name in ("steps", *sizes)}
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"state_dict must be what AbelScheduler.state_dict() returns, got {state_dict!r:.200}"
-            ) from None
+            what = "what AbelScheduler.state_dict() returns"
+            raise ValueError(f"state_dict must be {what}, got {state_dict!r:.200}") from None
         self.last_epoch, self._sizes, self._trace = steps, sizes, trace
         self._step_count, self._total = steps + 1, None
-        self._state = resume(self.rules, state, self._progress)
+        self._state = resume(self.rules, state, steps / self.total_steps)
         self._decide()
 
     def get_lr(self) -> list[Any]:
-        """Refuse, with a RuntimeError: whoever asks would set the rates himself, without :meth:`step`."""
+        """Refuse, with a RuntimeError: whoever asks would set the rates, without :meth:`step`."""
         raise RuntimeError("AbelScheduler sets no rates: call its step(), and read get_last_lr()")
 
     def _initial_step(self) -> None:
@@ -193,8 +190,7 @@ class AbelScheduler(LRScheduler):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What the original has measured says nothing about steps of the copy.
-        self.__dict__.update(state, _total=None)
-        self._rates = WhileStepping.of(self.optimizer)
+        self.__dict__.update(state, _total=None, _rates=WhileStepping.of(state["optimizer"]))
         self._apply()
 
     def _apply(self) -> None:
@@ -202,33 +198,25 @@ class AbelScheduler(LRScheduler):
         if self._rates.owner() in (None, self):
             self._rates.owner, self._rates.factor = weakref.ref(self), self.factor
 
-    # Measure and decide
-
-    @property
-    def _progress(self) -> float:
-        return self.last_epoch / self.total_steps
-
     def _decide(self, norms: Mapping[str, float] | None = None) -> None:
-        self._state, _ = decide(self.rules, self._state, self.last_epoch, norms, self._progress)
+        progress = self.last_epoch / self.total_steps
+        self._state, _ = decide(self.rules, self._state, self.last_epoch, norms, progress)
         self._apply()
-
-    def _measured(self) -> dict[str, list[torch.Tensor]]:
-        owned = [p for group in self.optimizer.param_groups for p in group["params"]]
-        trained = {
-            # A lazy layer has no weights before its first call.
-            part: [p for p in dict.fromkeys(tensors) if p.requires_grad and not isinstance(p, UninitializedParameter)]
-            for part, tensors in {"total": owned, **self._parts}.items()
-        }
-        return {part: tensors for part, tensors in trained.items() if tensors}
 
     def _measure(self) -> dict[str, float] | None:
         """Return |w|^2 of what the rule watches, None where nothing can be measured."""
-        if "total" not in (parts := self._measured()):
-            self._warn("no parameter of the optimizer is trained now (requires_grad is False): nothing is measured")
+        owned, parts = [p for group in self.optimizer.param_groups for p in group["params"]], {}
+        for part, tensors in {"total": owned, **self._parts}.items():
+            # A lazy layer has no weights before its first call.
+            there = (p for p in dict.fromkeys(tensors) if not isinstance(p, UninitializedParameter))
+            if trained := [p for p in there if p.requires_grad]:
+                parts[part] = trained
+        if "total" not in parts:
+            self._warn("frozen", "no parameter of the optimizer is trained now, so nothing is measured")
             return None
         norms = dict(zip(parts, squared_norms(list(parts.values()))))
         if not all(map(math.isfinite, norms.values())):
-            self._warn("the weight norm is not finite: such measurements are skipped")
+            self._warn("not finite", "the weight norm is not finite: such measurements are skipped")
             return None
         sizes = {part: sum(p.numel() for p in tensors) for part, tensors in parts.items()}
         if sizes != self._sizes:
@@ -240,23 +228,9 @@ class AbelScheduler(LRScheduler):
         for name, value in {"steps": self.last_epoch, **norms}.items():
             self._trace[name].append(value)
         for message in self._rates.complaints(moved=self._total not in (None, norms["total"])):
-            self._warn(message)
+            self._warn(message, message)
         self._total = norms["total"]
         return norms if isinstance(self.rules.rule, TrendRule) else {"total": norms["total"]}
-
-    def _warn_of_few(self) -> None:
-        needed = getattr(self.rules.rule, "min_measurements", 0) if self.rules.max_decays != 0 else 0
-        if (fit := self.total_steps // self.measure_every) < needed:
-            warn(
-                f"total_steps={self.total_steps} and measure_every={self.measure_every} make {fit} measurements, and "
-                f"the rule needs {needed} before it can see a bounce: no bounce can decay the rate"
-            )
-
-    def _warn(self, message: str) -> None:
-        """Warn once."""
-        if message not in self._said:
-            self._said.add(message)
-            warn(message)
 
 
 def _check_parts(parts: object) -> dict[str, list[torch.Tensor]]:

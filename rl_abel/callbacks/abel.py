@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from rl_abel._validation import known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
-from rl_abel.callbacks.settings import AbelSettings, watched_by_default
+from rl_abel.callbacks.settings import AbelSettings, settings_in
 from rl_abel.learning_rate.batch_size import OnRate, check_action, make_action
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting import advice, tensorboard
 from rl_abel.reporting.log_writer import LogWriter
-from rl_abel.rules.bounce import Rule, make_rule
+from rl_abel.rules.bounce import Rule
 from rl_abel.rules.decay_controller import DecayRules, decide, resume
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay
 from rl_abel.training.measure_interval import Notice, rollout_timesteps
@@ -30,43 +30,41 @@ class AbelCallback(LearningRateCallback):
     rate reaches the value network alone: its policy moves by line search. In RL decays after a bounce have not been
     shown to help (docs/results/evidence.md): :class:`AutoLearningRate` makes none, nor does ``max_decays=0``.
 
-    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 to the letter:
-        in RL it decays on noise), or an object with ``init() -> state`` and ``observe(state, weight_norm) -> (state,
-        decayed)``, its state made of JSON values
+    :param rule: what a bounce is. "trend" needs a significant fall, then a rise. "paper" is Algorithm 1 to the letter:
+        in RL it decays on noise. An object of your own has ``init() -> state`` and ``observe(state, weight_norm) ->
+        (state, decayed)``, its state made of JSON values
     :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of them, each by
-        itself; None for "any" with the rule "trend" and "total" with another
-    :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
-    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did; None turns the
-        final decay off
+        itself. None is "any" with the rule "trend" and "total" with another
+    :param decay_factor: in (0, 1). Each decay multiplies the learning rate by it
+    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did. None turns it off
     :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
         ``final_decay_at`` to the end of the budget
-    :param max_decays: most decays after a bounce; None for any number, as in the paper, 0 for the final decay alone:
-        bounces are then seen and counted all the same
-    :param min_learning_rate: smallest rate that is applied, whatever lowers it: a decay after a bounce, the final one,
-        or another callback of ours; never raises the user's own
+    :param max_decays: most decays after a bounce. None is any number, as in the paper, and 0 the final decay alone:
+        bounces are then counted all the same
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: any decay, or another callback of
+        ours. It never raises the user's own
     :param scope: whose rate decays after a bounce. "model": everybody's. "part": the policy's after a bounce of the
-        policy, the value network's after one of its own; what belongs to neither alone, shared layers, ``log_std`` and
-        the entropy coefficient, after one of the total, as it moves with both. The final decay is everybody's
+        policy, the value network's after one of its own. What belongs to neither alone (shared layers, ``log_std``,
+        the entropy coefficient) decays after a bounce of the total. The final decay is everybody's
     :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the batch
-        grows by 1/f in its place, so that fewer updates do the same (Smith et al. 2018), up to a rollout, off-policy
-        to a tenth of the data; what does not fit goes to the rate. "mixed": batch by 1/f and rate by the square root
-        of f, for Adam. Not for A2C, ARS and SBX. A cooldown acts on the rate alone
+        grows by 1/f in its place (Smith et al. 2018), up to a rollout, off-policy to a tenth of the data; what does
+        not fit goes to the rate. "mixed": batch by 1/f and rate by the square root of f, for Adam. Not for A2C, ARS
+        and SBX. A cooldown acts on the rate alone
     :param max_batch_size: largest batch, for a memory that is small
-    :param measure_every: timesteps between measurements, made at ends of rollouts; None for about 100 a training,
+    :param measure_every: timesteps between measurements, made at ends of rollouts. None is about 100 a training,
         within an update too (at ends of epochs) where rollouts are few
-    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and ``abel/alignment_<part>``, whose
-        sum is its change since the last measurement, ``abel/relative_update_<part>``, how far an update goes over the
-        norm, and ``abel/layer/<name>``, the squared norms of the ten largest layers. Keeps a copy of the weights
+    :param diagnose: record too why the norm moves: ``abel/displacement_<part>`` and ``abel/alignment_<part>``, which
+        add up to its change, ``abel/relative_update_<part>``, the length of an update over that of the weights, and
+        ``abel/layer/<name>``, squared norms of the ten largest layers. Keeps a copy of the weights
     :param verbose: 1 prints what was decided and why
-    :raises ValueError: for an argument out of its range, or two that cannot be had together, when the callback is
-        made; when a training begins, for a part that the model does not have, a batch that cannot grow, or a model of
-        SBX whose rate was fixed when it was built, unless neither kind of decay is wanted
+    :raises ValueError: when it is made, for an argument out of its range, or two that cannot be had together; when a
+        training begins, for a part that the model does not have, a batch that cannot grow, or a rate that cannot move
     :raises TypeError: when a training begins, for a model in which there is nothing to measure
     """
 
     NAME = "abel"
     PASSING: ClassVar[tuple[str, ...]] = (*LearningRateCallback.PASSING, "_recorder", "_action")
-    _action: OnRate = OnRate()
+    _action: OnRate = OnRate()  # what a decay acts on
 
     @known_arguments
     def __init__(
@@ -86,22 +84,9 @@ class AbelCallback(LearningRateCallback):
         diagnose: bool = False,
         verbose: int = 0,
     ) -> None:
+        given = settings_in(locals())
         super().__init__(verbose)
-        decider = make_rule(rule)
-        self.settings = AbelSettings(
-            rule=decider,
-            watch=watched_by_default(decider) if watch is None else watch,
-            decay_factor=decay_factor,
-            final_decay_at=final_decay_at,
-            final_decay_shape=final_decay_shape,
-            max_decays=max_decays,
-            min_learning_rate=min_learning_rate,
-            scope=scope,
-            acts_on=acts_on,
-            max_batch_size=max_batch_size,
-            measure_every=measure_every,
-            diagnose=diagnose,
-        )
+        self.settings = AbelSettings(**given)
         self._state, self._measurement = TrainingState.empty(), Measurement(self.settings.diagnose)
         self._during = DuringUpdate()
         self._parts: list[str] = []
@@ -173,8 +158,7 @@ class AbelCallback(LearningRateCallback):
         self._apart = alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
         self._action = make_action(self.settings.acts_on, self.model, self.settings.max_batch_size)
         self._apply()
-        self._row_due, self._parts = True, parts_of(self.model)
-        # Timesteps of a rollout, and where the one that is under way began.
+        self._is_announced, self._parts = False, parts_of(self.model)
         self._rollout, self._rollout_began = rollout_timesteps(self.model), self.model.num_timesteps
         # ARS asks for its rate before a rollout.
         self._asks_first = advice.is_of(self.model, "ARS")
@@ -189,14 +173,13 @@ class AbelCallback(LearningRateCallback):
         began = timestep if self._asks_first else self._rollout_began
         if self._measurement.is_due(timestep):
             self._measure(timestep)
-        budget = self._state.budget
+        budget, data = self._state.budget, self._state.data
         if self._measurement.learned and budget.left(began) != 0:
             self._decide(timestep, progress=budget.in_rollouts(self._rollout).progress(began), began=began)
         if self.settings.acts_on != "learning_rate":
             self._apply()  # the batch may be another now
         self._action.begin_update()
         self._rollout_began = timestep
-        data = self._state.data
         if data["auto"] and data["measure_every"] < self._rollout and budget.left(timestep) != 0:
             self._during.arm(self.model, data["measure_every"], self._measure_within)
 
@@ -206,23 +189,23 @@ class AbelCallback(LearningRateCallback):
         self._action.end_update()
         if self._status_due or self._recorder.emptied:
             self._record()
+        if not self._is_announced:
+            self._announce()
 
     def _at_step(self) -> None:
         # A dump clears the logger: on-policy between rollouts, else (evaluations too) at any step.
         if self._recorder.emptied:
             self._record()
 
-    def _on_rollout_start(self) -> None:
-        super()._on_rollout_start()
-        if self._started and self._row_due:
-            # By now every other callback has had its training start, and nothing has been dumped.
-            self._row_due = False
-            with self._harmless("the row under HParams of TensorBoard"):
-                tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self.settings))
-            with self._harmless("a hint"):
-                self._tell(advice.at_start(self.model, self._state, self.settings, self._rate.is_led))
-                if self._action.idle:
-                    self._warn("batch", self._action.idle)
+    def _announce(self) -> None:
+        """Say what will happen, once every other callback has had its training start, and before the first dump."""
+        self._is_announced = True
+        with self._harmless("the row under HParams of TensorBoard"):
+            tensorboard.write_row(self.logger, lambda: tensorboard.hparams(self.model, self.settings))
+        with self._harmless("a hint"):
+            self._tell(advice.at_start(self.model, self._state, self.settings, self._rate.is_led))
+            if self._action.idle:
+                self._warn("batch", self._action.idle)
 
     def _end(self) -> None:
         self._record()
@@ -249,7 +232,7 @@ class AbelCallback(LearningRateCallback):
             self._measurement.terms = {**self._measurement.terms, "weight_decay": advice.weight_decay(self.model)}
         self._recorder.record_norms(norms, self._measurement.terms)
         self._recorder.write_measurement(timestep, norms, self._measurement.terms, self._status)
-        if self._measurement.thin():
+        if self._measurement.is_thinned:
             self._recorder.rewrite_table()
 
     def _measure_within(self, share: float) -> None:

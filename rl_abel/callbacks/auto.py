@@ -10,6 +10,7 @@ from rl_abel._validation import known_arguments
 from rl_abel.callbacks.abel import AbelCallback
 from rl_abel.callbacks.base import Portable
 from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback, has_kl
+from rl_abel.callbacks.settings import settings_in
 from rl_abel.rules.bounce import Rule
 from rl_abel.rules.decays import Decay
 
@@ -19,39 +20,26 @@ class AutoLearningRate(Portable, CallbackList):
 
     Where updates have a KL divergence (PPO, MaskablePPO, RecurrentPPO) the rate adapts to it, and decays
     once near the end: :class:`KLAdaptiveCallback` beside :class:`AbelCallback`. Elsewhere it is the model's
-    own rate, with the decay near the end. Each argument is that of one of the two; all have to be named.
+    own rate, with the decay near the end. Each argument is that of one of the two. All have to be named.
 
-    :param decay_factor: in (0, 1); the learning rate is multiplied by it at each decay
-    :param final_decay_at: progress in (0, 1) at which the rate decays once; None turns the final decay off
-    :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
-        ``final_decay_at`` to the end of the budget
+    :param decay_factor: in (0, 1). Each decay multiplies the learning rate by it
+    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did. None turns it off
+    :param final_decay_shape: as in :class:`AbelCallback`
     :param verbose: 1 prints what was taken, and what is decided; 2 each change by the KL divergence too
-    :param min_learning_rate: smallest rate that is applied, whatever lowers it: the KL divergence, a decay after a
-        bounce or the final one; never raises the user's own. None for 1e-5 as the smallest that the KL divergence
-        leads to, and none for the decays
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: the KL divergence or any decay. It
+        never raises the user's own. None is 1e-5 for the KL divergence, and no bound for the decays
     :param target_kl: KL divergence of an update after which the rate is left as it is
-    :param step: above 1; after an update with a KL divergence above twice the target the rate is divided by it,
-        after one below half of the target multiplied
-    :param max_learning_rate: largest rate that the KL divergence leads to
+    :param step: as in :class:`KLAdaptiveCallback`
+    :param max_learning_rate: largest rate, before the multipliers of :class:`RateByPart`
     :param max_decays: most decays after a bounce of the weight norm: 0, as in RL these have not been shown to help
-        (docs/results/evidence.md), or None for any number, as in the paper. With 0 bounces are seen and counted
-    :param rule: what a bounce is. "trend" (needs a significant fall, then a rise), "paper" (Algorithm 1 of Lewkowycz
-        2021 to the letter: in RL it takes noise for one), or an object with ``init() -> state`` and
-        ``observe(state, weight_norm) -> (state, decayed)``, its state made of JSON values
-    :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of
-        them, each by itself; None for "any" with the rule "trend" and "total" with another
-    :param scope: whose rate decays after a bounce. "model": everybody's. "part", which needs ``max_decays``: that of
-        the network that has bounced; what belongs to neither network decays after a bounce of the total. The final
-        decay is everybody's
-    :param acts_on: what a decay by f acts on. "learning_rate": the rate is multiplied by f. "batch_size": the
-        batch grows by 1/f in its place, up to a rollout, off-policy to a tenth of the data; what does not fit goes
-        to the rate. "mixed": batch by 1/f and rate by the square root of f, for Adam. Not for A2C, ARS and SBX. A
-        cooldown acts on the rate alone
+        (docs/results/evidence.md), or None for any number, as in the paper. With 0 bounces are counted all the same
+    :param rule: as in :class:`AbelCallback`
+    :param watch: as in :class:`AbelCallback`
+    :param scope: as in :class:`AbelCallback`; "part" needs ``max_decays``
+    :param acts_on: as in :class:`AbelCallback`
     :param max_batch_size: largest batch, for a memory that is small
-    :param measure_every: timesteps between measurements of the weight norm, made at ends of rollouts; None for about
-        100 a training, within an update too (at ends of epochs) where rollouts are few
-    :param diagnose: record too why the norm moves: ``abel/displacement_<part>``, ``abel/alignment_<part>``,
-        ``abel/relative_update_<part>`` and ``abel/layer/<name>``. Keeps a copy of the weights
+    :param measure_every: as in :class:`AbelCallback`
+    :param diagnose: as in :class:`AbelCallback`
     :raises TypeError: for an argument that there is not, with the right one where it can be guessed
     :raises ValueError: for a value out of its range, when it is made; when a training begins, for an argument about
         the KL divergence where there is none, and whatever the two callbacks refuse
@@ -78,24 +66,12 @@ class AutoLearningRate(Portable, CallbackList):
         measure_every: int | None = None,
         diagnose: bool = False,
     ) -> None:
+        given = settings_in(locals())
         super().__init__([])
         # Made here, where the user calls: whatever is wrong with an argument is said at this line.
         self._kl = KLAdaptiveCallback(target_kl, step, min_learning_rate, max_learning_rate, verbose=verbose)
-        self.abel = AbelCallback(
-            rule,
-            watch=watch,
-            decay_factor=decay_factor,
-            final_decay_at=final_decay_at,
-            final_decay_shape=final_decay_shape,
-            max_decays=max_decays,
-            min_learning_rate=0.0 if min_learning_rate is None else min_learning_rate,
-            scope=scope,
-            acts_on=acts_on,
-            max_batch_size=max_batch_size,
-            measure_every=measure_every,
-            diagnose=diagnose,
-            verbose=verbose,
-        )
+        given["min_learning_rate"] = 0.0 if min_learning_rate is None else min_learning_rate
+        self.abel = AbelCallback(**given, verbose=verbose)
         self.verbose = self.abel.verbose
 
     @property

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, EveryNTimesteps
 
-from rl_abel._validation import check_verbose, written
-from rl_abel._warnings import Harmless, warn
+from rl_abel._validation import check_integer, written
+from rl_abel._warnings import Harmless, WarnOnce
 from rl_abel.learning_rate.applied_rate import AppliedRate
 from rl_abel.learning_rate.multiplied_schedule import Multiplier
 
 
 class Portable:
-    """A callback that can be pickled and copied at any time.
-
-    A copy keeps what was decided. It leaves out the model and its environment, which cannot always be copied:
-    the next ``learn()`` gives it its own.
-    """
+    """A callback that can be pickled and copied at any time: a copy keeps what was decided, and not the model."""
 
     # Attributes of one ``learn()``, which a copy leaves out
     PASSING: ClassVar[tuple[str, ...]] = ("model", "locals", "globals", "parent")
@@ -28,7 +23,7 @@ class Portable:
         return {name: value for name, value in vars(self).items() if name not in self.PASSING}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, locals={}, globals={}, parent=None)
+        vars(self).update(state, locals={}, globals={}, parent=None, _started=False)
 
     def __copy__(self) -> Self:
         # A shallow copy would write into lists and dicts of the original.
@@ -36,26 +31,20 @@ class Portable:
 
 
 class TopLevelCallback(Portable, BaseCallback):
-    """A callback that needs rollouts, so it stands on the top level of ``learn(callback=...)``.
-
-    ``EvalCallback`` and ``EveryNTimesteps`` pass on steps and no rollouts. Inside one of them it raises a ValueError.
-    """
+    """A callback that needs rollouts. It refuses to stand in ``EvalCallback`` or the like, which pass on none."""
 
     def __init__(self, verbose: int) -> None:
-        super().__init__(verbose=check_verbose(verbose))
+        # Many write True.
+        super().__init__(int(verbose) if isinstance(verbose, bool) else check_integer("verbose", verbose, at_least=0))
         self._started = self._in_rollouts = False
         self._harmless = Harmless()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._started = False
-
     def _init_callback(self) -> None:
         self._started = self._in_rollouts = False
-        self._refuse_inside([as_given(self).parent])
+        self._refuse_inside(as_given(self).parent)
 
     def _on_training_start(self) -> None:
-        self._refuse_inside([as_given(self).parent, *callbacks_in(self.locals.get("callback"))])
+        self._refuse_inside(as_given(self).parent, *callbacks_in(self.locals.get("callback")))
 
     def _on_rollout_start(self) -> None:
         self._in_rollouts = True
@@ -65,17 +54,14 @@ class TopLevelCallback(Portable, BaseCallback):
             raise self._misplaced(as_given(self).parent)
         return True
 
-    def _refuse_inside(self, others: Sequence[BaseCallback | None]) -> None:
+    def _refuse_inside(self, *others: BaseCallback | None) -> None:
         given = as_given(self)
         for other in others:
             if isinstance(other, EventCallback) and any(inner is given for inner in callbacks_in(other)):
                 raise self._misplaced(other)
 
     def _misplaced(self, other: BaseCallback | None) -> ValueError:
-        """Return the error that says where to put the callback instead.
-
-        :param other: the callback that it is in, None where that is not known
-        """
+        """Return the error that says where to put the callback instead; None where the other is not known."""
         given = as_given(self)
         where = "another callback" if other is None else type(other).__name__
         beside = ", your_other_callback" if other is None else f", {where}(...)"
@@ -89,19 +75,17 @@ class TopLevelCallback(Portable, BaseCallback):
 
 
 class LearningRateCallback(TopLevelCallback):
-    """Multiplies the learning rate by a factor of its own, in every update of one ``learn()``.
+    """Multiplies the learning rate by ``self._factor``, which a subclass sets, in every update of one ``learn()``.
 
-    A subclass overrides :meth:`_begin`, :meth:`_before_update`, :meth:`_after_update` and :meth:`_end`, and sets
-    ``self._factor``. Several such callbacks can stand side by side, in any order: their factors are multiplied.
+    Several such callbacks can stand side by side, in any order: their factors are multiplied.
     """
 
-    # Of its factor: one of :data:`rl_abel.learning_rate.multiplied_schedule.ORDER`. A model has one of each.
-    NAME: ClassVar[str]
+    NAME: ClassVar[str]  # one of rl_abel.learning_rate.multiplied_schedule.ORDER; a model has one of each
     PASSING: ClassVar[tuple[str, ...]] = (*Portable.PASSING, "_rate", "_factor")
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self._said: set[str] = set()
+        self._warn = WarnOnce()
         self._rate: AppliedRate
         self._factor: Multiplier
 
@@ -129,11 +113,14 @@ class LearningRateCallback(TopLevelCallback):
         """Whether the latest update is known to have moved weights, for algorithms that do not count updates."""
         return False
 
-    # What SB3 calls
-
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        self._require_alone()
+        others = callbacks_in(self.locals.get("callback"))
+        same = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
+        if len(same) > 1:
+            names = " and ".join(type(as_given(other)).__name__ for other in same)
+            kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
+            raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
         self._rate = AppliedRate.of(self.model)
         if self._may_move:
             self._rate.require_movable(type(as_given(self)).__name__)
@@ -168,6 +155,7 @@ class LearningRateCallback(TopLevelCallback):
             self._rate.leave(self.NAME)
 
     def _look_back(self) -> None:
+        # This runs at every environment step, so it has to be quick.
         if not self._started:
             return
         if self._updating:
@@ -176,29 +164,12 @@ class LearningRateCallback(TopLevelCallback):
             self._rate = self._rate.hold()
             self._after_update()
         else:
-            # This runs at every environment step, so it has to be quick.
             self._rate = self._rate.hold()
             self._at_step()
-
-    def _require_alone(self) -> None:
-        others = callbacks_in(self.locals.get("callback"))
-        movers = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
-        if len(movers) > 1:
-            names = " and ".join(type(as_given(mover)).__name__ for mover in movers)
-            kind = next(kind.__name__ for kind in type(self).__mro__ if "NAME" in vars(kind))
-            raise ValueError(f"one {kind} a model, got {names}: two would overwrite each other's learning rate")
-
-    # What is said
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:
             print(f"abel: {line}")
-
-    def _warn(self, key: str, message: str) -> None:
-        """Warn once for each key: the numbers in a message may differ."""
-        if key not in self._said:
-            self._said.add(key)
-            warn(message)
 
 
 def as_given(callback: BaseCallback) -> BaseCallback:
@@ -208,14 +179,11 @@ def as_given(callback: BaseCallback) -> BaseCallback:
 
 def callbacks_in(root: object) -> list[BaseCallback]:
     """Return a callback and all that it holds, level by level; nothing for what is no callback."""
-    # By identity: a callback that is a dataclass has no hash.
-    found = {id(root): root} if isinstance(root, BaseCallback) else {}
-    waiting = list(found.values())
-    while waiting:
-        holder = waiting.pop(0)
-        attributes = {name: value for name, value in vars(holder).items() if name != "parent"}
-        held = holder.callbacks if isinstance(holder, CallbackList) else attributes.values()
-        new = {id(inner): inner for inner in held if isinstance(inner, BaseCallback) and id(inner) not in found}
-        found.update(new)
-        waiting += new.values()
-    return list(found.values())
+    found = [root] if isinstance(root, BaseCallback) else []
+    for holder in found:
+        attributes = [value for name, value in vars(holder).items() if name != "parent"]
+        for inner in holder.callbacks if isinstance(holder, CallbackList) else attributes:
+            # By identity: a callback that is a dataclass may say that it equals another.
+            if isinstance(inner, BaseCallback) and not any(inner is known for known in found):
+                found.append(inner)
+    return found

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from rl_abel._validation import check_number, known_arguments
 from rl_abel.callbacks.base import LearningRateCallback, as_given
 from rl_abel.learning_rate.multiplied_schedule import described, unscaled
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.rules.kl import LOWEST, MANY, KLRule, KLState, Update, told
-from rl_abel.training.measure_interval import rollout_timesteps
+from rl_abel.training.measure_interval import steps_of_epoch
+from rl_abel.training.measurement import DuringUpdate
 from rl_abel.training.resume import DOUBTFUL, goes_on, look
 from rl_abel.training.state import section
 
@@ -23,21 +22,18 @@ if TYPE_CHECKING:
 ALGORITHMS = ("PPO", "MaskablePPO", "RecurrentPPO")
 KL = "train/approx_kl"
 
-_UNTOLD = f"{MANY} updates in a row did not tell whether the learning rate moves the policy enough, as "
-_AT_BOUND = (
-    f"the learning rate has come to {{rate:g}} and goes no further, while {MANY} updates in a row moved the policy "
-)
-
+_UNTOLD = f"{MANY} updates in a row did not tell whether the learning rate moves the policy enough, as"
+_AT_BOUND = f"the learning rate has come to {{rate:g}} and goes no further, while {MANY} updates in a row moved"
 # What a user is told where the rule says so
 MESSAGES = {
-    "cut": _UNTOLD + "target_kl ends them. It stays at {rate:g} until one does",
-    "untold": _UNTOLD
-    + f"{KL} is no measure of it there: 0, not finite, or of one step. It stays at {{rate:g}} until one does",
+    "cut": f"{_UNTOLD} target_kl ends them. It stays at {{rate:g}} until one does",
+    "untold": f"{_UNTOLD} {KL} is no measure of it there: 0, not finite, or of one step. "
+    "It stays at {rate:g} until one does",
     "unmoved": "the KL divergence of updates was {first[1]:.2g} at a learning rate of {first[0]:.2g}, and is "
     "{last[1]:.2g} at {last[0]:.2g}: something else makes it (dropout, batch normalisation, a policy that is frozen). "
     "So it leads no more, and the rate is the model's own again. Take AbelCallback alone",
-    "min_learning_rate": _AT_BOUND + "too far. Give another min_learning_rate, or another target_kl",
-    "max_learning_rate": _AT_BOUND + "too little. Give another max_learning_rate, or another target_kl",
+    "min_learning_rate": f"{_AT_BOUND} the policy too far. Give another min_learning_rate, or another target_kl",
+    "max_learning_rate": f"{_AT_BOUND} the policy too little. Give another max_learning_rate, or another target_kl",
 }
 
 
@@ -53,28 +49,24 @@ class KLAdaptiveCallback(LearningRateCallback):
     policies before and after, which PPO, MaskablePPO and RecurrentPPO log as ``train/approx_kl`` (the mean over the
     update's last epoch; in SBX's PPO over all epochs).
 
-    The rate begins at the user's own and goes on from there: of a schedule only the first rate counts. The rate that
-    was found is kept with the model, until a reset or another ``learning_rate`` of the user's. Beside
-    :class:`AbelCallback` it may fall and not rise while the final decay is in force.
+    The rate begins at the user's own, the first of a schedule. The rate that was found is kept with the model, until
+    a reset or another ``learning_rate``. Beside :class:`AbelCallback` it cannot rise once the final decay is in force.
 
     If the model has a ``target_kl`` of its own, the smaller of the two targets counts, and an update that SB3 ends
     early can lower the rate and not raise it. If the KL divergence stays the same at any rate, as with dropout in the
     policy, the rate is the user's again.
 
     :param target_kl: KL divergence of an update after which the rate is left as it is
-    :param step: above 1; the rate is divided by it after an update with a KL divergence above twice the target, and
+    :param step: above 1. The rate is divided by it after an update with a KL divergence above twice the target, and
         multiplied by it after one below half of the target
-    :param min_learning_rate: smallest rate that is applied, whatever lowers it, decays of :class:`AbelCallback`
-        included. It never raises the user's own rate. None means 1e-5 as the smallest rate that the KL divergence
-        leads to, and no bound for the decays
+    :param min_learning_rate: smallest rate that is applied, whatever lowers it: the KL divergence or any decay. It
+        never raises the user's own. None is 1e-5 for the KL divergence, and no bound for the decays
     :param max_learning_rate: largest rate, before the multipliers of :class:`RateByPart`
     :param verbose: 1 prints at the end where the rate has gone, 2 each change
     :raises ValueError: for an argument out of its range; when a training begins, for an algorithm without a KL
     """
 
     NAME = "kl"
-    PASSING: ClassVar[tuple[str, ...]] = (*LearningRateCallback.PASSING, "_handle")
-    _handle: Any = None
 
     @known_arguments
     def __init__(
@@ -94,6 +86,7 @@ class KLAdaptiveCallback(LearningRateCallback):
         self.min_learning_rate = LOWEST if min_learning_rate is None else self._floor
         self.max_learning_rate = check_number("max_learning_rate", max_learning_rate, above=self.min_learning_rate)
         self._memory: dict[str, Any] = {}
+        self._during = DuringUpdate()
 
     @property
     def factor(self) -> float:
@@ -103,15 +96,14 @@ class KLAdaptiveCallback(LearningRateCallback):
 
     def _init_callback(self) -> None:
         super()._init_callback()
+        name, given = type(self.model).__name__, type(as_given(self)).__name__
         if not has_kl(self.model):
-            raise ValueError(
-                f"{type(self).__name__} needs an algorithm that logs an approximate KL divergence, one of "
-                f"{list(ALGORITHMS)}, got {type(self.model).__name__}"
-            )
+            needs = f"an algorithm that logs an approximate KL divergence, one of {list(ALGORITHMS)}"
+            raise ValueError(f"{given} needs {needs}, got {name}")
         if is_jax(self.model) and self._own_target is not None:
             raise ValueError(
                 "PPO of SBX with a target_kl adapts its learning rate to the KL divergence by itself: leave out "
-                f"target_kl, or take AbelCallback in place of {type(as_given(self)).__name__}"
+                f"target_kl, or take AbelCallback in place of {given}"
             )
 
     def _begin(self) -> None:
@@ -119,25 +111,25 @@ class KLAdaptiveCallback(LearningRateCallback):
         # Of this learn() alone, as are the rates that its updates ran at.
         self._state = KLState()
         self._rates: list[float] = []
-        self._stop_counting()
+        self._during.disarm()
         self._apply()
 
     def _before_update(self) -> None:
-        self._stop_counting()
-        optimizer = getattr(self.model.policy, "optimizer", None)
-        if self._own_target is not None and isinstance(optimizer, torch.optim.Optimizer):
-            self._steps: list[int] = []
-            self._handle = optimizer.register_step_post_hook(lambda *_: self._steps.append(self._steps_of_whole()))
+        self._made, self._whole = 0, 1
+        if self._own_target is not None:
+            self._during.follow(self.model, self._count)
+
+    def _count(self, made: int) -> None:
+        """Note the optimizer steps that were made, and those of a whole update, whose batch a decay may have grown."""
+        model: Any = self.model
+        self._made, self._whole = made, int(model.n_epochs * steps_of_epoch(model))
 
     def _after_update(self) -> None:
-        _, updates, _ = self._memory["seen"]
+        updates, asked = self._memory["seen"][1], self._rate.asked
         self._memory["seen"] = look(self.model, self.NAME)
-        asked = self._rate.asked
-        if self._state.leads and self._memory["seen"][1] != updates and asked is not None:
-            self._lead_from(asked)
-            if self._memory["rate"]:
-                self._decide(self._measure())
-        self._stop_counting()
+        if self._state.leads and self._memory["seen"][1] != updates and asked is not None and self._leads_from(asked):
+            self._decide(self._measure())
+        self._during.disarm()
         self._apply()
 
     def _recall(self) -> None:
@@ -152,32 +144,31 @@ class KLAdaptiveCallback(LearningRateCallback):
             self._rate.warn_once("doubtful", DOUBTFUL)
         memory["seen"] = look(self.model, self.NAME)
 
-    def _lead_from(self, asked: float) -> None:
-        """Begin at the user's rate; one that has changed since counts no more."""
+    def _leads_from(self, asked: float) -> bool:
+        """Begin at the user's rate, and return whether it can: not from 0. A rate that changed since counts no more."""
         memory = self._memory
         if memory["rate"] and memory["asked"] not in (None, asked):
             self._warn(
                 "schedule",
-                f"the KL divergence leads the learning rate from {memory['rate']:g} on: what the model's schedule "
-                f"says, {asked:g} now, counts no more. Leave out {type(as_given(self)).__name__} to follow it",
+                f"the KL divergence leads the learning rate from {memory['rate']:g} on, and the schedule, at {asked:g} "
+                f"now, counts no more. Leave out {type(as_given(self)).__name__} to follow it",
             )
         memory["asked"] = asked
         if memory["rate"] is None and asked > 0:
             memory["rate"] = first = min(asked, self.max_learning_rate)
             if asked > first:
                 self._warn("max", f"the learning rate begins at {first:g}, the max_learning_rate, not at {asked:g}")
+        return bool(memory["rate"])
 
     def _measure(self) -> Update:
         # It stays in the logger until the next dump.
         logged = self.logger.name_to_value.get(KL)
         if logged is None:
-            name = type(self.model).__name__
-            self._warn("no kl", f"{name} has logged no {KL} in an update, so the rate stays as it is")
-        if self._handle is None:
-            whole = self._steps_of_whole()
-            return told(logged, whole, whole, None)
-        # The batch may have grown for this update, in place of a decay.
-        return told(logged, len(self._steps), self._steps[-1] if self._steps else 1, self._own_target)
+            self._warn("no kl", f"{type(self.model).__name__} logs no {KL} in an update, so the rate stays as it is")
+        if self._during.handle is None:
+            self._count(0)
+            return told(logged, self._whole, self._whole, None)
+        return told(logged, self._made, self._whole, self._own_target)
 
     def _decide(self, update: Update) -> None:
         rate, target_kl = self._memory["rate"], min(self.target_kl, self._own_target or math.inf)
@@ -194,10 +185,9 @@ class KLAdaptiveCallback(LearningRateCallback):
     def _end(self) -> None:
         if self._rates:
             first, last = self._rates[0], self._memory["rate"] or self._memory["asked"]
-            self._say(
-                f"the KL divergence of the updates has led the learning rate from {first:.2g} to {last:.2g}, between "
-                f"{min(*self._rates, last):.2g} and {max(*self._rates, last):.2g}"
-            )
+            low, high = min(*self._rates, last), max(*self._rates, last)
+            led = f"from {first:.2g} to {last:.2g}, between {low:.2g} and {high:.2g}"
+            self._say(f"the KL divergence of the updates has led the learning rate {led}")
 
     def _apply(self) -> None:
         self._factor.rate, self._factor.floor = self._memory["rate"], self._floor
@@ -208,14 +198,3 @@ class KLAdaptiveCallback(LearningRateCallback):
     def _own_target(self) -> float | None:
         """The ``target_kl`` at which the model ends an update, None if it has none."""
         return getattr(self.model, "target_kl", None)
-
-    def _steps_of_whole(self) -> int:
-        """Optimizer steps in an update that nothing ends, at the batch size that there is now."""
-        model: Any = self.model
-        rollout = rollout_timesteps(model)
-        return int(model.n_epochs * math.ceil(rollout / (model.batch_size or rollout)))
-
-    def _stop_counting(self) -> None:
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None

@@ -12,10 +12,9 @@ FEW_TIMESTEPS = 1000  # between two looks at which optimizers there are
 class RateByPart(LearningRateCallback):
     """Train the networks of a model at rates of their own, in every algorithm.
 
-    ``RateByPart(value=3)`` trains the value network at three times the rate of the others (asked for
-    since 2021: stable-baselines3 #338). Multiplies whatever schedule the model has, decays of
-    :class:`AbelCallback` included; ``train/learning_rate`` is the rate before it, and
-    ``abel/learning_rate_<part>`` the one of a part.
+    ``RateByPart(value=3)`` trains the value network at three times the rate of the others (stable-baselines3 #338).
+    Multiplies whatever schedule the model has, decays of :class:`AbelCallback` included. ``train/learning_rate`` is
+    the rate before it, and ``abel/learning_rate_<part>`` the one of a part.
 
     :param policy: multiplier for the policy network
     :param value: multiplier for the value network; a Q-network, or a critic, is one
@@ -30,13 +29,7 @@ class RateByPart(LearningRateCallback):
 
     @known_arguments
     def __init__(
-        self,
-        *,
-        policy: float = 1.0,
-        value: float = 1.0,
-        shared: float = 1.0,
-        log_std: float = 1.0,
-        verbose: int = 0,
+        self, *, policy: float = 1.0, value: float = 1.0, shared: float = 1.0, log_std: float = 1.0, verbose: int = 0
     ) -> None:
         super().__init__(verbose)
         multipliers = dict(zip(PARTS, (policy, value, shared, log_std)))
@@ -52,21 +45,16 @@ class RateByPart(LearningRateCallback):
         for part in self._parts if self.verbose else ():
             self._say(f"the learning rate of the {part} is multiplied by {self.multipliers[part]:g}")
         if "TRPO" in (kind.__name__ for kind in type(self.model).__mro__) and self.multipliers["policy"] != 1:
-            self._warn(
-                "TRPO", "TRPO moves its policy by line search: a multiplier reaches the value network, not the policy"
-            )
+            self._warn("TRPO", "TRPO moves its policy by line search, which no multiplier reaches")
 
     def _before_update(self) -> None:
         if self.model.num_timesteps >= self._next_look and (lacks := self._look()):
             self._warn("lacks", f"{lacks} trains no such part now. Its multiplier holds again when it does")
 
-    def _after_update(self) -> None:
-        self._record()
-
     def _at_step(self) -> None:
         # Off-policy a dump, which empties the logger, comes at any step.
         if f"abel/learning_rate_{self._parts[0]}" not in self.logger.name_to_value:
-            self._record()
+            self._after_update()
 
     def _look(self) -> str:
         """Find which parts the optimizers hold now; return in words whose multiplier is for none, empty if all are."""
@@ -81,8 +69,8 @@ class RateByPart(LearningRateCallback):
         absent = [part for part, factor in self.multipliers.items() if factor != 1 and part not in self._parts]
         return f"{absent[0]}={self.multipliers[absent[0]]:g}: {type(self.model).__name__}" if absent else ""
 
-    def _record(self) -> None:
-        """The rates of the latest update, as ``train/learning_rate`` is."""
+    def _after_update(self) -> None:
+        # Rates of the latest update, as train/learning_rate is.
         for part in self._parts:
             if (rate := self._rate.of_part(part)) is not None:
                 self.logger.record(f"abel/learning_rate_{part}", rate)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from rl_abel._validation import check_choice, check_flag, check_integer, check_number
+from rl_abel._validation import check_choice, check_field, check_flag, check_integer, check_number
 from rl_abel.learning_rate.batch_size import ACTIONS
-from rl_abel.rules.bounce import Rule, TrendRule
+from rl_abel.rules.bounce import TrendRule, make_rule
 from rl_abel.rules.decay_controller import DecayRules
 
 WATCHABLE = ("any", "total", "policy", "value")
@@ -34,13 +35,13 @@ class AbelSettings(DecayRules):
             json.dumps(self.rule.init())
         except TypeError as error:
             raise ValueError(f"rule must keep a state made of JSON values, got {self.rule.init()!r}: {error}") from None
-        check_choice("watch", self.watch, WATCHABLE)
-        self._set("min_learning_rate", check_number("min_learning_rate", self.min_learning_rate, at_least=0))
-        check_choice("acts_on", self.acts_on, ACTIONS)
+        check_field(self, "watch", check_choice, WATCHABLE)
+        check_field(self, "min_learning_rate", check_number, at_least=0)
+        check_field(self, "acts_on", check_choice, ACTIONS)
         for name in ("max_batch_size", "measure_every"):
             if getattr(self, name) is not None:
-                self._set(name, check_integer(name, getattr(self, name), at_least=1))
-        self._set("diagnose", check_flag("diagnose", self.diagnose))
+                check_field(self, name, check_integer, at_least=1)
+        check_field(self, "diagnose", check_flag)
         if self.scope == "part" and self.max_decays == 0:
             raise ValueError(
                 "scope='part' says whose rate decays after a bounce, and max_decays=0 that none does: "
@@ -63,6 +64,10 @@ class AbelSettings(DecayRules):
             raise ValueError(f"watch={self.watch!r}: {model} has no such part; it has {have}")
 
 
-def watched_by_default(rule: Rule) -> str:
-    """Return what a rule watches where the user does not say: Algorithm 1 has one norm."""
-    return "any" if isinstance(rule, TrendRule) else "total"
+def settings_in(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those arguments of a callback that are settings, with the rule made, and with what it watches."""
+    given = {name: value for name, value in arguments.items() if name in AbelSettings.__dataclass_fields__}
+    rule = make_rule(given["rule"])
+    # Algorithm 1 has one norm.
+    own = "any" if isinstance(rule, TrendRule) else "total"
+    return {**given, "rule": rule, "watch": own if given["watch"] is None else given["watch"]}

@@ -12,14 +12,10 @@ POWERS = {"batch_size": 1.0, "mixed": 0.5}
 
 
 class Split(NamedTuple):
-    """A decay, divided.
-
-    :param batch_size: the batch that takes its part
-    :param rate: factor that is left to the learning rate
-    """
+    """A decay, divided."""
 
     batch_size: int
-    rate: float
+    rate: float  # factor that is left to the learning rate
 
 
 def split(factor: float, own: int, most: int, rollout: int | None = None, power: float = 1.0) -> Split:
@@ -28,9 +24,7 @@ def split(factor: float, own: int, most: int, rollout: int | None = None, power:
     >>> split(0.1, own=64, most=2048), split(0.1, own=64, most=256), split(0.25, own=64, most=2048, power=0.5)
     (Split(batch_size=640, rate=1.0), Split(batch_size=256, rate=0.4), Split(batch_size=256, rate=0.5))
 
-    :param factor: in (0, 1], the product of the decays in force
-    :param own: batch of the user's
-    :param most: largest batch, unless the user's own is larger
+    :param own: batch of the user's, which may be larger than ``most``
     :param rollout: number of samples that are cut into batches, each used once; None where batches are drawn
     :param power: of :data:`POWERS`
     """
@@ -42,9 +36,9 @@ def split(factor: float, own: int, most: int, rollout: int | None = None, power:
 
 @lru_cache
 def _cut(limit: int, own: int, rollout: int | None) -> int:
-    """The largest batch up to a limit that cuts a rollout well: into equal parts, else with no part of one sample.
+    """The largest batch up to a limit that cuts a rollout into equal parts, else that leaves no part of one sample.
 
-    PPO normalises the advantages of each minibatch, which one sample has not.
+    PPO normalises the advantages of each minibatch, which needs two samples.
     """
     if rollout is None:
         return limit

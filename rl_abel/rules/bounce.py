@@ -1,4 +1,4 @@
-"""Pure decisions: squared weight norms in, decays out. Standard library only.
+"""The rules that see a bounce: squared weight norms in, decisions out. Standard library only.
 
 A rule is an object with two methods, both pure::
 
@@ -14,10 +14,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-from rl_abel._validation import check_integer, check_number, meant
+from rl_abel._validation import check_field, check_integer, check_number, meant
 
 JsonValue = Any  # None, bool, int, float, str, or lists and string-keyed dicts of them
 
@@ -56,13 +55,8 @@ class PaperRule:
     def observe(self, state: JsonValue, weight_norm: float) -> tuple[JsonValue, bool]:
         """Return the state after one more measurement of |w|^2, and whether to decay now."""
         norms, reached_minimum = [*state["norms"], weight_norm], state["reached_minimum"]
-        decayed = False
-        if len(norms) == 3:
-            before, last, now = norms
-            if (now - last) * (last - before) < 0:
-                decayed = reached_minimum
-                reached_minimum = not reached_minimum
-        return {"norms": norms[-2:], "reached_minimum": reached_minimum}, decayed
+        turned = len(norms) == 3 and bool((norms[2] - norms[1]) * (norms[1] - norms[0]) < 0)
+        return {"norms": norms[-2:], "reached_minimum": reached_minimum != turned}, turned and reached_minimum
 
 
 @dataclass(frozen=True)
@@ -86,13 +80,9 @@ class TrendRule:
     depth: float = 0.03
 
     def __post_init__(self) -> None:
-        depth: Any = self.depth
-        if isinstance(depth, bool) or not isinstance(depth, Real) or not 0 <= float(depth) < 1:
-            raise ValueError(f"depth must be in [0, 1), got {depth!r}")
-        window, z = check_integer("window", self.window, at_least=2), check_number("z", self.z, above=0)
-        # numpy's numbers are fine; a state made with them would be no JSON.
-        for name, number in (("window", window), ("z", z), ("depth", float(depth))):
-            object.__setattr__(self, name, number)
+        check_field(self, "depth", check_number, at_least=0, below=1)
+        check_field(self, "window", check_integer, at_least=2)
+        check_field(self, "z", check_number, above=0)
 
     @property
     def min_measurements(self) -> int:
@@ -140,9 +130,9 @@ class TrendRule:
 
 
 def t_statistic(norms: Sequence[float], stride: int, window: int) -> float:
-    """t-statistic of the last ``window`` increments ``norms[t] - norms[t - stride]``.
+    """t-statistic of the last ``window`` increments ``norms[t] - norms[t - stride]``, which do not overlap.
 
-    The increments do not overlap. Zero deviation with a non-zero mean is infinitely significant.
+    If all increments are equal and not zero, it is infinite.
     """
     recent = norms[len(norms) - 1 - stride * window :: stride]
     increments = [now - before for before, now in pairwise(recent)]
@@ -151,9 +141,7 @@ def t_statistic(norms: Sequence[float], stride: int, window: int) -> float:
         return 0.0
     mean = math.fsum(increments) / scale / window
     variance = math.fsum((d / scale - mean) ** 2 for d in increments) / (window - 1)
-    if variance == 0:
-        return math.copysign(math.inf, mean)
-    return mean / math.sqrt(variance / window)
+    return mean / math.sqrt(variance / window) if variance else math.copysign(math.inf, mean)
 
 
 RULES: dict[str, type[PaperRule] | type[TrendRule]] = {"paper": PaperRule, "trend": TrendRule}
@@ -164,21 +152,15 @@ def make_rule(rule: str | Rule, **options: Any) -> Rule:
 
     :raises ValueError: for an unknown name or option, or an object without ``init`` and ``observe``
     """
-    if isinstance(rule, str):
-        if rule not in RULES:
-            hint = meant(rule, RULES)
-            raise ValueError(
-                f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}{hint}"
-            )
+    if isinstance(rule, str) and rule in RULES:
         known = [field.name for field in fields(RULES[rule])]
         if unknown := sorted(set(options) - set(known)):
-            hint = meant(unknown[0], known)
-            raise ValueError(
-                f"rule {rule!r} has no option {', '.join(unknown)}; its options are: {known or 'none'}{hint}"
-            )
+            what = f"rule {rule!r} has no option {', '.join(unknown)}; its options are: {known or 'none'}"
+            raise ValueError(f"{what}{meant(unknown[0], known)}")
         return RULES[rule](**options)
-    if isinstance(rule, type) or not isinstance(rule, Rule):
-        raise ValueError(f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}")
+    if isinstance(rule, (str, type)) or not isinstance(rule, Rule):
+        what = f"rule must be one of {sorted(RULES)} or an object with init and observe, got {rule!r}"
+        raise ValueError(what + (meant(rule, RULES) if isinstance(rule, str) else ""))
     if options:
         raise ValueError(f"options are for named rules; set {sorted(options)} on the rule object {rule!r} itself")
     return rule
@@ -197,18 +179,14 @@ def replay(rule: Rule, weight_norms: Iterable[float]) -> Iterator[tuple[JsonValu
 def observe_each(
     rule: Rule, states: Mapping[str, JsonValue], weight_norms: Mapping[str, float], alone: bool = False
 ) -> tuple[dict[str, JsonValue], list[str]]:
-    """Show a rule the norms of several parts; return its state of each, and the parts that have bounced.
+    """Show a rule one measurement of several parts; return its state of each, and the parts that have bounced.
 
-    A bounce of one part decays the rate of all, so the rule starts anew on the others too.
-
-    :param states: state of each part after the measurement before; empty before the first
-    :param weight_norms: |w|^2 of each part in one measurement
-    :param alone: whether a part decays alone, so that the rule goes on with the others
+    A bounce of one part decays the rate of all, so the rule starts anew on the others, unless parts decay alone.
     """
     seen = {part: rule.observe(states.get(part, rule.init()), norm) for part, norm in weight_norms.items()}
     bounced = [part for part, (_, decayed) in seen.items() if decayed]
-    anew = {part for part in seen if bounced and part not in bounced and not alone}
-    return {part: rule.init() if part in anew else seen[part][0] for part in seen}, bounced
+    anew = bool(bounced) and not alone
+    return {part: rule.init() if anew and not decayed else state for part, (state, decayed) in seen.items()}, bounced
 
 
 def find_decays(weight_norms: Iterable[float], rule: str | Rule = "trend", **options: Any) -> list[int]:

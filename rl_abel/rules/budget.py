@@ -1,7 +1,4 @@
-"""A training has a beginning and an end: how far it has come, and which training a model is in.
-
-SB3 counts timesteps and updates over a model's whole life, over any number of ``learn()`` calls.
-"""
+"""A training has a beginning and an end. SB3 counts over a model's whole life, over any number of ``learn()`` calls."""
 
 from __future__ import annotations
 
@@ -19,11 +16,7 @@ class Clock(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """Timesteps that one training has.
-
-    :param begin: timestep at which it began
-    :param end: timestep at which it will end, None if nobody has said
-    """
+    """The timesteps at which one training began, and at which it will end: None if nobody has said."""
 
     begin: int
     end: int | None
@@ -39,10 +32,7 @@ class Budget:
         return (timestep - self.begin) / (self.end - self.begin)
 
     def in_rollouts(self, rollout: int) -> Budget:
-        """The budget as it will be used: SB3 trains in whole rollouts, the last of which may overshoot the end.
-
-        :param rollout: timesteps of a rollout
-        """
+        """The budget in whole rollouts of so many timesteps: SB3's last rollout may overshoot the end."""
         if self.end is None:
             return self
         return Budget(self.begin, self.begin + math.ceil((self.end - self.begin) / rollout) * rollout)

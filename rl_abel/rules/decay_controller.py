@@ -1,8 +1,4 @@
-"""The decays of one training, decided by pure functions. Standard library only.
-
-:class:`~rl_abel.AbelCallback` and :class:`~rl_abel.torch.AbelScheduler` both decide here, so both decay alike on the
-same trace.
-"""
+"""The decays of one training, decided by pure functions alike for callback and scheduler. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from rl_abel._validation import check_between, check_choice, check_integer
+from rl_abel._validation import check_between, check_choice, check_field, check_integer
 from rl_abel.rules.bounce import JsonValue, Rule, TrendRule, observe_each
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay, final_factor
 
@@ -23,14 +19,8 @@ SCOPES = ("model", "part")
 
 @dataclass(frozen=True)
 class DecayRules:
-    """What decides on the decays of a training.
+    """The arguments of :class:`~rl_abel.AbelCallback` that decide on the decays of a training; explained there.
 
-    :param rule: tells from the norms of a part whether it has bounced
-    :param decay_factor: factor of each decay, in (0, 1)
-    :param final_decay_at: progress in (0, 1) from which on the rate is decayed once more; None for never
-    :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0
-    :param max_decays: most decays by a bounce that a part may have; None for any number
-    :param scope: "model" if a bounce decays the rate of all parameters, "part" if it decays that of its part alone
     :raises ValueError: if an argument is out of range
     """
 
@@ -42,17 +32,13 @@ class DecayRules:
     scope: str = "model"
 
     def __post_init__(self) -> None:
-        self._set("decay_factor", check_between("decay_factor", self.decay_factor, 0, 1))
+        check_field(self, "decay_factor", check_between, 0, 1)
         if self.final_decay_at is not None:
-            self._set("final_decay_at", check_between("final_decay_at", self.final_decay_at, 0, 1))
+            check_field(self, "final_decay_at", check_between, 0, 1)
         check_choice("final_decay_shape", self.final_decay_shape, SHAPES)
         if self.max_decays is not None:
-            self._set("max_decays", check_integer("max_decays", self.max_decays, at_least=0))
+            check_field(self, "max_decays", check_integer, at_least=0)
         check_choice("scope", self.scope, SCOPES)
-
-    def _set(self, name: str, checked: object) -> None:
-        """Keep a number as Python's own, in place of numpy's."""
-        object.__setattr__(self, name, checked)
 
     @property
     def step(self) -> float | None:
@@ -62,18 +48,12 @@ class DecayRules:
 
 @dataclass(frozen=True)
 class DecayState:
-    """What is known and in force after a measurement.
+    """What is known and in force after a measurement."""
 
-    :param decays: decays in force, in the order in which they were made
-    :param bounces: timesteps of all bounces seen, whether or not they decayed anything
-    :param rule: name of the rule that has been shown the measurements
-    :param rule_states: state of that rule for each part
-    """
-
-    decays: tuple[Decay, ...] = ()
-    bounces: tuple[int, ...] = ()
-    rule: str = ""
-    rule_states: Mapping[str, JsonValue] = field(default_factory=dict)
+    decays: tuple[Decay, ...] = ()  # decays in force, in the order in which they were made
+    bounces: tuple[int, ...] = ()  # timesteps of all bounces seen, whether or not they decayed anything
+    rule: str = ""  # name of the rule that has been shown the measurements
+    rule_states: Mapping[str, JsonValue] = field(default_factory=dict)  # state of that rule for each part
 
     @property
     def final_timestep(self) -> int | None:
@@ -81,11 +61,7 @@ class DecayState:
         return next((decay.timestep for decay in self.decays if decay.cause == "final"), None)
 
     def factor_of(self, part: str = REST, final: bool = True) -> float:
-        """Return the product of the decays of a part.
-
-        :param part: a network, ``REST`` for what is in none, or ``EVERY_PART`` for the decays that all parts share
-        :param final: whether the final decay is in the product
-        """
+        """Return the product of a part's decays (``EVERY_PART``: those of all parts), with the final one or without."""
         own = (decay for decay in self.decays if decay.part in (EVERY_PART, part))
         return math.prod((decay.factor for decay in own if final or decay.cause != "final"), start=1.0)
 
@@ -96,32 +72,26 @@ class DecayState:
             states = json.dumps(self.rule_states)
         except (TypeError, ValueError):
             states = ""
-        decays, bounces = [decay.row for decay in self.decays], list(self.bounces)
-        seen = {"bounces": bounces, "n_bounces": len(bounces)}
-        return {"decays": decays, **seen, "rule": self.rule, "rule_states": states}
+        seen = {"bounces": [*self.bounces], "n_bounces": len(self.bounces), "rule": self.rule, "rule_states": states}
+        return {"decays": [decay.row for decay in self.decays], **seen}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DecayState:
-        """Return the state that :meth:`to_json` made these values of.
+        """Return the state that :meth:`to_json` made these values of, or of decays alone.
 
         :raises KeyError, TypeError, ValueError: for other values
         """
-        decays = tuple(
-            Decay(int(at), str(cause), float(factor), *part) for at, cause, factor, *part in values["decays"]
-        )
-        states = dict(json.loads(values["rule_states"] or "{}"))
-        return cls(decays, tuple(map(int, values["bounces"])), str(values["rule"]), states)
+        decays = [Decay(int(at), str(cause), float(factor), *part) for at, cause, factor, *part in values["decays"]]
+        bounces = values.get("bounces", [decay.timestep for decay in decays if decay.cause == "bounce"])
+        states = dict(json.loads(values.get("rule_states") or "{}"))
+        return cls(tuple(decays), tuple(map(int, bounces)), str(values.get("rule", "")), states)
 
 
 class Decided(NamedTuple):
-    """What a call of :func:`decide` has brought.
+    """What a call of :func:`decide` has brought."""
 
-    :param bounced: parts whose norms have bounced
-    :param made: new decays, each with its reason in words
-    """
-
-    bounced: list[str]
-    made: list[tuple[Decay, str]]
+    bounced: list[str]  # parts whose norms have bounced
+    made: list[tuple[Decay, str]]  # new decays, each with its reason in words
 
 
 def decide(
@@ -141,10 +111,9 @@ def decide(
     >>> state.decays, decide(rules, state, 9, progress=0.9)[0].factor_of()
     ((Decay(timestep=3, cause='bounce', factor=0.1),), 0.010000000000000002)
 
-    :param timestep: timestep of the measurement
     :param norms: |w|^2 of each part that is watched; None if nothing was measured
     :param progress: share of the budget that is used up; 0 where no budget is known
-    :param began: timestep from which a final decay counts; None for ``timestep``
+    :param began: timestep of a final decay, None for ``timestep``
     """
     bounced: list[str] = []
     made: list[tuple[Decay, str]] = []
@@ -152,12 +121,11 @@ def decide(
     # The lower rate ends a growth by itself, which "trend" would take for the end of a bounce.
     if norms and not (trend and state.final_timestep is not None):
         name, alone = _name(rules.rule), rules.scope == "part"
-        known = state.rule_states if state.rule == name else {}
-        states, bounced = observe_each(rules.rule, known, norms, alone)
+        states, bounced = observe_each(rules.rule, state.rule_states if state.rule == name else {}, norms, alone)
         for part, of in whose_decay(bounced, state.decays, rules.max_decays, alone).items():
             made.append((Decay(timestep, "bounce", rules.decay_factor, part), f"the {of} weight norm has bounced"))
-        decays = (*state.decays, *(decay for decay, _ in made))
-        state = DecayState(decays, (*state.bounces, timestep) if bounced else state.bounces, name, states)
+        bounces = (*state.bounces, timestep) if bounced else state.bounces
+        state = DecayState((*state.decays, *(decay for decay, _ in made)), bounces, name, states)
     at = rules.final_decay_at
     factor = None if at is None else final_factor(progress, at, rules.step)
     if factor is not None and state.final_timestep is None:
@@ -172,9 +140,9 @@ def decide(
 
 
 def resume(rules: DecayRules, state: DecayState, progress: float) -> DecayState:
-    """Return the state with which a training goes on: a final decay that comes too early now lapses.
+    """Return the state with which a training goes on: a final decay lapses that a longer budget brings later.
 
-    Training then goes on from before that decay (Lewkowycz 2021, Sec. 2).
+    Training then goes on as before that decay (Lewkowycz 2021, Sec. 2).
     """
     if rules.final_decay_at is not None and progress >= rules.final_decay_at:
         return state
@@ -187,16 +155,11 @@ def whose_decay(bounced: Sequence[str], made: Iterable[Decay], most: int | None,
     >>> whose_decay(["policy", "value"], [], None, alone=False), whose_decay(["policy", "total"], [], None, alone=True)
     ({'total': 'policy and value'}, {'policy': 'policy', 'rest': 'total'})
 
-    :param bounced: parts whose norms have bounced
-    :param made: decays so far
-    :param most: most decays by a bounce that a part may have, None for any number
+    :param made: decays so far, of which a part may have ``most`` by a bounce: None for any number
     :param alone: whether a part that bounces decays alone; what belongs to no network then decays with the total
     """
-    if not bounced:
-        return {}
-    if alone:
-        words = {part if part in NETWORKS else REST: part for part in bounced}
-    else:
+    words = {part if part in NETWORKS else REST: part for part in bounced}
+    if bounced and not alone:
         words = {EVERY_PART: " and ".join(bounced)}
     counts = Counter(decay.part for decay in made if decay.cause == "bounce")
     return {part: of for part, of in words.items() if most is None or counts[part] < most}

@@ -8,23 +8,15 @@ from typing import Any, NamedTuple
 from rl_abel.rules.budget import Budget
 
 EVERY_PART = "total"
-
 NETWORKS = ("policy", "value")  # parts that can decay alone
-# Parameters of neither the policy nor the value network alone: shared ones, log_std, the entropy coefficient
-REST = "rest"
+REST = "rest"  # parameters of neither network alone: shared ones, log_std, the entropy coefficient
 
 
-class _Decay(NamedTuple):
-    timestep: int
-    cause: str
-    factor: float
-
-
-class Decay(_Decay):
+class Decay(NamedTuple("Decay", [("timestep", int), ("cause", str), ("factor", float)])):
     """One decay in force: when, why ("bounce" or "final"), and by what factor.
 
-    The final one counts from the timestep at which the first rollout begins that is learned from at
-    the lower rate; a linear one has the factor that it has come to.
+    The final decay's timestep is the start of the first rollout that training uses at the lower rate. A linear decay
+    has the factor that it has come to.
 
     ``part``, which is no item of the tuple, tells whose rate decays: "total" for all parameters; with
     ``scope="part"`` "policy", "value", or "rest" for those of neither.
@@ -50,55 +42,37 @@ class Decay(_Decay):
 
 
 def final_factor(progress: float, at: float, step: float | None) -> float | None:
-    """Return the factor of the final decay, None before its time.
-
-    :param progress: share of the budget that is used up, from 0 to 1
-    :param at: progress in (0, 1) from which on the rate is decayed
-    :param step: the factor, None for one that falls linearly to 0 at the end of the budget
-    """
+    """Return the factor of the final decay, None before its time; a step of None falls linearly to 0 at the end."""
     if progress < at:
         return None
     return max(0.0, (1 - progress) / (1 - at)) if step is None else step
 
 
 class Coming(NamedTuple):
-    """The final decay as it will come in a training.
+    """The final decay as it will come in what is left of a budget, in which each rollout has one update."""
 
-    :param begins: timestep at which the first rollout begins that is learned from at the lower rate; None if none does
-    :param decayed: updates at the lower rate
-    :param updates: in what is left of the budget, one after each rollout that is learned from
-    :param factor: of the last update
-    :param waits: whether its time comes before anything is learned, so that it waits for the first update
-    :param highest: a ``final_decay_at`` up to which the last rollout would be learned from at the lower rate
-    """
-
-    begins: int | None
-    decayed: int
-    updates: int
-    factor: float
-    waits: bool
-    highest: float
+    begins: int | None  # start of the first rollout that training uses at the lower rate, None if there is none
+    decayed: int  # updates at the lower rate
+    updates: int  # all updates
+    factor: float  # of the last update
+    waits: bool  # whether its time comes before anything is learned, so that it waits for the first update
+    highest: float  # largest final_decay_at at which the last rollout would have the lower rate
 
 
 def final_decay(
     budget: Budget, rollout: int, now: int, learning_starts: int, at: float, step: float | None, learned: bool = False
 ) -> Coming:
-    """Foretell what :func:`final_factor` returns in what is left of a budget.
+    """Foretell what :func:`final_factor` returns in what is left of a budget that has an end.
 
-    An update belongs to where its rollout began, so that in a budget of a few rollouts the decay does not take a
-    large part of the updates. Of five rollouts the last begins at 80 %, so a decay at 85 % cannot come:
+    An update counts at the start of its rollout, so of a few updates the decay does not take a large part. Of five
+    rollouts the last begins at 80 %, so a decay at 85 % cannot come:
 
     >>> final_decay(Budget(0, 10_000), 2048, 0, 0, 0.85, 0.1).begins is None
     True
     >>> final_decay(Budget(0, 20_000), 2048, 0, 0, 0.85, 0.1)[:4]
     (18432, 1, 10, 0.1)
 
-    :param budget: with an end
-    :param rollout: timesteps of one
-    :param now: timestep at which the next rollout begins
-    :param learning_starts: timestep up to which nothing is learned
-    :param at: progress in (0, 1) from which on the rate is decayed
-    :param step: the factor, None for one that falls linearly to 0 at the end of the budget
+    :param rollout: timesteps of a rollout, the next of which begins ``now``
     :param learned: whether there has been an update before, without which there is no decay
     """
     whole, end = budget.in_rollouts(rollout), now if budget.end is None else budget.end

@@ -38,21 +38,15 @@ def kl_adapted(
 
 
 class Update(NamedTuple):
-    """What one update tells.
+    """What one update tells."""
 
-    :param kl: KL divergence that the learning rate has made, NaN where that is not known
-    :param cut: whether the model's own ``target_kl`` has ended the update early
-    """
-
-    kl: float
-    cut: bool = False
+    kl: float  # KL divergence that the learning rate has made, NaN where that is not known
+    cut: bool = False  # whether the model's own target_kl has ended the update early
 
 
 def told(logged: float | None, steps: int, steps_of_whole: int, own_target: float | None) -> Update:
-    """Return what an update tells.
+    """Return what an update tells, of its logged KL divergence, if any, and of the optimizer steps that it has made.
 
-    :param logged: KL divergence that the algorithm has logged, None if it has logged none
-    :param steps: optimizer steps in the update
     :param steps_of_whole: optimizer steps in an update that nothing ends
     :param own_target: the model's ``target_kl``; SB3 ends an update at 1.5 times that
 
@@ -71,18 +65,12 @@ def told(logged: float | None, steps: int, steps_of_whole: int, own_target: floa
 
 @dataclass(frozen=True)
 class KLState:
-    """What the rule knows after some updates, as JSON values.
+    """What the rule knows after some updates. Counts are of the latest updates in a row."""
 
-    :param streak: learning rate and KL divergence of the latest updates in a row that ask for a change in one direction
-    :param at_bound: latest updates in a row that ask for more than the bounds allow
-    :param untold: latest updates in a row that do not tell whether the rate moves the policy enough
-    :param leads: False once the KL divergence has turned out to be the same at any rate
-    """
-
-    streak: tuple[tuple[float, float], ...] = ()
-    at_bound: int = 0
-    untold: int = 0
-    leads: bool = True
+    streak: tuple[tuple[float, float], ...] = ()  # (learning rate, KL) of updates that ask for a change one way
+    at_bound: int = 0  # updates that ask for more than the bounds allow
+    untold: int = 0  # updates that do not tell whether the rate moves the policy enough
+    leads: bool = True  # False once the KL divergence has turned out to be the same at any rate
 
 
 @dataclass(frozen=True)
@@ -97,13 +85,10 @@ class KLRule:
     def observe(
         self, state: KLState, learning_rate: float, update: Update, may_rise: bool = True
     ) -> tuple[KLState, float, str]:
-        """Return the state after one more update, the rate of the next one, and what there is to say of it.
+        """Return the state after one more update at a rate, the rate of the next one, and what there is to say of it.
 
         That is "" for nothing, "cut" or "untold" after many updates that did not tell, "unmoved" where the KL
         divergence leads no more, and the name of a bound that many updates would have passed.
-
-        :param learning_rate: of the update
-        :param may_rise: whether the rate may rise; an update that was cut never raises it
         """
         kl, cut = update
         too_far, too_little = kl > 2 * self.target_kl, kl < self.target_kl / 2
@@ -112,8 +97,7 @@ class KLRule:
             return state, learning_rate, ("cut" if cut else "untold") if state.untold == MANY else ""
         if not (too_far or (too_little and may_rise)):
             return KLState(), learning_rate, ""
-        bounds = self.min_learning_rate, self.max_learning_rate
-        adapted = kl_adapted(learning_rate, kl, self.target_kl, self.step, *bounds)
+        adapted = kl_adapted(learning_rate, kl, **vars(self))
         goes_on = state.streak and (state.streak[-1][1] > self.target_kl) == too_far
         streak = (*(state.streak if goes_on else ()), (learning_rate, kl))
         at_bound = state.at_bound + 1 if adapted == learning_rate else 0

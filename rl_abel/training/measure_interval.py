@@ -16,23 +16,27 @@ from rl_abel.rules.budget import Budget
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-# Measurements a training by default: the rule is calibrated on as many (more of them see more noise)
-MEASUREMENTS = 100
+MEASUREMENTS = 100  # a training by default: the rule is calibrated on as many, and more of them see more noise
 # With fewer the rule finds clearly fewer bounces: of 20 in the control's traces 19 on 128 measurements, 4 on 64
 FEW = 80
+TRIAL = 1000  # timesteps; who trains for fewer wants to see that it runs
+
+
+class Notice(NamedTuple):
+    """What a user is told."""
+
+    message: str  # in words, and what to do
+    warning: str = ""  # name of a warning, which is given once; empty for a line that verbose prints
 
 
 def default_interval(model: BaseAlgorithm, budget: Budget) -> float:
     """Timesteps between measurements: about :data:`MEASUREMENTS` in what is left of the budget.
 
-    Whole rollouts, or where these are few a part of one: then weights are measured within an update
-    too, at ends of epochs. Without a budget every rollout is measured, and the trace thins itself.
+    It is some whole rollouts, or a part of one where rollouts are few: then epochs within an update are measured too.
+    Without a budget every rollout is measured, and the trace thins itself.
     """
-    rollout = rollout_timesteps(model)
-    left = _left(model, budget)
-    if left is None:
-        return rollout
-    rollouts = left / MEASUREMENTS / rollout
+    rollout, left = rollout_timesteps(model), _left(model, budget)
+    rollouts = 1.0 if left is None else left / MEASUREMENTS / rollout
     if rollouts >= 1:
         return rollout * round(rollouts)
     return rollout / min(_epochs(model), max(1, round(1 / rollouts) if rollouts else 1))
@@ -41,46 +45,30 @@ def default_interval(model: BaseAlgorithm, budget: Budget) -> float:
 def within_update(model: BaseAlgorithm, interval: float) -> list[int]:
     """Optimizer steps of one update after which weights are measured, its last one apart.
 
-    Ends of epochs, at about equal distances; empty where a rollout is no longer than the interval.
+    They are ends of epochs, at about equal distances. There are none where a rollout is no longer than the interval.
     """
     rollout, epochs = rollout_timesteps(model), _epochs(model)
     number = min(epochs, max(1, round(rollout / interval)))
+    return [round(epochs * index / number) * steps_of_epoch(model) for index in range(1, number)]
+
+
+def steps_of_epoch(model: BaseAlgorithm) -> int:
+    """Optimizer steps of one pass over a rollout, at the batch size that there is now."""
+    rollout = rollout_timesteps(model)
     # None is the whole rollout.
-    steps = math.ceil(rollout / (getattr(model, "batch_size", None) or rollout))
-    return [round(epochs * index / number) * steps for index in range(1, number)]
+    return math.ceil(rollout / (getattr(model, "batch_size", None) or rollout))
 
 
 def distance(model: BaseAlgorithm, interval: float, within: bool) -> float:
-    """Timesteps from one measurement to the next.
-
-    :param interval: what was asked for
-    :param within: whether weights are measured within an update too; if not, rollouts are the least distance
-    """
+    """Timesteps from one measurement to the next; only those within an update may be closer than rollouts."""
     rollout = rollout_timesteps(model)
     return interval if within and interval < rollout else math.ceil(interval / rollout) * rollout
 
 
 def expected_measurements(model: BaseAlgorithm, budget: Budget, made: int, every: float) -> int | None:
-    """Measurements that the training will have made at its end, None where no budget is known.
-
-    :param every: timesteps from one measurement to the next
-    """
+    """Measurements that the training will have made at its end, None where no budget is known."""
     left = _left(model, budget)
     return None if left is None else made + int(left / every)
-
-
-TRIAL = 1000  # timesteps; who trains for fewer wants to see that it runs
-
-
-class Notice(NamedTuple):
-    """What a user is told.
-
-    :param message: in words, and what to do
-    :param warning: its name where it is a warning, which is given once: for what the user would be surprised by
-    """
-
-    message: str
-    warning: str = ""
 
 
 def too_few_measurements(
@@ -88,27 +76,17 @@ def too_few_measurements(
 ) -> Notice | None:
     """Tell where the rule can never decide, or will miss most bounces; None where it is at home.
 
-    :param expected: measurements that fit into the training
-    :param every: timesteps from one measurement to the next
-    :param weight_decay: without any no bounce is expected
+    Without weight decay no bounce is expected, so there that is no warning.
     """
-    needed, calibrated = getattr(rule, "min_measurements", 0), isinstance(rule, TrendRule)
-    if expected * every < TRIAL or (expected >= needed and (expected >= FEW or not calibrated)):
+    needed = getattr(rule, "min_measurements", 0)
+    if expected * every < TRIAL or expected >= (max(needed, FEW) if isinstance(rule, TrendRule) else needed):
         return None
     rollout = rollout_timesteps(model)
-    if every > rollout:
-        mend = "Set a smaller measure_every"
-    elif rollout > 1:
-        mend = "Use shorter rollouts, or train longer"
-    else:
-        mend = "Train longer"
+    mend = "Use shorter rollouts, or train longer" if rollout > 1 else "Train longer"
+    mend = "Set a smaller measure_every" if every > rollout else mend
+    means = f"the rule is calibrated on {MEASUREMENTS}: it will miss bounces, most of them where half as many fit"
     if expected < needed:
         means = f"the rule needs {needed} before it can see a bounce: as it is, no bounce can decay the rate"
-    else:
-        means = (
-            f"the rule is calibrated on {MEASUREMENTS}: with fewer it misses bounces (with half as many, most), "
-            "so a norm that it does not see bounce may have bounced"
-        )
     fit = "measurement of the weight norm fits" if expected == 1 else "measurements of the weight norm fit"
     return Notice(
         f"about {expected} {fit} into this training, one every {every:.0f} timesteps, and {means}. {mend}, or set "

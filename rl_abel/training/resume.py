@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from rl_abel.rules.budget import Clock
+from rl_abel.rules.decay_controller import DecayState
 from rl_abel.training.measure_interval import default_interval
-from rl_abel.training.state import ATTRIBUTE, TrainingState, decays_in, has_more_than_sections, kept_by_others
+from rl_abel.training.state import ATTRIBUTE, VERSION, TrainingState, kept_by_others
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -32,10 +34,7 @@ def clock(model: BaseAlgorithm) -> Clock:
 
 
 def look(model: BaseAlgorithm, who: str) -> list[Any]:
-    """Return what tells later if a model was reset: its timesteps, updates, and the episode that ended last.
-
-    :param who: name of the callback that will ask
-    """
+    """Return what tells the named callback later if a model was reset: its counts, and the episode that ended last."""
     _BUFFERS.setdefault(model, {})[who] = getattr(model, "ep_success_buffer", None)
     episode: Any = model.ep_info_buffer[-1] if model.ep_info_buffer else {}
     # An episode is known by the time at which it ended, which ARS does not note.
@@ -43,40 +42,31 @@ def look(model: BaseAlgorithm, who: str) -> list[Any]:
 
 
 def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
-    """Whether a model is still in the training in which it was looked at; None where that cannot be told.
+    """Whether a model is still in the training in which :func:`look` saw it; None where that cannot be told.
 
     SB3 counts updates over any reset, so their number tells nothing. But a reset replaces the buffers of episodes.
     In memory the buffer is another object then; after a load it holds other episodes.
-
-    :param seen: what :func:`look` returned
     """
-    now, (timesteps, updates, *episode) = clock(model), seen
+    now, (timesteps, updates, episode) = clock(model), seen
     if now.timesteps == 0 or now.timesteps < timesteps or now.updates < updates:
         return False
     known = _BUFFERS.get(model, {}).get(who)
     if known is not None:
         return known is getattr(model, "ep_success_buffer", None)
-    if now.updates == updates or not episode:
-        # Saved as it was seen, or by a version that noted no episode.
-        return True
-    if not any(episode):
-        return None
     buffer: Any = model.ep_info_buffer or []
-    if episode[0] in map(str, buffer):
+    if now.updates == updates or (episode and episode in map(str, buffer)):
         return True
     # A full buffer drops its oldest episode.
-    return None if len(buffer) >= (getattr(buffer, "maxlen", None) or 0) else False
+    is_full = len(buffer) >= (getattr(buffer, "maxlen", None) or 0)
+    return None if is_full or not episode else False
 
 
 def recall(model: BaseAlgorithm, measure_every: int | None, warn: Callable[[str, str], None]) -> TrainingState:
     """Return the state of the training that a model is in, and keep it in the model.
 
-    A training is resumed if its budget ends where it ended before. With another end it is another training: it
-    begins now, and has a progress, a final decay and an interval of its own. Decays stay. After a reset
-    everything begins anew.
-
-    :param measure_every: interval that the user has fixed; None for the default, which a resumed training keeps
-    :param warn: called with a key and a message
+    A training is resumed if its budget ends where it ended before, and keeps a default interval. With another end it
+    is another training: it begins now, with a progress, a final decay and an interval of its own. Decays stay. After
+    a reset everything begins anew.
     """
     now, kept = clock(model), getattr(model, ATTRIBUTE, None)
     total = getattr(model, "_total_timesteps", 0)
@@ -84,11 +74,12 @@ def recall(model: BaseAlgorithm, measure_every: int | None, warn: Callable[[str,
     state = TrainingState.read(kept) if now.timesteps else None
     same = state is not None and goes_on(model, "abel", state.data["seen"])
     if state is None or same is False:
-        unreadable = state is None and now.timesteps > 0 and has_more_than_sections(kept)
+        others, is_unreadable = kept_by_others(kept), state is None and now.timesteps > 0
         state, begins = TrainingState.empty(now), True
-        state.data.update(kept_by_others(kept))
-        if unreadable:
-            state.decided = decays_in(kept)
+        state.data.update(others)
+        if is_unreadable and kept not in (None, {"version": VERSION, **others}):
+            with suppress(KeyError, TypeError, ValueError):
+                state.decided = DecayState.from_json({"decays": kept["decays"]})
             warn("unreadable", UNREADABLE)
     else:
         begins = state.data["end"] != end

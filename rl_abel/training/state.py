@@ -21,10 +21,7 @@ MOST_MEASUREMENTS = 200  # A longer trace is thinned to half, unless the user ha
 
 
 class TrainingState:
-    """A view of the dict that SB3 saves with the model; every change is in that dict at once.
-
-    :param data: JSON values; lists stand for tuples, as a zip returns them
-    """
+    """A view of the JSON values that SB3 saves with the model; every change is in that dict at once."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
@@ -33,30 +30,22 @@ class TrainingState:
     @classmethod
     def empty(cls, begin: Clock = START) -> TrainingState:
         """Return the state of a training that has measured nothing yet."""
-        return cls(
-            {
-                "version": VERSION,
-                "begin": list(begin),
-                "end": None,
-                # What :func:`rl_abel.training.resume.look` returned last.
-                "seen": list(begin),
-                # Updates at the last measurement.
-                "n_updates": begin.updates,
-                "measure_every": 1,
-                # Whether that is our default, which may be less than a rollout.
-                "auto": False,
-                # What a trace was thinned to: by default no later training measures more often.
-                "least_interval": 1,
-                "parts": [],
-                "sizes": [],
-                "trace": [],
-                # |w|^2 of each part at the first measurement.
-                "starts": {},
-                # Hints that were printed.
-                "said": [],
-                **DecayState().to_json(),
-            }
-        )
+        data = {
+            "version": VERSION,
+            "begin": list(begin),
+            "end": None,
+            "seen": [*begin, ""],  # what look() of rl_abel.training.resume returned last
+            "n_updates": begin.updates,  # at the last measurement
+            "measure_every": 1,
+            "auto": False,  # whether that is our default, which may be less than a rollout
+            "least_interval": 1,  # what a trace was thinned to: by default no later training measures more often
+            "parts": [],
+            "sizes": [],
+            "trace": [],
+            "starts": {},  # |w|^2 of each part at the first measurement
+            "said": [],  # hints that were printed
+        }
+        return cls({**data, **DecayState().to_json()})
 
     @classmethod
     def read(cls, data: Any) -> TrainingState | None:
@@ -75,9 +64,9 @@ class TrainingState:
 
     @decided.setter
     def decided(self, state: DecayState) -> None:
-        values = state.to_json() if state != self._decided else {}
+        if state != self._decided:
+            self.data.update(state.to_json())
         self._decided = state
-        self.data.update(values)
 
     @property
     def budget(self) -> Budget:
@@ -92,16 +81,6 @@ class TrainingState:
         parts = with_total(dict.fromkeys(self.data["parts"], 0.0))
         return {"timesteps": [row[0] for row in rows], **{part: [norm[part] for norm in norms] for part in parts}}
 
-    @property
-    def last_timestep(self) -> int | None:
-        """Timestep of the latest measurement, None before the first."""
-        return int(json.loads(self.data["trace"][-1])[0]) if self.data["trace"] else None
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Number of weights in each part of the trace."""
-        return dict(zip(self.data["parts"], self.data["sizes"]))
-
     def begin_trace(self, sizes: Mapping[str, int]) -> None:
         """Begin an empty trace of these parts: measurements of other weights cannot be compared."""
         self.data.update(parts=list(sizes), sizes=list(sizes.values()), trace=[])
@@ -111,13 +90,19 @@ class TrainingState:
         """Let the rule begin anew; decays stay."""
         self.decided = DecayState(self.decided.decays, self.decided.bounces)
 
-    def add_measurement(self, timestep: int, norms: Mapping[str, float]) -> None:
-        """Append a measurement to the trace."""
+    def add_measurement(self, timestep: int, norms: Mapping[str, float]) -> bool:
+        """Append a measurement to the trace; return whether it has outgrown our default interval, and was thinned."""
         if not self.data["trace"]:
             self.data["starts"] = dict(norms)
         # A row is one string: SB3 writes JSON with a line for every number, which is twice the size.
         # The text of a list of finite numbers is JSON, and costs half as much as json.dumps.
         self.data["trace"].append(str([int(timestep), *(norms[part] for part in self.data["parts"])]))
+        is_thinned = bool(self.data["auto"]) and len(self.data["trace"]) > MOST_MEASUREMENTS
+        if is_thinned:
+            # Every second one stays, the latest among them.
+            self.data["trace"] = self.data["trace"][::-1][::2][::-1]
+            self.data["measure_every"] = self.data["least_interval"] = 2 * self.data["measure_every"]
+        return is_thinned
 
     def is_news(self, hint: str) -> bool:
         """Whether a hint has not been given for this model yet; from now on it has."""
@@ -125,11 +110,6 @@ class TrainingState:
         # A training that goes on in many a learn() has other numbers to tell each time.
         self.data["said"] = said if hint in said else [*said, hint][-20:]
         return hint not in said
-
-    def thin(self) -> None:
-        """Keep every second measurement, the latest among them, and measure half as often from now on."""
-        self.data["trace"] = self.data["trace"][::-1][::2][::-1]
-        self.data["measure_every"] = self.data["least_interval"] = 2 * self.data["measure_every"]
 
 
 def section(model: object, name: str) -> dict[str, Any]:
@@ -145,18 +125,3 @@ def section(model: object, name: str) -> dict[str, Any]:
 def kept_by_others(state: Any) -> dict[str, Any]:
     """Return the sections in a model's attribute that are not AbelCallback's."""
     return {name: state[name] for name in SECTIONS if name in state} if isinstance(state, dict) else {}
-
-
-def has_more_than_sections(state: Any) -> bool:
-    """Whether a model's attribute holds anything of AbelCallback's, of whatever version."""
-    only = isinstance(state, dict) and set(state) - set(SECTIONS) == {"version"}
-    return state is not None and not only
-
-
-def decays_in(state: Any) -> DecayState:
-    """Return the decays in a state of another version, none if they cannot be read."""
-    try:
-        decays = DecayState.from_json({**DecayState().to_json(), "decays": state["decays"]}).decays
-    except (KeyError, TypeError, ValueError):
-        return DecayState()
-    return DecayState(decays, tuple(decay.timestep for decay in decays if decay.cause == "bounce"))
