@@ -1,7 +1,5 @@
 """Arguments are checked once, where the user calls; errors name the argument and show the value."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import math

@@ -1,7 +1,5 @@
 """How users are told: warnings that point to their own line, and decoration that never stops a training."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """AbelScheduler: the rules for a training loop of one's own in PyTorch. Needs torch alone, no stable-baselines3."""
 
-from __future__ import annotations
-
 import math
 import weakref
 from collections.abc import Iterable, Mapping

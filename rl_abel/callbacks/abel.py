@@ -1,7 +1,5 @@
 """AbelCallback: decays the learning rate when the weight norm has bounced, and once near the end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """AutoLearningRate: what is recommended for the algorithm at hand, in one line."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList

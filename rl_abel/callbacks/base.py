@@ -1,7 +1,5 @@
 """What every callback that moves a learning rate shares: its place in ``learn()``, and the course of one update."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, ClassVar, Self
 

@@ -1,7 +1,5 @@
 """RateByPart: a learning rate for each network, as multiples of the one that there is."""
 
-from __future__ import annotations
-
 from rl_abel._validation import check_number, known_arguments
 from rl_abel.callbacks.base import LearningRateCallback
 

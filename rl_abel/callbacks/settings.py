@@ -1,7 +1,5 @@
 """What the user of ``AbelCallback`` chooses: one frozen value, checked when it is made."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

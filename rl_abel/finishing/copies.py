@@ -1,7 +1,5 @@
 """Copies of models and environments that share nothing with the original."""
 
-from __future__ import annotations
-
 import pickle
 import random
 import warnings

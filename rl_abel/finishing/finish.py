@@ -1,7 +1,5 @@
 """What an agent would be worth if one stopped now: a copy of it, trained on at a decayed rate."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 from inspect import signature

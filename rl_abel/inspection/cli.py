@@ -1,7 +1,5 @@
 """The command ``rl-abel inspect``: do existing runs bounce?"""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

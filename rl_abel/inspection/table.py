@@ -1,7 +1,5 @@
 """The table of runs, a row each: one list of columns, for the terminal and for the web page."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Sequence

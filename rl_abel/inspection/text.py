@@ -1,7 +1,5 @@
 """Findings as text: a page on one run, and what is said beside the table of many."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

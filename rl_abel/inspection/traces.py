@@ -1,7 +1,5 @@
 """What finished runs are read into: a trace of weight norms, and what the callback did in training."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a trace of weight norms says: what happened, what each rule would have decayed, and what to do."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """All runs as one page that needs nothing else: a table that sorts, and the charts of each run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path

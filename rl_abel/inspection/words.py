@@ -1,7 +1,5 @@
 """Numbers in words: counts, norms as a line of blocks, and what the learning rate came to."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Why the norm moves: the two terms of its change between measurements, how far an update goes, and layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """How much of a decay a larger batch takes in the learning rate's place. Standard library only."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from typing import NamedTuple

@@ -8,8 +8,6 @@ A rule is an object with two methods, both pure::
 ``weight_norm`` is always the *squared* L2 norm. The state is made of JSON values, so that it is saved with the model.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields

@@ -1,7 +1,5 @@
 """The learning rate that the KL divergence of each update leads to. Standard library only."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from statistics import median

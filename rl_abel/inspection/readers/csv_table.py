@@ -1,7 +1,5 @@
 """CSV files of a training, read as far as they can be: SB3's progress.csv, abel.csv, a benchmark's trace.csv."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """TensorBoard's event files, read a dozen times as fast as by TensorBoard's own reader without TensorFlow."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path

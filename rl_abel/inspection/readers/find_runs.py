@@ -1,7 +1,5 @@
 """Folders and files -> traces of what holds weight norms, each training once."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Collection, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Logs of one folder -> traces: tables, and TensorBoard's event files together."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

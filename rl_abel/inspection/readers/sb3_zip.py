@@ -1,7 +1,5 @@
 """Zips of stable-baselines3, without their weights: what their JSON tells, and which are of one training."""
 
-from __future__ import annotations
-
 import json
 import re
 import zipfile
