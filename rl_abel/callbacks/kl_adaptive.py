@@ -1,9 +1,9 @@
 """KLAdaptiveCallback: the rate of the robotics libraries, which rises where updates move the policy too little."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_abel._validation import check_number, known_arguments
 from rl_abel.callbacks.base import LearningRateCallback, as_given
@@ -14,9 +14,6 @@ from rl_abel.training.measure_interval import steps_of_epoch
 from rl_abel.training.measurement import DuringUpdate
 from rl_abel.training.resume import DOUBTFUL, goes_on, look
 from rl_abel.training.state import section
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 # Algorithms that log the KL divergence of steps made at the learning rate. TRPO's steps are a line search's.
 ALGORITHMS = ("PPO", "MaskablePPO", "RecurrentPPO")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isclose
-from typing import TYPE_CHECKING
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_abel._warnings import warn
 from rl_abel.learning_rate.jax_rates import JaxRates
@@ -15,9 +15,6 @@ from rl_abel.learning_rate.while_stepping import Group, SteppedRates
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import labels
 from rl_abel.networks.optimizers import at_hand, optimizers
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 class AppliedRate:

@@ -4,12 +4,11 @@ A batch is grown for the updates alone. At a rollout's end the model gets the la
 after the update it has the user's own back. So whatever is saved between updates has the user's.
 """
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -17,9 +16,6 @@ from rl_abel.networks.jax_models import is_jax
 from rl_abel.rules.batch_growth import POWERS, Split, split
 from rl_abel.training.measure_interval import rollout_timesteps
 from rl_abel.training.state import ATTRIBUTE, HELD, kept_by_others, section
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 ACTIONS = ("learning_rate", *POWERS)
 

@@ -4,23 +4,19 @@ TensorBoard gets every measurement at its own timestep. ``progress.csv`` and the
 SB3's dumps. ``abel.csv``, beside progress.csv, holds all.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import CSVOutputFormat, JSONOutputFormat
 
 from rl_abel._warnings import Harmless
 from rl_abel.networks.diagnosis import RELATIVE, TERMS
 from rl_abel.reporting.tensorboard import tensorboards
 from rl_abel.training.state import TrainingState
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 TABLE = "abel.csv"
 LAYER = "layer/"

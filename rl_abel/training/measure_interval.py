@@ -1,10 +1,9 @@
 """How many measurements fit into a training, and what that means for the rule."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
@@ -12,9 +11,6 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.rules.bounce import Rule, TrendRule
 from rl_abel.rules.budget import Budget
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 MEASUREMENTS = 100  # a training by default: the rule is calibrated on as many, and more of them see more noise
 # With fewer the rule finds clearly fewer bounces: of 20 in the control's traces 19 on 128 measurements, 4 on 64

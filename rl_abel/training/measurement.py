@@ -1,13 +1,12 @@
 """Measure: the weight norm of a model, when it is due, into the trace that is saved with it."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_abel.networks import jax_models
 from rl_abel.networks.diagnosis import Diagnosis
@@ -16,9 +15,6 @@ from rl_abel.networks.optimizers import steps_of
 from rl_abel.training.measure_interval import within_update
 from rl_abel.training.resume import clock
 from rl_abel.training.state import TrainingState
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 Parts = Mapping[str, Mapping[str, torch.Tensor]]
 Warn = Callable[[str, str], None]

@@ -1,20 +1,17 @@
 """Which training a model is in: one that goes on, or one that begins here with a budget of its own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
+
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_abel.rules.budget import Clock
 from rl_abel.rules.decay_controller import DecayState
 from rl_abel.training.measure_interval import default_interval
 from rl_abel.training.state import ATTRIBUTE, VERSION, TrainingState, kept_by_others
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 # The buffer of successes that each callback saw last on a model in memory. SB3 replaces it at a reset alone.
 _BUFFERS: WeakKeyDictionary[BaseAlgorithm, dict[str, Any]] = WeakKeyDictionary()
