@@ -6,7 +6,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_abel import AbelCallback
 from rl_abel.networks.optimizers import groups_of
-from rl_abel.rules.budget import Budget
+from rl_abel.rules.decays import Budget
 from rl_abel.training.measure_interval import rollout_timesteps
 
 

@@ -12,30 +12,16 @@ from rl_abel.rules.bounce import PaperRule, Rule, TrendRule, find_decays
 
 if TYPE_CHECKING:
     from rl_abel import torch as torch
-    from rl_abel.callbacks.abel import AbelCallback
-    from rl_abel.callbacks.auto import AutoLearningRate
-    from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback
-    from rl_abel.callbacks.rate_by_part import RateByPart
-    from rl_abel.finishing.finish import FinishedEval, finish
-    from rl_abel.inspection.readers.checkpoints import weight_norms
-    from rl_abel.rules.decays import Decay
+    from rl_abel.callbacks.abel import AbelCallback as AbelCallback
+    from rl_abel.callbacks.auto import AutoLearningRate as AutoLearningRate
+    from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback as KLAdaptiveCallback
+    from rl_abel.callbacks.rate_by_part import RateByPart as RateByPart
+    from rl_abel.finishing.finish import FinishedEval as FinishedEval
+    from rl_abel.finishing.finish import finish as finish
+    from rl_abel.inspection.readers.checkpoints import weight_norms as weight_norms
+    from rl_abel.rules.decays import Decay as Decay
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "AbelCallback",
-    "AutoLearningRate",
-    "Decay",
-    "FinishedEval",
-    "KLAdaptiveCallback",
-    "PaperRule",
-    "RateByPart",
-    "Rule",
-    "TrendRule",
-    "find_decays",
-    "finish",
-    "weight_norms",
-]
 
 _LAZY = {
     "AbelCallback": "rl_abel.callbacks.abel",
@@ -47,6 +33,7 @@ _LAZY = {
     "finish": "rl_abel.finishing.finish",
     "weight_norms": "rl_abel.inspection.readers.checkpoints",
 }
+__all__ = ["PaperRule", "Rule", "TrendRule", "find_decays", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:

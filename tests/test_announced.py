@@ -8,8 +8,7 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 
 from rl_abel import AbelCallback, AutoLearningRate
-from rl_abel.rules.budget import Budget
-from rl_abel.rules.decays import final_decay, final_factor
+from rl_abel.rules.decays import Budget, final_decay, final_factor
 from tests.algorithms import ALGORITHMS, OFF, Do, make_model
 
 RATE = 1e-3

@@ -2,9 +2,8 @@
 
 import pytest
 
-from rl_abel.rules.budget import Budget
 from rl_abel.rules.decay_controller import whose_decay
-from rl_abel.rules.decays import Decay, final_factor
+from rl_abel.rules.decays import Budget, Decay, final_factor
 
 
 @pytest.mark.parametrize(

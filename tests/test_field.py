@@ -24,7 +24,7 @@ from rl_abel.learning_rate.multiplied_schedule import MultipliedSchedule
 from rl_abel.networks.norms import measured_parameters
 from rl_abel.networks.optimizers import optimizers
 from rl_abel.reporting.advice import weight_decay
-from rl_abel.rules.budget import Budget
+from rl_abel.rules.decays import Budget
 from rl_abel.training.state import MOST_MEASUREMENTS
 from tests.algorithms import ALGORITHMS, ONE_OF_EACH, STEPS, DecayAt, Do, make_model, torch_optimizers
 

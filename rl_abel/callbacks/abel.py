@@ -14,10 +14,9 @@ from rl_abel.reporting.log_writer import LogWriter
 from rl_abel.rules.bounce import Rule
 from rl_abel.rules.decay_controller import DecayRules, decide, resume
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay
-from rl_abel.training.measure_interval import Notice, rollout_timesteps
+from rl_abel.training.measure_interval import rollout_timesteps
 from rl_abel.training.measurement import DuringUpdate, Measurement
-from rl_abel.training.resume import look, recall
-from rl_abel.training.state import TrainingState
+from rl_abel.training.state import TrainingState, look, recall
 
 
 class AbelCallback(LearningRateCallback):
@@ -272,7 +271,7 @@ class AbelCallback(LearningRateCallback):
         counts = {"bounces": len(decided.bounces), "decays": len(decided.decays)}
         return {"factor": self.factor, **apart, **counts, **self._action.status}
 
-    def _tell(self, notices: Iterable[Notice]) -> None:
+    def _tell(self, notices: Iterable[advice.Notice]) -> None:
         """Warn once, or say it once in the life of a model."""
         for line, warning in notices:
             if warning:

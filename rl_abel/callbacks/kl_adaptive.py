@@ -12,8 +12,7 @@ from rl_abel.networks.jax_models import is_jax
 from rl_abel.rules.kl import LOWEST, MANY, KLRule, KLState, Update, told
 from rl_abel.training.measure_interval import steps_of_epoch
 from rl_abel.training.measurement import DuringUpdate
-from rl_abel.training.resume import DOUBTFUL, goes_on, look
-from rl_abel.training.state import section
+from rl_abel.training.state import DOUBTFUL, goes_on, look, section
 
 # Algorithms that log the KL divergence of steps made at the learning rate. TRPO's steps are a line search's.
 ALGORITHMS = ("PPO", "MaskablePPO", "RecurrentPPO")

@@ -21,8 +21,7 @@ from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting.tensorboard import tensorboards
 from rl_abel.rules.decays import NETWORKS, REST
-from rl_abel.training.resume import clock
-from rl_abel.training.state import ATTRIBUTE, TrainingState, kept_by_others
+from rl_abel.training.state import ATTRIBUTE, TrainingState, clock, kept_by_others
 
 # Schedules of SB3's models besides the learning rate's
 SCHEDULES = ("clip_range", "clip_range_vf", "exploration_schedule", "delta_std_schedule")

@@ -28,20 +28,13 @@ class Decayed(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """What the callback did in training, as it was logged or saved.
+    """What the callback did in training, as it was logged or saved."""
 
-    :param n_bounces: bounces that the rule saw in training
-    :param bounces: their timesteps, as far as they are known
-    :param decays: decays of the learning rate
-    :param factor: product of the decays in force at the end; with ``scope="part"`` of what is in neither network
-    :param exact: whether timesteps are those of the events; else of the first row that tells of them
-    """
-
-    n_bounces: int
-    bounces: list[int]
-    decays: list[Decayed]
-    factor: float
-    exact: bool
+    n_bounces: int  # bounces that the rule saw in training
+    bounces: list[int]  # their timesteps, as far as they are known
+    decays: list[Decayed]  # decays of the learning rate
+    factor: float  # product of the decays in force at the end; with ``scope="part"`` of what is in neither network
+    exact: bool  # whether timesteps are those of the events; else of the first row that tells of them
 
     def factor_of(self, part: str) -> float:
         """Product of the decays of a part."""
@@ -50,35 +43,25 @@ class Record:
 
 @dataclass(frozen=True)
 class Trace:
-    """The weight norms of one run.
+    """The weight norms of one run."""
 
-    :param path: of the file or folder
-    :param source: "run", "csv", "tensorboard", "model" (what the callback kept in a saved one) or
-        "checkpoints" (computed from the weights)
-    :param timesteps: of the measurements, (n,)
-    :param norms: |w|^2 by part, (n,) each; "total" is always there
-    :param terms: ``displacement_<part>`` and ``alignment_<part>`` since the measurement before, and
-        ``relative_update_<part>``; (n,) each, NaN where unknown; empty if they were not recorded
-    :param weight_decay: coefficient of the optimizer, None if it was not recorded
-    :param skipped: files of the series that could not be read, with the reason
-    :param record: what the callback did, None if that is not known
-    :param notes: what a reader should know of how this was read, a sentence each
-    :param of: its number among the runs of this path, and how many there are
-    :param curves: what was logged beside the norms: :data:`rl_abel.inspection.readers.csv_table.CURVES`
-    :param about: ``algorithm``, ``environment`` and ``led by`` (what led the learning rate), where that is known
-    """
-
-    path: str
+    path: str  # of the file or folder
+    # "run", "csv", "tensorboard", "model" (what the callback kept in a saved one) or "checkpoints" (computed from
+    # the weights)
     source: str
-    timesteps: list[int]
-    norms: dict[str, list[float]]
+    timesteps: list[int]  # of the measurements, (n,)
+    norms: dict[str, list[float]]  # |w|^2 by part, (n,) each; "total" is always there
+    # ``displacement_<part>`` and ``alignment_<part>`` since the measurement before, and
+    # ``relative_update_<part>``; (n,) each, NaN where unknown; empty if they were not recorded
     terms: dict[str, list[float]] = field(default_factory=dict)
-    weight_decay: float | None = None
-    skipped: dict[str, str] = field(default_factory=dict)
-    record: Record | None = None
-    notes: list[str] = field(default_factory=list)
-    of: tuple[int, int] = (1, 1)
+    weight_decay: float | None = None  # coefficient of the optimizer, None if it was not recorded
+    skipped: dict[str, str] = field(default_factory=dict)  # files of the series that could not be read, with the reason
+    record: Record | None = None  # what the callback did, None if that is not known
+    notes: list[str] = field(default_factory=list)  # what a reader should know of how this was read, a sentence each
+    of: tuple[int, int] = (1, 1)  # its number among the runs of this path, and how many there are
+    # What was logged beside the norms: :data:`rl_abel.inspection.readers.csv_table.CURVES`
     curves: Curves = field(default_factory=dict)
+    # ``algorithm``, ``environment`` and ``led by`` (what led the learning rate), where that is known
     about: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -28,21 +28,14 @@ class Bounce(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One run, judged.
-
-    :param decays: rule -> where it would have decayed the rate
-    :param every: of how many measurements one was shown to "trend"
-    :param state: what the run came to: "in training", "diverged", "too few to tell" and the like
-    :param verdict: what was seen, on what, and what to do
-    :param explanation: why the norm did so, a sentence; empty where ``diagnose=True`` was not set
-    """
+    """One run, judged."""
 
     trace: Trace
-    decays: dict[str, list[Bounce]]
-    every: int
-    state: str
-    verdict: str
-    explanation: str
+    decays: dict[str, list[Bounce]]  # rule -> where it would have decayed the rate
+    every: int  # of how many measurements one was shown to "trend"
+    state: str  # what the run came to: "in training", "diverged", "too few to tell" and the like
+    verdict: str  # what was seen, on what, and what to do
+    explanation: str  # why the norm did so, a sentence; empty where ``diagnose=True`` was not set
 
     @property
     def bounces(self) -> list[Bounce]:

@@ -13,8 +13,7 @@ from rl_abel.networks.diagnosis import Diagnosis
 from rl_abel.networks.norms import measured_parameters, norms_of
 from rl_abel.networks.optimizers import steps_of
 from rl_abel.training.measure_interval import within_update
-from rl_abel.training.resume import clock
-from rl_abel.training.state import TrainingState
+from rl_abel.training.state import TrainingState, clock
 
 Parts = Mapping[str, Mapping[str, torch.Tensor]]
 Warn = Callable[[str, str], None]

@@ -31,19 +31,15 @@ Row = tuple[int, dict[str, float]]  # timestep, and what a log holds of it, unde
 
 @dataclass
 class Table:
-    """What could be read of a CSV file.
+    """What could be read of a CSV file."""
 
-    :param blocks: rows in the order of the file, a new block at every header and where the clock goes back
-    :param has_norms: whether any header names a norm
-    :param every_row_new: whether each row is a measurement of its own, as in abel.csv; a row of
-        progress.csv holds the latest measurement, new or not
-    :param lost: what could not be read, in words
-    """
-
+    # Rows in the order of the file, a new block at every header and where the clock goes back
     blocks: list[list[Row]] = field(default_factory=list)
-    has_norms: bool = False
+    has_norms: bool = False  # whether any header names a norm
+    # Whether each row is a measurement of its own, as in abel.csv; a row of progress.csv holds the latest
+    # measurement, new or not
     every_row_new: bool = False
-    lost: str = ""
+    lost: str = ""  # what could not be read, in words
 
 
 def tag(name: str) -> str | None:

@@ -11,18 +11,12 @@ HPARAMS = b"_hparams_/session_start_info"
 
 @dataclass
 class EventFile:
-    """What could be read of an event file.
+    """What could be read of an event file."""
 
-    :param begun: when it was begun, in seconds since 1970
-    :param scalars: (step, tag, value), in the order of the file
-    :param hparams: what the row under HParams says in words
-    :param left_over: bytes after the last whole record: more than 0 where the file is cut off or damaged
-    """
-
-    begun: float = 0.0
-    scalars: list[tuple[int, str, float]] = field(default_factory=list)
-    hparams: dict[str, str] = field(default_factory=dict)
-    left_over: int = 0
+    begun: float = 0.0  # when it was begun, in seconds since 1970
+    scalars: list[tuple[int, str, float]] = field(default_factory=list)  # (step, tag, value), in the order of the file
+    hparams: dict[str, str] = field(default_factory=dict)  # what the row under HParams says in words
+    left_over: int = 0  # bytes after the last whole record: more than 0 where the file is cut off or damaged
 
 
 def read_events(path: Path, prefixes: tuple[str, ...]) -> EventFile:

@@ -19,25 +19,16 @@ NUMBER = r"\d{1,3}(?:_\d{3})+(?!\d)|\d+"  # A whole number in a name, as 10000 o
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved model, as far as it can be told without torch.
-
-    :param timestep: at which it was saved
-    :param begin: timestep at which its ``learn()`` began
-    :param session: when its ``learn()`` began; 0 if it does not say
-    :param seed: of the model
-    :param state: what the callback has kept in the model, None if nothing
-    :param shared_lstm: whether the LSTM of its policy serves the value network too
-    :param line_search: whether its policy is moved by line search, without the optimizer
-    """
+    """A saved model, as far as it can be told without torch."""
 
     path: Path
-    timestep: int
-    begin: int
-    session: float
-    seed: str
-    state: dict[str, Any] | None = None
-    shared_lstm: bool = False
-    line_search: bool = False
+    timestep: int  # at which it was saved
+    begin: int  # timestep at which its ``learn()`` began
+    session: float  # when its ``learn()`` began; 0 if it does not say
+    seed: str  # of the model
+    state: dict[str, Any] | None = None  # what the callback has kept in the model, None if nothing
+    shared_lstm: bool = False  # whether the LSTM of its policy serves the value network too
+    line_search: bool = False  # whether its policy is moved by line search, without the optimizer
 
     @property
     def series(self) -> Path:
