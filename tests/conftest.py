@@ -1,5 +1,6 @@
 """One torch thread a test process: several fight for the cores when tests run side by side. Slow tests go first."""
 
+import gc
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -7,6 +8,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 torch.set_num_threads(1)
+# Each full collection walks through all of torch and SB3, which takes a twelfth of a training.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 
 SLOW = ("packaging", "cluster", "browser", "published")
 
