@@ -22,10 +22,13 @@ from agents.simba import SimbaActorCriticPolicy, SimbaSACPolicy
 MODULES = {
     "A2C": "stable_baselines3",
     "CrossQ": "sb3_contrib",
+    "DDPG": "stable_baselines3",
     "DQN": "stable_baselines3",
     "PPO": "stable_baselines3",
+    "QRDQN": "sb3_contrib",
     "SAC": "stable_baselines3",
     "TD3": "stable_baselines3",
+    "TQC": "sb3_contrib",
 }
 
 CLASSES: dict[str, type] = {

@@ -123,6 +123,29 @@ _SAC = {
     "train_freq": 1,
     "gradient_steps": 1,
 }
+_MOUNTAIN_CAR = {
+    "policy": "MlpPolicy",
+    "batch_size": 128,
+    "buffer_size": 10_000,
+    "learning_starts": 1_000,
+    "gamma": 0.98,
+    "target_update_interval": 600,
+    "train_freq": 16,
+    "gradient_steps": 8,
+    "exploration_fraction": 0.2,
+    "exploration_final_eps": 0.07,
+    "policy_kwargs": {"net_arch": [256, 256]},
+}
+_LANDER = {
+    "policy": "MlpPolicy",
+    "batch_size": 256,
+    "buffer_size": 200_000,
+    "learning_starts": 1_000,
+    "gamma": 0.99,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "policy_kwargs": {"net_arch": [400, 300]},
+}
 _CROSSQ = {key: value for key, value in _SAC.items() if key != "tau"}
 
 
@@ -182,6 +205,14 @@ _TABLE = (
         f"{_ZOO} a2c.yml, with a budget of 200k for 500k",
     ),
     Preset(
+        "A2C", "LunarLander-v3", 8, 8.3e-4, 200_000,
+        {
+            "policy": "MlpPolicy", "n_steps": 5, "gamma": 0.995, "gae_lambda": 1.0,
+            "ent_coef": 1e-5, "vf_coef": 0.5, "max_grad_norm": 0.5,
+        },
+        f"{_ZOO} a2c.yml (its rate decays)",
+    ),
+    Preset(
         "DQN", "CartPole-v1", 1, 2.3e-3, 50_000,
         _DQN | {
             "batch_size": 64, "buffer_size": 100_000, "learning_starts": 1_000, "target_update_interval": 10,
@@ -191,6 +222,12 @@ _TABLE = (
     ),
     Preset("DQN", "Acrobot-v1", 1, 6.3e-4, 100_000, _DQN, f"{_ZOO} dqn.yml"),
     Preset("DQN", "LunarLander-v3", 1, 6.3e-4, 100_000, _DQN, f"{_ZOO} dqn.yml"),
+    Preset("DQN", "MountainCar-v0", 1, 4e-3, 120_000, _MOUNTAIN_CAR, f"{_ZOO} dqn.yml"),
+    Preset(
+        "QRDQN", "MountainCar-v0", 1, 4e-3, 120_000,
+        _MOUNTAIN_CAR | {"policy_kwargs": {"net_arch": [256, 256], "n_quantiles": 25}},
+        f"{_ZOO} qrdqn.yml",
+    ),
     Preset(
         "DQN", "MinAtar/Breakout-v1", 1, 2.5e-4, 1_000_000,
         _DQN | _MINATAR_CNN | {
@@ -203,6 +240,15 @@ _TABLE = (
         "SAC", "Pendulum-v1", 1, 1e-3, 20_000, _SAC | {"learning_starts": 100},
         f"{_ZOO} sac.yml",
     ),
+    Preset(
+        "SAC", "MountainCarContinuous-v0", 1, 3e-4, 20_000,
+        {
+            "policy": "MlpPolicy", "batch_size": 512, "buffer_size": 50_000, "learning_starts": 0, "gamma": 0.9999,
+            "tau": 0.01, "ent_coef": 0.1, "train_freq": 32, "gradient_steps": 32, "use_sde": True,
+            "policy_kwargs": {"log_std_init": -3.67, "net_arch": [64, 64], "use_expln": True},
+        },
+        f"{_ZOO} sac.yml, for 20k of its 50k steps",
+    ),
     Preset("SAC", "HalfCheetah-v5", 1, 3e-4, 1_000_000, _SAC, f"{_ZOO} sac.yml, mujoco-defaults"),
     Preset("SAC", "Hopper-v5", 1, 3e-4, 1_000_000, _SAC, f"{_ZOO} sac.yml, mujoco-defaults"),
     Preset(
@@ -213,6 +259,18 @@ _TABLE = (
             "policy_kwargs": {"net_arch": [400, 300]},
         },
         f"{_ZOO} td3.yml, which begins to train after 10,000 steps, here 1,000",
+    ),
+    *(
+        Preset(
+            algorithm, "LunarLanderContinuous-v3", 1, rate, 30_000, _LANDER | others,
+            f"{_ZOO} {algorithm.lower()}.yml, for 30k steps, and training begins after 1,000 steps for 10,000",
+        )
+        for algorithm, rate, others in (
+            ("TD3", 1e-3, {"gamma": 0.98, "tau": 0.005, "policy_delay": 2, "action_noise_std": 0.1}),
+            ("DDPG", 1e-3, {"gamma": 0.98, "tau": 0.005, "action_noise_std": 0.1}),
+            ("TQC", 7.3e-4, {"tau": 0.01, "ent_coef": "auto"}),
+            ("CrossQ", 1e-3, {"ent_coef": "auto", "policy_delay": 3, "policy_kwargs": {"net_arch": [256, 256]}}),
+        )
     ),
     Preset(
         "CrossQ", "Pendulum-v1", 1, 1e-3, 20_000,

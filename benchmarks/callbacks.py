@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback
+from rl_abel import AbelCallback, RateByPart
+from rl_abel.callbacks.rate_by_part import PARTS
+from rl_abel.networks.norms import measured_parameters
 from rl_abel.networks.optimizers import groups_of
 from rl_abel.rules.decays import Budget
 from rl_abel.training.measure_interval import rollout_timesteps
@@ -17,6 +20,72 @@ class Measuring(AbelCallback):
         super()._before_update()
         if self.measure_every is not None and self.measure_every < rollout_timesteps(self.model):
             self._during.arm(self.model, self.measure_every, self._measure_within)
+
+
+class FromUpdates(RateByPart):
+    """All networks at a rate of their own; the temperature of SAC and its kin stays at that of the schedule.
+
+    :param rate: of the networks, where the schedule is at ``base``
+    :param base: rate that the schedule begins at
+    """
+
+    def __init__(self, rate: float, base: float) -> None:
+        super().__init__()
+        self.rate, self.base = rate, base
+        self.multipliers = dict.fromkeys(PARTS, rate / base)
+
+    def _look(self) -> str:
+        # Not every agent has each part.
+        super()._look()
+        return ""
+
+
+class Movement(FromUpdates):
+    """From there on led by how far the policy's weights move: |w - v| / |v| over a hundredth of the training.
+
+    The target falls geometrically. A window begins and ends with a rollout, and windows of other lengths are compared
+    as if the weights walked at random. The rate stays where it is once the final decay is due.
+
+    :param rate: of the first window
+    :param base: rate that the schedule begins at
+    :param until: progress at which the final decay begins
+    """
+
+    FIRST, LAST = 0.12, 0.03
+    STEP = 1.5
+    LOWEST, HIGHEST = 1e-6, 3e-2
+    WINDOWS = 100
+
+    def __init__(self, rate: float, base: float, until: float) -> None:
+        super().__init__(rate, base)
+        self.until = until
+        self._begin_at: int | None = None
+        self._window: tuple[int, torch.Tensor] | None = None
+
+    def _before_update(self) -> None:
+        super()._before_update()
+        timestep, total = self.model.num_timesteps, self.model._total_timesteps
+        if getattr(self.model, "_n_updates", 0) == 0 or timestep >= self.until * total:
+            return
+        if self._window is None:
+            self._begin_at, self._window = timestep, (timestep, self._policy())
+            return
+        began, before = self._window
+        width = total / self.WINDOWS
+        if timestep - began < width or self._begin_at is None:
+            return
+        now = self._policy()
+        moved = float((now - before).norm() / before.norm()) * (width / (timestep - began)) ** 0.5
+        progress = (timestep - self._begin_at) / (total - self._begin_at)
+        factor = self.FIRST * (self.LAST / self.FIRST) ** progress / max(moved, 1e-9)
+        self.rate *= min(max(factor, 1 / self.STEP), self.STEP)
+        self.rate = min(max(self.rate, self.LOWEST), self.HIGHEST)
+        self.multipliers.update(dict.fromkeys(PARTS, self.rate / self.base))
+        self._window = timestep, now
+
+    def _policy(self) -> torch.Tensor:
+        weights = measured_parameters(self.model)["policy"].values()
+        return torch.cat([weight.detach().flatten() for weight in weights])
 
 
 class FinalPull(BaseCallback):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -32,11 +33,12 @@ SCHEDULES = (
 """The arms of a block that names none, as far as its agent can have them."""
 
 KL = ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")
+LED = ("updates+cooldown", "movement+cooldown")
 PULL = ("final-pull-held", "final-pull-only")
 BATCH = ("abel-batch", "abel-mixed")
-ARMS = (*SCHEDULES, *KL[1:], "abel-part", *BATCH, *PULL)
+ARMS = (*SCHEDULES, *KL[1:], "abel-part", *BATCH, *PULL, *LED)
 WITH_FACTOR = ("constant+final", "abel", "abel-paper", "kl-adaptive+final", "abel-part", *BATCH, *PULL)
-WITH_FINAL = (*WITH_FACTOR, "cooldown", "kl-adaptive+cooldown")
+WITH_FINAL = (*WITH_FACTOR, "cooldown", "kl-adaptive+cooldown", *LED)
 
 
 def unfit(arm: str, agent: str, regularization: str = "adamw") -> str | None:
@@ -47,6 +49,8 @@ def unfit(arm: str, agent: str, regularization: str = "adamw") -> str | None:
     algorithm = class_name(agent)
     if arm in KL and algorithm != "PPO":
         return f"{arm} needs an algorithm that logs an approximate KL divergence, PPO, got {agent!r}"
+    if arm == LED[1] and algorithm in ("DQN", "QRDQN"):
+        return f"{arm} needs a policy network, got {agent!r}"
     if arm in BATCH and algorithm == "A2C":
         return f"{arm} needs an algorithm that trains on minibatches, got {agent!r}"
     if arm in PULL and regularization not in PULLING:
@@ -108,6 +112,11 @@ class Run:
         """Base learning rate; SGD's is on another scale than that of the presets' Adam."""
         scale = LEARNING_RATE_SCALE.get(self.regularization, 1.0)
         return find_preset(self.agent, self.env_id).learning_rate * scale * self.rate_multiplier
+
+    @property
+    def from_updates(self) -> float:
+        """Learning rate that follows from the number of updates alone: 0.3 over its square root."""
+        return 0.3 / math.sqrt(max(1, find_preset(self.agent, self.env_id).n_updates(self.timesteps)))
 
     @property
     def weight_decay(self) -> float:

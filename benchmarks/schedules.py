@@ -14,7 +14,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.callbacks import FinalPull, Measuring
+from benchmarks.callbacks import FinalPull, FromUpdates, Measuring, Movement
 from rl_abel import AbelCallback, KLAdaptiveCallback
 
 FINAL_FACTOR = 0.1
@@ -120,6 +120,17 @@ def _pull_alone(base: float, measure_every: int, decay_factor: float, final_deca
     return Arm(base, _measuring_alone(measure_every), (FinalPull(decay_factor, final_decay_at),))
 
 
+def _from_updates(
+    base: float, measure_every: int, decay_factor: float, final_decay_at: float, from_updates: float
+) -> Arm:
+    return Arm(Cooldown(base, final_decay_at), _measuring_alone(measure_every), (FromUpdates(from_updates, base),))
+
+
+def _movement(base: float, measure_every: int, decay_factor: float, final_decay_at: float, from_updates: float) -> Arm:
+    others = (Movement(from_updates, base, final_decay_at),)
+    return Arm(Cooldown(base, final_decay_at), _measuring_alone(measure_every), others)
+
+
 _FINAL_ALONE: dict[str, Any] = {"watch": "total", "max_decays": 0}
 
 
@@ -143,8 +154,17 @@ _MAKERS: dict[str, Callable[..., Arm]] = {
 }
 
 
+_LED: dict[str, Callable[..., Arm]] = {"updates+cooldown": _from_updates, "movement+cooldown": _movement}
+"""Arms that take the number of updates into account."""
+
+
 def make_arm(
-    name: str, base: float, measure_every: int, decay_factor: float = 0.1, final_decay_at: float = 0.85
+    name: str,
+    base: float,
+    measure_every: int,
+    decay_factor: float = 0.1,
+    final_decay_at: float = 0.85,
+    from_updates: float = 0.0,
 ) -> Arm:
     """Build the named arm for one run.
 
@@ -152,8 +172,11 @@ def make_arm(
     :param measure_every: timesteps between measurements of the weight norm
     :param decay_factor: of the arms that decay by a factor of their own choice
     :param final_decay_at: progress at which the final decay comes, or the cooldown begins
+    :param from_updates: rate that follows from the number of updates, for arms that begin there
     :raises ValueError: for an unknown name; the message lists the known ones
     """
+    if name in _LED:
+        return _LED[name](base, measure_every, decay_factor, final_decay_at, from_updates)
     if name not in _MAKERS:
-        raise ValueError(f"arm must be one of {list(_MAKERS)}, got {name!r}")
+        raise ValueError(f"arm must be one of {[*_MAKERS, *_LED]}, got {name!r}")
     return _MAKERS[name](base, measure_every, decay_factor, final_decay_at)

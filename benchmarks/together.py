@@ -71,7 +71,12 @@ class Group:
             run, branch.logger = branch.run, open_logs(branch.folder)
             with self.stopping(branch):
                 branch.arm = make_arm(
-                    run.arm, run.learning_rate, run.measure_every, run.decay_factor, run.final_decay_at
+                    run.arm,
+                    run.learning_rate,
+                    run.measure_every,
+                    run.decay_factor,
+                    run.final_decay_at,
+                    run.from_updates,
                 )
 
     def start(self, model: BaseAlgorithm) -> Together:

@@ -67,6 +67,16 @@ _TABLE = (
     EnvSpec("Acrobot-v1", "classic", -73.506, _zoo("PPO -73.5 ± 18.2, 1M steps"), -499.450, 200),
     EnvSpec("Pendulum-v1", "classic", -172.225, _zoo("PPO -172.2 ± 104.2, 100k steps"), -1230.430, 1000),
     EnvSpec("LunarLander-v3", "box2d", 242.119, _zoo("PPO 242.1 ± 31.8, 1M steps", "LunarLander-v2"), -182.292, 1000),
+    EnvSpec(
+        "LunarLanderContinuous-v3",
+        "box2d",
+        260.390,
+        _zoo("SAC 260.4 ± 65.5, 500k steps", "LunarLanderContinuous-v2"),
+        -215.743,
+        1000,
+    ),
+    EnvSpec("MountainCar-v0", "classic", -100.849, _zoo("DQN -100.8 ± 9.9, 120k steps"), -200.0, 1000),
+    EnvSpec("MountainCarContinuous-v0", "classic", 94.679, _zoo("SAC 94.7 ± 1.1, 50k steps"), -33.208, 200),
     EnvSpec("HalfCheetah-v5", "mujoco", 5819.099, _zoo("PPO 5819 ± 664, 1M steps", "HalfCheetah-v3"), -283.253, 200),
     EnvSpec("Hopper-v5", "mujoco", 2410.435, _zoo("PPO 2410 ± 10, 1M steps", "Hopper-v3"), 17.373, 1000),
     # -v1 is MinAtar's minimal action set, -v0 all six actions for every game.

@@ -48,7 +48,7 @@ def shape(grouped):
             [
                 ["constant", "step", "constant+final", "cooldown", "abel", "abel-paper", *PULL],
                 *(["linear"], ["cosine"], ["kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown"]),
-                *(["abel-part"], ["abel-batch"], ["abel-mixed"]),
+                *(["abel-part"], ["abel-batch"], ["abel-mixed"], ["updates+cooldown"], ["movement+cooldown"]),
             ],
         ),
         (arms("linear", "linear", seed=1), [["linear"]]),
@@ -108,7 +108,7 @@ UNITS = {
     "PPO CartPole": (Run("PPO", "CartPole-v1", 2560, "", 3, "adamw", 10.0), (*FIVE, "abel-paper", *PULL)),
     "PPO KL": (Run("PPO", "CartPole-v1", 2560, "", 0), ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")),
     "DQN CartPole": (Run("DQN", "CartPole-v1", 2560, "", 1), ("step", "abel")),
-    "SAC Pendulum": (Run("SAC", "Pendulum-v1", 240, "", 0), ("constant+final", "step")),
+    "SAC Pendulum": (Run("SAC", "Pendulum-v1", 180, "", 0), ("constant+final", "step")),
     "PPO Hopper": (Run("PPO", "Hopper-v5", 2048, "", 0), ("constant", "step")),
 }
 

@@ -33,27 +33,34 @@ def results(out):
     return {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/run.json")}
 
 
-def test_only_what_is_missing_is_done(tmp_path):
-    first = engine.execute(runs(2), tmp_path)
+@pytest.fixture(scope="module")
+def workers():
+    """The address of a scheduler that has a worker: most of a launch is the start of one."""
+    with engine.connect(1, None) as client:
+        yield client.scheduler.address
+
+
+def test_only_what_is_missing_is_done(tmp_path, workers):
+    first = engine.execute(runs(2), tmp_path, scheduler=workers)
     assert (first.complete, first.already, first.failed) == (2, 0, [])
     times = {run_id: os.stat(tmp_path / run_id / "run.json").st_mtime_ns for run_id in results(tmp_path)}
     left = tmp_path / ".PPO_0123abcd.12345678"
     left.mkdir()
-    again = engine.execute(runs(3), tmp_path)
+    again = engine.execute(runs(3), tmp_path, scheduler=workers)
     assert (again.complete, again.already) == (1, 2)
     assert all(os.stat(tmp_path / run_id / "run.json").st_mtime_ns == time for run_id, time in times.items())
     assert not left.exists(), "what a killed launch left is cleared away"
     assert len(results(tmp_path)) == 3
 
 
-def test_a_failing_run_does_not_stop_the_others(tmp_path):
+def test_a_failing_run_does_not_stop_the_others(tmp_path, workers):
     bad, good = Run("PPO", "CartPole-v1", 512, "no such arm", 0), runs(1)[0]
-    progress = engine.execute([bad, good], tmp_path)
+    progress = engine.execute([bad, good], tmp_path, scheduler=workers)
     assert (progress.complete, progress.failed) == (1, [bad.run_id])
     assert "arm must be one of" in results(tmp_path)[bad.run_id]["error"]
-    again = engine.execute([bad, good], tmp_path)
+    again = engine.execute([bad, good], tmp_path, scheduler=workers)
     assert (again.complete, again.already, again.failed) == (0, 1, [bad.run_id]), "not tried again unasked"
-    retried = engine.execute([bad, good], tmp_path, retry_failed=True)
+    retried = engine.execute([bad, good], tmp_path, scheduler=workers, retry_failed=True)
     assert (retried.already, retried.failed) == (1, [bad.run_id])
 
 
@@ -188,9 +195,9 @@ def test_the_same_code_on_a_cluster(tmp_path):
     assert len(results(tmp_path / "out")) == 2
 
 
-def test_show_and_its_command(tmp_path, capsys):
+def test_show_and_its_command(tmp_path, capsys, workers):
     [run] = runs(1)
-    engine.execute([run], tmp_path)
+    engine.execute([run], tmp_path, scheduler=workers)
     assert main(["show", run.run_id, "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     command = shown[shown.index("python -m benchmarks run") :].split()

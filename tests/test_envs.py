@@ -47,7 +47,8 @@ def play(env, until, most=3_000):
 
 def test_table():
     assert list(ENVS) == [
-        "CartPole-v1", "Acrobot-v1", "Pendulum-v1", "LunarLander-v3", "HalfCheetah-v5", "Hopper-v5",
+        "CartPole-v1", "Acrobot-v1", "Pendulum-v1", "LunarLander-v3", "LunarLanderContinuous-v3", "MountainCar-v0",
+        "MountainCarContinuous-v0", "HalfCheetah-v5", "Hopper-v5",
         "MinAtar/Breakout-v1", "MinAtar/Asterix-v1", "MinAtar/Freeway-v1", "MinAtar/Seaquest-v1",
         "MinAtar/SpaceInvaders-v1", "PongNoFrameskip-v4", "QbertNoFrameskip-v4", "SeaquestNoFrameskip-v4",
     ]  # fmt: skip
@@ -153,7 +154,6 @@ def test_a_missing_extra_gives_the_command_that_installs_it(monkeypatch, env_id,
     [
         ("LunarLander-v3", "pygame"),  # Gymnasium has an error of its own for it
         ("Hopper-v5", "imageio"),  # imported by Gymnasium as it makes the environment
-        ("Hopper-v5", "glfw"),
         ("MinAtar/Freeway-v1", "minatar.gym"),
     ],
 )

@@ -675,7 +675,7 @@ def test_within_an_update_weights_are_measured_at_ends_of_epochs():
 def test_a_trace_that_thins_itself_within_an_update_goes_on_in_order():
     """Half the measurements from there on, each later than the one before."""
     model = make_model("PPO", n_epochs=20)
-    for _ in range(30):
+    for _ in range(10):
         model.learn(100, callback=(abel := AbelCallback()), reset_num_timesteps=False)
         timesteps = abel.trace["timesteps"]
         assert timesteps == sorted(set(timesteps))

@@ -267,7 +267,7 @@ OURS = {
     ),
     "batch": (
         partial(AbelCallback, acts_on="batch_size"),
-        {"n_steps": 100, "batch_size": 10},
+        {"n_steps": 100, "batch_size": 10, "n_epochs": 1},
         "0.001: decays ×0.1; its own schedule, or bounds, ×10; batch size 10 to 100",
         "The rate decayed near the end",
     ),

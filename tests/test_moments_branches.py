@@ -19,7 +19,7 @@ TRUNK = """
     from benchmarks.moments import training
     from benchmarks.moments.plan import Task
 
-    training.PLACES, training.SHARE, training.EPISODES = (0.4, 0.7), 0.3, 2
+    training.PLACES, training.SHARE, training.EPISODES = (0.4, 0.7), 0.3, 1
     task = Task({agent!r}, {env_id!r}, {timesteps}, {strength}, {part!r}, "exploratory")
 """
 

@@ -222,7 +222,7 @@ for path in sys.argv[1:]:
 
 
 def test_a_zip_loads_and_trains_on_with_sbx_alone(tmp_path):
-    names = ["PPO", "TD3"]
+    names = ["TD3"]
     for name in names:
         model, save = make_model(name), SaveAt(40)
         model.learn(60, callback=[AbelCallback(DecayAt(1), measure_every=1), RateByPart(value=3), save])

@@ -16,13 +16,14 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.arguments import INTERRUPTED, folder, positive
+from benchmarks.automatic.stages import AUTOMATIC
 from benchmarks.control.study import CONTROL
 from benchmarks.evidence.stages import EVIDENCE
 from benchmarks.moments.study import MOMENTS
 from benchmarks.study.runs import RunStudy
 from benchmarks.study.units import UnitStudy
 
-STUDIES: dict[str, RunStudy | UnitStudy] = {study.name: study for study in (EVIDENCE, CONTROL, MOMENTS)}
+STUDIES: dict[str, RunStudy | UnitStudy] = {study.name: study for study in (EVIDENCE, CONTROL, MOMENTS, AUTOMATIC)}
 
 SAVED = Path(__file__).parents[2] / "docs" / "results"
 

@@ -1,0 +1,120 @@
+"""Saved runs -> what the plan asks: the regret of each rule, its worst base rate, and whether it ships."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.automatic.stages import AUTOMATIC, FIXED, KINDS, TASKS
+from benchmarks.plan import LED
+from benchmarks.statistics.estimates import RESAMPLES, SEED, Array, Interval, draw_counts, quantiles, widened
+from benchmarks.statistics.over_rates import best_elsewhere
+
+REGRET, WORST, LEARNED = 0.05, 0.85, 0.1
+"""What the plan asks of a rule, and of the best constant rate: a share of the reference, or the task is left out."""
+
+
+class Rule(NamedTuple):
+    """What a rule, or a fixed schedule, came to on one task; 1 is the best constant rate."""
+
+    by_base: dict[float, float]
+    regret: Interval
+
+    @property
+    def worst(self) -> float:
+        """Lowest mean score among the base rates."""
+        return min(self.by_base.values())
+
+
+class Task(NamedTuple):
+    """One stage that has seeds enough.
+
+    :param seeds: that all its arms have
+    :param best: score of the best constant rate, of the environment's reference
+    :param chosen: that rate, over the preset's
+    :param rules: by arm; of "best cooldown" the regret alone is asked
+    """
+
+    seeds: int
+    best: float
+    chosen: float
+    rules: dict[str, Rule]
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the task counts."""
+        return self.best >= LEARNED
+
+
+class Verdict(NamedTuple):
+    """What becomes of a rule for one kind of agent."""
+
+    tasks: int
+    regret: float
+    worst: float
+
+    @property
+    def ships(self) -> bool:
+        """Whether it holds what the plan asks."""
+        return self.regret <= REGRET and self.worst >= WORST
+
+
+def answer(runs: pd.DataFrame) -> dict[str, Task]:
+    """Return what is known of each stage that has seeds enough of all arms."""
+    done, found = set(runs["run_id"]), {}
+    for name, planned in AUTOMATIC.stages().items():
+        if AUTOMATIC.counts(name, done):
+            found[name] = task_of(runs[runs["run_id"].isin({run.run_id for run in planned})])
+    return found
+
+
+def task_of(runs: pd.DataFrame) -> Task:
+    """Return what the runs of one stage say, on the seeds that all its arms have."""
+    span = runs["reference_return"] - runs["random_return"]
+    score = ((runs["final_return"] - runs["random_return"]) / span).where(runs["status"] == "complete", 0.0)
+    by = runs.assign(score=score.clip(lower=0)).pivot_table(
+        index="seed", columns=["arm", "rate_multiplier"], values="score"
+    )
+    by = by.dropna()
+    scores = {str(arm): by[arm].to_numpy() for arm in by.columns.levels[0]}
+    rates = {str(arm): by[arm].columns.to_numpy(dtype=float) for arm in by.columns.levels[0]}
+    counts = np.concatenate([np.ones((1, len(by))), draw_counts(len(by), RESAMPLES, np.random.default_rng(SEED))])
+    best = best_elsewhere(scores["constant"], counts, rates["constant"])
+    chosen = rates["constant"][np.argmax(scores["constant"].mean(axis=0))]
+    rules = {
+        arm: Rule(dict(zip(rates[arm].tolist(), (of.mean(axis=0) / best[0]).tolist())), _regret(of, best, counts))
+        for arm, of in scores.items()
+    }
+    ends = best_elsewhere(scores["cooldown"], counts, rates["cooldown"])
+    rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _interval(1 - ends / best, len(by)))
+    return Task(len(by), float(best[0]), float(chosen), rules)
+
+
+def _regret(scores: Array, best: Array, counts: Array) -> Interval:
+    means = counts @ scores.mean(axis=1) / len(scores)
+    return _interval(1 - means / best, len(scores))
+
+
+def _interval(samples: Array, num_seeds: int) -> Interval:
+    estimate = float(samples[0])
+    low, high = quantiles(widened([np.nan_to_num(samples[1:]) - estimate], [num_seeds]))
+    return Interval(estimate, estimate + float(low), estimate + float(high))
+
+
+def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:
+    """Return, by kind and rule, what becomes of it; a kind is there once a task of it counts."""
+    told: dict[str, dict[str, Verdict]] = {}
+    for kind, agents in KINDS.items():
+        tasks = [task for name, task in found.items() if TASKS[name][0] in agents and task.is_learned]
+        for arm in LED:
+            of_arm = [task.rules[arm] for task in tasks if arm in task.rules]
+            if of_arm:
+                regret = float(np.mean([rule.regret.estimate for rule in of_arm]))
+                told.setdefault(kind, {})[arm] = Verdict(len(of_arm), regret, min(rule.worst for rule in of_arm))
+    return told
+
+
+SHOWN = (*FIXED, "best cooldown", *LED)
+"""Arms in the order of the table."""

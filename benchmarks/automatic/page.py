@@ -1,0 +1,41 @@
+"""The page of the study, from the committed files alone: ``write_page``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.automatic.answers import REGRET, SHOWN, WORST, answer, verdicts
+from benchmarks.automatic.stages import AUTOMATIC, KINDS, TASKS
+from benchmarks.words import templates, wrapped
+
+PAGE = "automatic.md"
+
+
+def write_page(folder: Path) -> Path:
+    """Write the page beside the saved runs in ``folder``; return it.
+
+    :raises ValueError: if there is no saved run
+    """
+    if (results := AUTOMATIC.saved(folder)) is None:
+        raise ValueError(f"there is no saved run of {AUTOMATIC.name} in {folder}; run and save come first")
+    (folder / PAGE).write_text(render(results.runs), encoding="utf-8")
+    return folder / PAGE
+
+
+def render(runs: pd.DataFrame) -> str:
+    """Return the page of these runs."""
+    found = answer(runs)
+    values = {
+        "tasks": found,
+        "verdicts": verdicts(found),
+        "kinds": list(KINDS),
+        "progress": AUTOMATIC.progressed(set(runs["run_id"])),
+        "missing": [name for name in TASKS if name not in found],
+        "arms": SHOWN,
+        "most_regret": REGRET,
+        "least": WORST,
+        "num_runs": len(runs),
+    }
+    return wrapped(templates("benchmarks.automatic").get_template(f"{PAGE}.j2").render(values))

@@ -1,0 +1,66 @@
+"""What docs/results/automatic_plan.md says is run, as data. No torch: listing must be quick."""
+
+from __future__ import annotations
+
+from benchmarks.plan import LED, Block, Run, unfit
+from benchmarks.study.runs import RunStudy
+
+SEEDS = tuple(range(5))
+FEWEST_SEEDS = 3
+RATES = (0.01, 0.1, 1.0, 10.0, 30.0)
+FIXED = ("constant", "cooldown")
+DECAYS_AT = 0.8
+"""Share of the budget after which the rate falls to 0, in all arms but constant."""
+
+WITH_TEMPERATURE = ("TQC", "CrossQ")
+"""Agents here whose temperature learns, at the user's own rate."""
+
+BASES = (0.01, 1.0, 30.0)
+"""Base rates of the rules, where one enters by the temperature."""
+
+TASKS = {
+    "A2C, LunarLander": ("A2C", "LunarLander-v3", 200_000),
+    "DQN, MountainCar": ("DQN", "MountainCar-v0", 120_000),
+    "DQN, LunarLander": ("DQN", "LunarLander-v3", 100_000),
+    "QRDQN, MountainCar": ("QRDQN", "MountainCar-v0", 120_000),
+    "SAC, MountainCar": ("SAC", "MountainCarContinuous-v0", 20_000),
+    "TD3, LunarLander": ("TD3", "LunarLanderContinuous-v3", 30_000),
+    "DDPG, LunarLander": ("DDPG", "LunarLanderContinuous-v3", 30_000),
+    "TQC, LunarLander": ("TQC", "LunarLanderContinuous-v3", 30_000),
+    "CrossQ, LunarLander": ("CrossQ", "LunarLanderContinuous-v3", 30_000),
+    "SAC, short": ("SAC", "MountainCarContinuous-v0", 10_000),
+}
+
+KINDS = {
+    "actors with continuous actions": ("SAC", "TD3", "DDPG", "TQC", "CrossQ"),
+    "DQN and QRDQN": ("DQN", "QRDQN"),
+    "A2C": ("A2C",),
+}
+
+
+def stages() -> dict[str, list[Run]]:
+    """Return every run by stage, in the order in which the stages are run."""
+    found = {}
+    for name, (agent, env_id, timesteps) in TASKS.items():
+        rules = tuple(arm for arm in LED if unfit(arm, agent) is None)
+        bases = BASES if agent in WITH_TEMPERATURE else (1.0,)
+        runs = [
+            run
+            for arms, rates in ((FIXED, RATES), (rules, bases))
+            for run in Block(
+                agent, (env_id,), timesteps, arms, SEEDS, rate_multiplier=rates, final_decay_at=(DECAYS_AT,)
+            ).runs()
+        ]
+        # Seed by seed, so that a stage cut short has all arms.
+        found[name] = sorted(runs, key=lambda run: run.seed)
+    return found
+
+
+AUTOMATIC = RunStudy(
+    name="automatic",
+    about="which rule sets the rate of SAC, TD3, DQN and the like",
+    page="benchmarks.automatic.page:write_page",
+    stages=stages,
+    fewest=FEWEST_SEEDS,
+    traced=("updates+cooldown",),
+)
