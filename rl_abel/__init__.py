@@ -3,8 +3,6 @@
 Public names are loaded on first use, so that ``find_decays`` never loads torch.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

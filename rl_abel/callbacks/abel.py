@@ -27,6 +27,12 @@ class AbelCallback(LearningRateCallback):
     rate reaches the value network alone: its policy moves by line search. In RL decays after a bounce have not been
     shown to help (docs/results/evidence.md): :class:`AutoLearningRate` makes none, nor does ``max_decays=0``.
 
+    >>> from stable_baselines3 import DQN
+    >>> callback = AbelCallback()
+    >>> _ = DQN("MlpPolicy", "CartPole-v1", learning_starts=0).learn(900, callback=callback)
+    >>> callback.decays
+    [Decay(timestep=768, cause='final', factor=0.1)]
+
     :param rule: what a bounce is. "trend" needs a significant fall, then a rise. "paper" is Algorithm 1 to the letter:
         in RL it decays on noise. An object of your own has ``init() -> state`` and ``observe(state, weight_norm) ->
         (state, decayed)``, its state made of JSON values

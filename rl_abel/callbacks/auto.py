@@ -20,6 +20,12 @@ class AutoLearningRate(Portable, CallbackList):
     once near the end: :class:`KLAdaptiveCallback` beside :class:`AbelCallback`. Elsewhere it is the model's
     own rate, with the decay near the end. Each argument is that of one of the two. All have to be named.
 
+    >>> from stable_baselines3 import PPO
+    >>> callback = AutoLearningRate()
+    >>> _ = PPO("MlpPolicy", "CartPole-v1", n_steps=64).learn(640, callback=callback)
+    >>> callback.decays
+    [Decay(timestep=576, cause='final', factor=0.1)]
+
     :param decay_factor: in (0, 1). Each decay multiplies the learning rate by it
     :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did. None turns it off
     :param final_decay_shape: as in :class:`AbelCallback`

@@ -52,6 +52,12 @@ class KLAdaptiveCallback(LearningRateCallback):
     early can lower the rate and not raise it. If the KL divergence stays the same at any rate, as with dropout in the
     policy, the rate is the user's again.
 
+    >>> from stable_baselines3 import PPO
+    >>> callback = KLAdaptiveCallback()
+    >>> _ = PPO("MlpPolicy", "CartPole-v1", n_steps=64, learning_rate=1e-5).learn(256, callback=callback)
+    >>> round(callback.factor, 4)
+    5.0625
+
     :param target_kl: KL divergence of an update after which the rate is left as it is
     :param step: above 1. The rate is divided by it after an update with a KL divergence above twice the target, and
         multiplied by it after one below half of the target

@@ -14,6 +14,9 @@ class RateByPart(LearningRateCallback):
     Multiplies whatever schedule the model has, decays of :class:`AbelCallback` included. ``train/learning_rate`` is
     the rate before it, and ``abel/learning_rate_<part>`` the one of a part.
 
+    >>> from stable_baselines3 import DQN
+    >>> _ = DQN("MlpPolicy", "CartPole-v1").learn(200, callback=RateByPart(value=3))
+
     :param policy: multiplier for the policy network
     :param value: multiplier for the value network; a Q-network, or a critic, is one
     :param shared: multiplier for what is in both networks

@@ -42,6 +42,11 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
     Global random states are as before afterwards. So the original trains on to the last bit as without this call,
     which may come from a callback.
 
+    >>> from stable_baselines3 import PPO
+    >>> model = PPO("MlpPolicy", "CartPole-v1", n_steps=64).learn(64)
+    >>> finish(model, timesteps=64).num_timesteps, model.num_timesteps
+    (128, 64)
+
     :param model: of stable-baselines3 or sb3-contrib; it may be in the middle of a ``learn()``
     :param timesteps: to train the copy for, in whole rollouts
     :param decay_factor: in (0, 1); what the rate is multiplied by

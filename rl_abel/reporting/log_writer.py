@@ -21,8 +21,6 @@ from rl_abel.training.state import TrainingState
 TABLE = "abel.csv"
 LAYER = "layer/"
 STATUS = ("factor", "bounces", "decays")  # the product of the decays, bounces that the rule has seen, decays made
-
-
 Scalars = Mapping[str, float]
 
 

@@ -38,15 +38,16 @@ class Ownership(NamedTuple):
 def weight_norms(model: BaseAlgorithm | BasePolicy | str | os.PathLike[str]) -> dict[str, float]:
     """Squared L2 norm |w|^2 of each part of the model (Lewkowycz 2021, Sec. 2).
 
-    The parameters that the optimizers own and that are not frozen count, each once: no target
-    networks, no running statistics, no entropy coefficient. Where there is no optimizer (ARS) the
-    policy's parameters count. One synchronisation per call on a GPU.
+    The parameters that the optimizers own and that are not frozen count, each once: no target networks, no running
+    statistics, no entropy coefficient. Without an optimizer (ARS) the policy's count. It synchronises a GPU once.
 
-    :param model: a model of stable-baselines3, sb3-contrib or SBX; or of the first two a ``model.policy``,
-        or the path of a saved model
-    :return: squared norms of those of the parts ``policy``, ``value`` (a Q-network is "value") and
-        ``shared`` (in both networks) that the model has; ``total``, their sum; and ``log_std``,
-        outside the total, where it is a parameter of its own
+    >>> from stable_baselines3 import PPO
+    >>> list(weight_norms(PPO("MlpPolicy", "CartPole-v1")))
+    ['total', 'policy', 'value']
+
+    :param model: of stable-baselines3, sb3-contrib or SBX; or of the first two a policy, or the path of a saved model
+    :return: squared norms of the parts that the model has: ``policy``, ``value`` (a Q-network is "value"), ``shared``
+        (in both networks); ``total``, their sum; and ``log_std``, outside the total, where it is a parameter
     :raises TypeError: for anything else, or if there is nothing to measure in the model's policy
     :raises ValueError: for a file that is no saved model
     """
