@@ -86,6 +86,9 @@ def by_callback(trace, total, arguments, cut=None):
     model = MODEL
     vars(model).pop("abel_state", None)
     model.num_timesteps, model._n_updates, model._total_timesteps = 0, 0, total * ROLLOUT
+    with torch.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.zero_()  # else the weights of the trace before could be those of this one's first row
     abel = begin(model, arguments)
     for number, row in enumerate([None, *trace]):
         if row:
