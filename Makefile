@@ -13,7 +13,7 @@ demo: $(VENV)/demo.installed  ## train with the callback for a minute, and show 
 	$(BIN)/python -m benchmarks.demo
 
 test: $(VENV)/test.installed  ## all tests
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 core: $(VENV)/test.installed  ## the minute of them that a user's training goes through
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(CORE)
