@@ -42,7 +42,7 @@ class TopLevelCallback(Portable, BaseCallback):
         self._refuse_inside(as_given(self).parent)
 
     def _on_training_start(self) -> None:
-        self._refuse_inside(as_given(self).parent, *callbacks_in(self.locals.get("callback")))
+        self._refuse_inside(as_given(self).parent, *_callbacks_in(self.locals.get("callback")))
 
     def _on_rollout_start(self) -> None:
         self._in_rollouts = True
@@ -55,7 +55,7 @@ class TopLevelCallback(Portable, BaseCallback):
     def _refuse_inside(self, *others: BaseCallback | None) -> None:
         given = as_given(self)
         for other in others:
-            if isinstance(other, EventCallback) and any(inner is given for inner in callbacks_in(other)):
+            if isinstance(other, EventCallback) and any(inner is given for inner in _callbacks_in(other)):
                 raise self._misplaced(other)
 
     def _misplaced(self, other: BaseCallback | None) -> ValueError:
@@ -113,7 +113,7 @@ class LearningRateCallback(TopLevelCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        others = callbacks_in(self.locals.get("callback"))
+        others = _callbacks_in(self.locals.get("callback"))
         same = [other for other in others if isinstance(other, LearningRateCallback) and other.NAME == self.NAME]
         if len(same) > 1:
             names = " and ".join(type(as_given(other)).__name__ for other in same)
@@ -175,7 +175,7 @@ def as_given(callback: BaseCallback) -> BaseCallback:
     return callback.parent if isinstance(callback.parent, CallbackList) else callback
 
 
-def callbacks_in(root: object) -> list[BaseCallback]:
+def _callbacks_in(root: object) -> list[BaseCallback]:
     """Return a callback and all that it holds, level by level; nothing for what is no callback."""
     found = [root] if isinstance(root, BaseCallback) else []
     for holder in found:

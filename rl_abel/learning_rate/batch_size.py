@@ -48,7 +48,7 @@ class OnRate:
         """Leave the model, between updates, as it is without us."""
 
 
-class OnBatch(OnRate):
+class _OnBatch(OnRate):
     """The batch grows by what the decays say, up to a limit, and the rate decays by the rest (Smith et al. 2018).
 
     On-policy the limit is the rollout, whose updates become fewer by themselves. Off-policy it is a tenth of the data
@@ -110,7 +110,7 @@ class OnBatch(OnRate):
 
     def end_update(self) -> None:
         """Give the user's own batch back."""
-        put_back(self._model)
+        _put_back(self._model)
 
     def _hold(self, name: str, value: int) -> None:
         self._held[name] = [getattr(self._model, name), value]
@@ -119,8 +119,8 @@ class OnBatch(OnRate):
 
 def make_action(name: str, model: BaseAlgorithm, max_batch_size: int | None = None) -> OnRate:
     """Return what a decay acts on, and undo what a training that was interrupted within an update has left."""
-    put_back(model)
-    return OnBatch(model, POWERS[name], max_batch_size) if name in POWERS else OnRate()
+    _put_back(model)
+    return _OnBatch(model, POWERS[name], max_batch_size) if name in POWERS else OnRate()
 
 
 def check_action(name: str, model: BaseAlgorithm) -> None:
@@ -135,7 +135,7 @@ def check_action(name: str, model: BaseAlgorithm) -> None:
         raise ValueError(f"acts_on={name!r}: {type(model).__name__} has no batch that could grow: {why[0]}")
 
 
-def put_back(model: BaseAlgorithm) -> None:
+def _put_back(model: BaseAlgorithm) -> None:
     """Give a model the user's own batch back; what somebody else has set since stays."""
     held = kept_by_others(getattr(model, ATTRIBUTE, None)).get(HELD, {})
     for name, (own, ours) in held.items():

@@ -47,7 +47,7 @@ class SteppedRates:
         self._others = [optimizer for optimizer in optimizers if optimizer not in torchs]
         owned = (id(p) for optimizer in torchs for group in optimizer.param_groups for p in group["params"])
         self._labels, self.parts = labels, {labels[key] for key in owned if key in labels}
-        self._unwrap = [surround_step(o, self._step) for o in torchs if not surrounds(self._step, o)]
+        self._unwrap = [_surround_step(o, self._step) for o in torchs if not _surrounds(self._step, o)]
 
     def release(self) -> None:
         """Leave every optimizer as it was found."""
@@ -122,8 +122,8 @@ class WhileStepping:
     def of(cls, optimizer: torch.optim.Optimizer) -> WhileStepping:
         """Return the one there is for an optimizer; copies of the optimizer have none yet."""
         rates = _OF.setdefault(optimizer, cls())
-        if not surrounds(rates._multiply, optimizer):
-            surround_step(optimizer, rates._multiply)
+        if not _surrounds(rates._multiply, optimizer):
+            _surround_step(optimizer, rates._multiply)
         return rates
 
     def complaints(self, moved: bool) -> list[str]:
@@ -171,7 +171,7 @@ class WhileStepping:
 _OF: weakref.WeakKeyDictionary[torch.optim.Optimizer, WhileStepping] = weakref.WeakKeyDictionary()
 
 
-def surround_step(optimizer: torch.optim.Optimizer, surrounding: Surrounding) -> Callable[[], None]:
+def _surround_step(optimizer: torch.optim.Optimizer, surrounding: Surrounding) -> Callable[[], None]:
     """Wrap ``optimizer.step``, as torch calls no hook after a step that has failed; return what unwraps it."""
     step: Any = optimizer.step
     # What others leave there may be bound to nothing, or to an object of theirs.
@@ -197,7 +197,7 @@ def surround_step(optimizer: torch.optim.Optimizer, surrounding: Surrounding) ->
     return unwrap
 
 
-def surrounds(surrounding: Surrounding, optimizer: torch.optim.Optimizer) -> bool:
+def _surrounds(surrounding: Surrounding, optimizer: torch.optim.Optimizer) -> bool:
     """Whether this one surrounds the step. Torch's schedulers, which wrap it too, hand on its attributes."""
     return getattr(optimizer.step, "surrounding", None) == surrounding
 

@@ -71,8 +71,8 @@ def checkpoint_norms(path: Path) -> dict[str, float]:
     :raises ValueError: if the file is not such a zip, or its weights are not plain tensors
     """
     saved = read_saved(path)
-    weights = read_weights(path)
-    return norms_in(weights, _ownership(saved, weights), saved.shared_lstm)
+    weights = _read_weights(path)
+    return _norms_in(weights, _ownership(saved, weights), saved.shared_lstm)
 
 
 def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]]], dict[str, str], tuple[str, ...]]:
@@ -87,10 +87,10 @@ def series_norms(run: Sequence[Saved]) -> tuple[list[tuple[int, dict[str, float]
     counted: Ownership | None = None
     for saved in reversed(run):
         try:
-            weights = read_weights(saved.path)
+            weights = _read_weights(saved.path)
             if counted is None or not counted.names <= weights.keys():
                 counted = _ownership(saved, weights)
-            rows.append((saved.timestep, norms_in(weights, counted, saved.shared_lstm)))
+            rows.append((saved.timestep, _norms_in(weights, counted, saved.shared_lstm)))
         except ValueError as error:
             skipped[str(saved.path)] = str(error)
     return rows[::-1], skipped, counted.doubts if counted else ()
@@ -129,7 +129,7 @@ def owned(weights: Mapping[str, torch.Tensor], num_trained: int | None = None) -
     return Ownership(names, (f"{unsure}. Their names do not tell which, so all of them count",))
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Return name -> tensor of the policy of a saved model.
 
     :raises ValueError: if they are not plain tensors
@@ -146,7 +146,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
+def _norms_in(weights: dict[str, torch.Tensor], counted: Ownership, shared_lstm: bool) -> dict[str, float]:
     """Squared norms by part of those weights that count, each once."""
     # A shared parameter was saved once and has a name in each network.
     names: dict[int, list[str]] = {}

@@ -114,26 +114,26 @@ def _traces(path: str, source: str, blocks: Iterable[Sequence[Row]], every_row_n
 
 
 @dataclass
-class Joined:
+class _Joined:
     """The rows of one training, and how many measurements a resume from before them has overtaken."""
 
     rows: list[Row]
     overtaken: int = 0
 
 
-def join(blocks: Iterable[Sequence[Row]]) -> list[Joined]:
+def join(blocks: Iterable[Sequence[Row]]) -> list[_Joined]:
     """Return the trainings, the blocks in the order in which they were written.
 
     A clock that is back at its start is a new run. One that goes back a little is a resume: what it
     overtakes goes. One that goes on is the same run.
     """
-    runs: list[Joined] = []
+    runs: list[_Joined] = []
     for block in blocks:
         if not (ours := _ours(block)):
             continue
         run = next((run for run in reversed(runs) if not _starts_anew(ours, _ours(run.rows))), None)
         if run is None:
-            runs.append(Joined(list(block)))
+            runs.append(_Joined(list(block)))
             continue
         first, told = ours[0]
         # The factor in force is logged again where a training goes on: it does not replace a measurement there.
