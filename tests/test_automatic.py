@@ -14,6 +14,7 @@ from benchmarks.automatic.stages import AUTOMATIC, KINDS, TASKS, stages
 from benchmarks.callbacks import FromUpdates, Movement
 from benchmarks.plan import LED, Run, unfit
 from benchmarks.schedules import Cooldown
+from benchmarks.study.__main__ import main
 
 BASE, RATE = 1e-3, 4e-3
 
@@ -111,6 +112,13 @@ def test_a_crashed_run_scores_zero_and_a_task_that_is_not_learned_does_not_count
     runs = made_up("DQN, MountainCar", [0.0, 0.2, 0.8, 0.4, 0.1], 0.8)
     runs.loc[runs["arm"] == "updates+cooldown", ["status", "final_return"]] = ["failed", np.nan]
     assert task_of(runs).rules["updates+cooldown"].regret.estimate == pytest.approx(1)
+
+
+def test_reports_of_all_studies_pass_over_one_that_has_not_begun(tmp_path, capsys):
+    assert main(["report", "--saved", str(tmp_path)]) == 0
+    assert "automatic: no run is saved yet" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "automatic", "--saved", str(tmp_path)])
 
 
 def test_the_page_names_what_is_missing_and_what_holds():

@@ -67,6 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _is_not_begun(study: RunStudy | UnitStudy, saved: Path) -> bool:
+    return not any(done for done, _ in study.progress(saved).values())
+
+
 def _run_one(study: RunStudy | UnitStudy, given: argparse.Namespace, console: Console) -> int:
     if given.command == "list":
         console.print(f"{study.name}: {study.about}", highlight=False)
@@ -79,6 +83,8 @@ def _run_one(study: RunStudy | UnitStudy, given: argparse.Namespace, console: Co
         if isinstance(study, UnitStudy):
             return run_units(study, given.saved, console, given.workers)
         return run_stages(study, given.saved, given.out / study.name, console, given.workers, given.retry_failed)
+    elif given.command == "report" and not given.study and _is_not_begun(study, given.saved):
+        console.print(f"{study.name}: no run is saved yet, so it has no page")
     elif given.command == "report":
         console.print(str(pkgutil.resolve_name(study.page)(given.saved)), markup=False, highlight=False)
     elif isinstance(study, RunStudy):
