@@ -21,9 +21,21 @@ BASE, RATE = 1e-3, 4e-3
 
 def test_what_the_plan_says_is_run():
     numbers = {name: len(runs) for name, runs in stages().items()}
-    # Two fixed schedules at five rates, and the rules: one for Q-networks, and at three bases with a temperature.
-    q, actor, temperature = 5 * (10 + 1), 5 * (10 + 2), 5 * (10 + 6)
-    assert list(numbers.values()) == [actor, q, q, q, actor, actor, actor, temperature, temperature, actor]
+    # A constant rate at five rates, and the rules: one for Q-networks, and at three bases with a temperature.
+    q, actor, temperature, cooldown = 5 * (5 + 1), 5 * (5 + 2), 5 * (5 + 6), 10 * 5 * 5
+    assert numbers == {
+        "A2C, LunarLander": actor,
+        "DQN, MountainCar": q,
+        "SAC, MountainCar": actor,
+        "DQN, LunarLander": q,
+        "SAC, short": actor,
+        "TD3, LunarLander": actor,
+        "QRDQN, MountainCar": q,
+        "DDPG, LunarLander": actor,
+        "TQC, LunarLander": temperature,
+        "CrossQ, LunarLander": temperature,
+        "cooldown": cooldown,
+    }
     assert {run.final_decay_at for runs in stages().values() for run in runs if run.arm != "constant"} == {0.8}
     assert {agent for agent, *_ in TASKS.values()} == {agent for agents in KINDS.values() for agent in agents}
 
@@ -80,7 +92,8 @@ def test_movement_moves_the_rate_by_a_step_at_most_and_rests_before_the_end():
 def made_up(name, constant, updates, seeds=5):
     """Runs of a stage, whose returns are the given scores of each base rate, alike in all seeds but for a little."""
     rows = []
-    for run in stages()[name]:
+    planned = stages()
+    for run in planned[name] + [run for run in planned["cooldown"] if (run.agent, run.env_id) == TASKS[name][:2]]:
         if run.seed >= seeds:
             continue
         rates = [0.01, 0.1, 1.0, 10.0, 30.0]

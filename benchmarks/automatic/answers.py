@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.automatic.stages import AUTOMATIC, FIXED, KINDS, TASKS
-from benchmarks.plan import LED
+from benchmarks.automatic.stages import AUTOMATIC, COOLDOWN, FIXED, KINDS, TASKS
+from benchmarks.plan import LED, Run
 from benchmarks.statistics.estimates import RESAMPLES, SEED, Array, Interval, draw_counts, quantiles, widened
 from benchmarks.statistics.over_rates import best_elsewhere
 
@@ -64,20 +64,29 @@ class Verdict(NamedTuple):
 def answer(runs: pd.DataFrame) -> dict[str, Task]:
     """Return what is known of each stage that has seeds enough of all arms."""
     done, found = set(runs["run_id"]), {}
-    for name, planned in AUTOMATIC.stages().items():
+    planned = AUTOMATIC.stages()
+    for name in TASKS:
         if AUTOMATIC.counts(name, done):
-            found[name] = task_of(runs[runs["run_id"].isin({run.run_id for run in planned})])
+            of = [run.run_id for run in planned[name] + [run for run in planned[COOLDOWN] if _is_of(run, name)]]
+            found[name] = task_of(runs[runs["run_id"].isin(of)])
     return found
 
 
+def _is_of(run: Run, name: str) -> bool:
+    return (run.agent, run.env_id, run.timesteps) == TASKS[name]
+
+
 def task_of(runs: pd.DataFrame) -> Task:
-    """Return what the runs of one stage say, on the seeds that all its arms have."""
+    """Return what the runs of one task say, on the seeds that all its arms have; cooldown counts if it has them too."""
     span = runs["reference_return"] - runs["random_return"]
     score = ((runs["final_return"] - runs["random_return"]) / span).where(runs["status"] == "complete", 0.0)
     by = runs.assign(score=score.clip(lower=0)).pivot_table(
         index="seed", columns=["arm", "rate_multiplier"], values="score"
     )
-    by = by.dropna()
+    by = by[by.drop(columns="cooldown", level="arm", errors="ignore").notna().all(axis=1)]
+    short = [arm for arm in by.columns.unique("arm") if by[arm].isna().any(axis=None)]
+    by = by.drop(columns=short, level="arm")
+    by.columns = by.columns.remove_unused_levels()
     scores = {str(arm): by[arm].to_numpy() for arm in by.columns.levels[0]}
     rates = {str(arm): by[arm].columns.to_numpy(dtype=float) for arm in by.columns.levels[0]}
     counts = np.concatenate([np.ones((1, len(by))), draw_counts(len(by), RESAMPLES, np.random.default_rng(SEED))])
@@ -87,8 +96,9 @@ def task_of(runs: pd.DataFrame) -> Task:
         arm: Rule(dict(zip(rates[arm].tolist(), (of.mean(axis=0) / best[0]).tolist())), _regret(of, best, counts))
         for arm, of in scores.items()
     }
-    ends = best_elsewhere(scores["cooldown"], counts, rates["cooldown"])
-    rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _interval(1 - ends / best, len(by)))
+    if "cooldown" in scores:
+        ends = best_elsewhere(scores["cooldown"], counts, rates["cooldown"])
+        rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _interval(1 - ends / best, len(by)))
     return Task(len(by), float(best[0]), float(chosen), rules)
 
 

@@ -21,15 +21,17 @@ BASES = (0.01, 1.0, 30.0)
 TASKS = {
     "A2C, LunarLander": ("A2C", "LunarLander-v3", 200_000),
     "DQN, MountainCar": ("DQN", "MountainCar-v0", 120_000),
-    "DQN, LunarLander": ("DQN", "LunarLander-v3", 100_000),
-    "QRDQN, MountainCar": ("QRDQN", "MountainCar-v0", 120_000),
     "SAC, MountainCar": ("SAC", "MountainCarContinuous-v0", 20_000),
+    "DQN, LunarLander": ("DQN", "LunarLander-v3", 100_000),
+    "SAC, short": ("SAC", "MountainCarContinuous-v0", 10_000),
     "TD3, LunarLander": ("TD3", "LunarLanderContinuous-v3", 30_000),
+    "QRDQN, MountainCar": ("QRDQN", "MountainCar-v0", 120_000),
     "DDPG, LunarLander": ("DDPG", "LunarLanderContinuous-v3", 30_000),
     "TQC, LunarLander": ("TQC", "LunarLanderContinuous-v3", 30_000),
     "CrossQ, LunarLander": ("CrossQ", "LunarLanderContinuous-v3", 30_000),
-    "SAC, short": ("SAC", "MountainCarContinuous-v0", 10_000),
 }
+COOLDOWN = "cooldown"
+"""The last stage: an arm of all tasks, which decides nothing."""
 
 KINDS = {
     "actors with continuous actions": ("SAC", "TD3", "DDPG", "TQC", "CrossQ"),
@@ -40,20 +42,16 @@ KINDS = {
 
 def stages() -> dict[str, list[Run]]:
     """Return every run by stage, in the order in which the stages are run."""
-    found = {}
+    found: dict[str, list[Run]] = {name: [] for name in (*TASKS, COOLDOWN)}
     for name, (agent, env_id, timesteps) in TASKS.items():
         rules = tuple(arm for arm in LED if unfit(arm, agent) is None)
         bases = BASES if agent in WITH_TEMPERATURE else (1.0,)
-        runs = [
-            run
-            for arms, rates in ((FIXED, RATES), (rules, bases))
-            for run in Block(
-                agent, (env_id,), timesteps, arms, SEEDS, rate_multiplier=rates, final_decay_at=(DECAYS_AT,)
-            ).runs()
-        ]
-        # Seed by seed, so that a stage cut short has all arms.
-        found[name] = sorted(runs, key=lambda run: run.seed)
-    return found
+        arms_of = ((name, ("constant",), RATES), (name, rules, bases), (COOLDOWN, ("cooldown",), RATES))
+        for stage, arms, rates in arms_of:
+            block = Block(agent, (env_id,), timesteps, arms, SEEDS, rate_multiplier=rates, final_decay_at=(DECAYS_AT,))
+            found[stage] += block.runs()
+    # Seed by seed, so that a stage cut short has all arms.
+    return {name: sorted(runs, key=lambda run: run.seed) for name, runs in found.items()}
 
 
 AUTOMATIC = RunStudy(
