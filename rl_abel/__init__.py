@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rl_abel import torch as torch
     from rl_abel.callbacks.abel import AbelCallback as AbelCallback
     from rl_abel.callbacks.auto import AutoLearningRate as AutoLearningRate
+    from rl_abel.callbacks.budget_rate import BudgetRateCallback as BudgetRateCallback
     from rl_abel.callbacks.kl_adaptive import KLAdaptiveCallback as KLAdaptiveCallback
     from rl_abel.callbacks.rate_by_part import RateByPart as RateByPart
     from rl_abel.finishing.finish import FinishedEval as FinishedEval
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "AbelCallback": "rl_abel.callbacks.abel",
     "AutoLearningRate": "rl_abel.callbacks.auto",
+    "BudgetRateCallback": "rl_abel.callbacks.budget_rate",
     "KLAdaptiveCallback": "rl_abel.callbacks.kl_adaptive",
     "RateByPart": "rl_abel.callbacks.rate_by_part",
     "Decay": "rl_abel.rules.decays",

@@ -1,4 +1,4 @@
-"""AbelScheduler: the rules for a training loop of one's own in PyTorch. Needs torch alone, no stable-baselines3."""
+"""Schedulers for a training loop of one's own in PyTorch. They need torch alone, no stable-baselines3."""
 
 import math
 import weakref
@@ -10,15 +10,63 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel._validation import check_integer, known_arguments
+from rl_abel._validation import check_between, check_integer, check_number, known_arguments
 from rl_abel._warnings import WarnOnce, warn
 from rl_abel.learning_rate.while_stepping import WhileStepping, copied, set_rate
 from rl_abel.networks.norms import squared_norms
 from rl_abel.rules.bounce import Rule, TrendRule, make_rule
+from rl_abel.rules.budget import SCALE, budget_rate
 from rl_abel.rules.decay_controller import DecayRules, DecayState, decide, resume
-from rl_abel.rules.decays import Decay
+from rl_abel.rules.decays import Decay, final_factor
 
-__all__ = ["AbelScheduler", "Decay"]
+__all__ = ["AbelScheduler", "BudgetScheduler", "Decay"]
+
+
+class BudgetScheduler(LRScheduler):
+    """Set the learning rate to scale / sqrt(total_steps), falling linearly to 0 from ``final_decay_at`` on.
+
+    The rates of all groups are set, whatever they were. To train in RL with Adam; what was measured is in
+    docs/results/automatic.md. Leave out the temperature's optimizer of SAC. Call :meth:`step` after each
+    ``optimizer.step()``. To resume, load the ``state_dict()``, as with any scheduler of torch.
+
+    >>> optimizer = torch.optim.Adam(torch.nn.Linear(1, 1).parameters())
+    >>> scheduler, rates = BudgetScheduler(optimizer, total_steps=10_000), []
+    >>> for step in range(10_000):
+    ...     rates.append(optimizer.param_groups[0]["lr"])
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> [round(rate, 6) for rate in (rates[0], rates[8000], rates[9000], scheduler.get_last_lr()[0])]
+    [0.003, 0.003, 0.0015, 0.0]
+
+    :param optimizer: of torch
+    :param total_steps: calls of ``optimizer.step()`` in the training
+    :param scale: of the rate; 0.3 was chosen with Adam
+    :param max_learning_rate: largest rate
+    :param final_decay_at: share of ``total_steps``, in (0, 1), after which the rate falls. None turns that off
+    :raises ValueError: for an argument out of its range
+    """
+
+    @known_arguments
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        total_steps: int,
+        scale: float = SCALE,
+        max_learning_rate: float = 1e-2,
+        final_decay_at: float | None = 0.8,
+    ) -> None:
+        self.total_steps = check_integer("total_steps", total_steps, at_least=1)
+        most = check_number("max_learning_rate", max_learning_rate, above=0)
+        self.rate = budget_rate(self.total_steps, check_number("scale", scale, above=0), most)
+        self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        """Return the rate of each group in the next ``optimizer.step()``."""
+        at, progress = self.final_decay_at, self.last_epoch / self.total_steps
+        factor = None if at is None else final_factor(progress, at, step=None)
+        return [self.rate if factor is None else self.rate * factor for _ in self.optimizer.param_groups]
+
 
 RESERVED = ("steps", "total")  # what a trace holds beside the parts
 

@@ -15,6 +15,7 @@ import rl_abel
 from rl_abel import (
     AbelCallback,
     AutoLearningRate,
+    BudgetRateCallback,
     Decay,
     FinishedEval,
     KLAdaptiveCallback,
@@ -34,6 +35,7 @@ CALLBACKS = {
     "batch": lambda: AbelCallback(DecayAt(2), acts_on="batch_size", measure_every=20),
     "auto": lambda: AutoLearningRate(max_decays=2, rule=DecayAt(3), target_kl=0.02, measure_every=20),
     "kl": KLAdaptiveCallback,
+    "budget": BudgetRateCallback,
     "rates": lambda: RateByPart(policy=0.5, value=2),
     "finished": lambda: FinishedEval(gym.make("Pendulum-v1"), every=60, timesteps=20, n_eval_episodes=1),
 }

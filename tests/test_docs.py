@@ -178,7 +178,7 @@ def test_a_job_that_is_started_again_goes_on(a_folder):
 
 def test_the_loop_of_ppo_trains_and_is_that_of_the_page(capsys):
     script = (DOCS / "examples" / "ppo_loop.py").read_text()
-    [shown] = blocks("recipes", "diff")
+    shown, _ = blocks("recipes", "diff")
     assert all(line[1:] in script.splitlines() for line in shown.splitlines() if line != " ...")
     loop = {"__name__": "ppo_loop"}
     exec(compile(script, "ppo_loop.py", "exec"), loop)
@@ -189,6 +189,20 @@ def test_the_loop_of_ppo_trains_and_is_that_of_the_page(capsys):
     assert [decay for decay in scheduler.decays if decay.cause == "final"] == [(43, "final", 0.1)]
     assert sum(returns[-10:]) > 2 * sum(returns[:10]), "it learns"
     assert f"rate {0.0025 * scheduler.factor:g}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("alpha_lr", ["1e-5"])
+def test_the_loop_of_sac_learns_whatever_the_rate_of_its_temperature(alpha_lr):
+    script = (DOCS / "examples" / "sac_loop.py").read_text()
+    _, shown = blocks("recipes", "diff")
+    assert all(line[1:] in script.splitlines() for line in shown.splitlines() if line != " ...")
+    loop = {"__name__": "sac_loop"}
+    exec(compile(script, "sac_loop.py", "exec"), loop)
+    arguments = ["--total-timesteps", "2600", "--learning-starts", "200", "--hidden", "32", "--batch-size", "64"]
+    schedulers, returns = loop["main"]([*arguments, "--alpha-lr", alpha_lr])
+    assert [scheduler.rate for scheduler in schedulers] == [0.3 / 2400**0.5] * 2
+    assert [scheduler.get_last_lr() for scheduler in schedulers] == [[0.0]] * 2
+    assert max(returns[-3:]) > -400 > max(returns[:3]), "it learns"
 
 
 def test_the_yaml_for_the_zoo_names_the_callback():
@@ -236,13 +250,14 @@ def signature(of):
 
 
 ARGUMENTS = tables_of_arguments("arguments")
+SCHEDULERS = ("AbelScheduler", "BudgetScheduler")
 WITHOUT_ARGUMENTS = {"Decay", "PaperRule", "Rule", "TrendRule", "weight_norms"}
 
 
-@pytest.mark.parametrize("name", [*sorted({*rl_abel.__all__} - WITHOUT_ARGUMENTS), "AbelScheduler"])
+@pytest.mark.parametrize("name", [*sorted({*rl_abel.__all__} - WITHOUT_ARGUMENTS), *SCHEDULERS])
 def test_every_argument_stands_on_its_page(name):
-    table = dict(ARGUMENTS["rl_abel.torch.AbelScheduler" if name == "AbelScheduler" else name])
-    given = signature(getattr(rl_abel.torch if name == "AbelScheduler" else rl_abel, name))
+    table = dict(ARGUMENTS[f"rl_abel.torch.{name}" if name in SCHEDULERS else name])
+    given = signature(getattr(rl_abel.torch if name in SCHEDULERS else rl_abel, name))
     if name == "AutoLearningRate":
         inherited = {**ARGUMENTS["KLAdaptiveCallback"], **ARGUMENTS["AbelCallback"]}
         assert not [argument for argument in table if inherited[argument] == table[argument]]

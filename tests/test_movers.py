@@ -442,7 +442,7 @@ def test_in_the_final_decay_the_kl_factor_may_fall_and_not_rise(order):
     model = make_model("PPO", learning_rate=1e-4)
     factors = []
     note = Do(
-        rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.applied.factors["kl"].rate or 1e-4))
+        rollout_start=lambda m: factors.append((m.num_timesteps, m.lr_schedule.applied.factors["lead"].rate or 1e-4))
     )
     movers = [AbelCallback(max_decays=0, final_decay_at=0.5), KLAdaptiveCallback()][::order]
     model.learn(600, callback=[*movers, note])

@@ -14,7 +14,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv
 
-from rl_abel import AbelCallback, AutoLearningRate, KLAdaptiveCallback, RateByPart, finish, weight_norms
+from rl_abel import (
+    AbelCallback,
+    AutoLearningRate,
+    BudgetRateCallback,
+    KLAdaptiveCallback,
+    RateByPart,
+    finish,
+    weight_norms,
+)
 from rl_abel.finishing.finish import FinishedEval
 from rl_abel.inspection.readers.sb3_zip import read_saved
 from rl_abel.networks.jax_models import injected_in
@@ -158,6 +166,17 @@ def test_every_compiled_step_runs_at_the_moved_rate(name):
     assert without_us == {part: pytest.approx(plain[part], rel=1e-5) for part in parts}
     assert type(model) is getattr(sbx, name)
     assert rates(model) == pytest.approx({n: RATE if n == "actor" else critic for n in sizes(model)}, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("PPO", 24), ("SAC", 10), ("DQN", 10)])
+def test_the_rate_from_the_budget_reaches_every_compiled_step(name, steps):
+    model, budget = make_model(name, noting), BudgetRateCallback()
+    SEEN.clear()
+    model.learn(120, callback=budget)
+    assert (budget.steps, budget.rate) == (steps, 0.01)
+    parts = ["value"] if name == "DQN" else ["policy", "value"]
+    assert steps_since(model) == {part: [pytest.approx(0.01)] for part in parts}
+    assert type(model) is getattr(sbx, name)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,7 +6,8 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_abel._validation import check_number, known_arguments
-from rl_abel.callbacks.base import LearningRateCallback, as_given
+from rl_abel.callbacks.base import as_given
+from rl_abel.callbacks.leading import LeadingCallback
 from rl_abel.learning_rate.multiplied_schedule import described, unscaled
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.rules.kl import LOWEST, MANY, KLRule, KLState, Update, told
@@ -38,7 +39,7 @@ def has_kl(model: BaseAlgorithm) -> bool:
     return any(kind.__name__ in ALGORITHMS for kind in type(model).__mro__)
 
 
-class KLAdaptiveCallback(LearningRateCallback):
+class KLAdaptiveCallback(LeadingCallback):
     """Raise the learning rate where updates move the policy too little, and lower it where they move it too far.
 
     The rule of rsl_rl, skrl and rl_games. After each update it takes the approximate KL divergence between the
@@ -68,7 +69,7 @@ class KLAdaptiveCallback(LearningRateCallback):
     :raises ValueError: for an argument out of its range; when a training begins, for an algorithm without a KL
     """
 
-    NAME = "kl"
+    BY = "the KL divergence"
 
     @known_arguments
     def __init__(
@@ -87,14 +88,7 @@ class KLAdaptiveCallback(LearningRateCallback):
         self._floor = 0.0 if min_learning_rate is None else check_number("min_learning_rate", min_learning_rate, 0)
         self.min_learning_rate = LOWEST if min_learning_rate is None else self._floor
         self.max_learning_rate = check_number("max_learning_rate", max_learning_rate, above=self.min_learning_rate)
-        self._memory: dict[str, Any] = {}
         self._during = DuringUpdate()
-
-    @property
-    def factor(self) -> float:
-        """The rate that the KL divergence has led to, over the user's own as the latest update asked for it."""
-        rate, asked = self._memory.get("rate"), self._memory.get("asked")
-        return float(rate / asked) if rate and asked and asked > 0 else 1.0
 
     def _init_callback(self) -> None:
         super()._init_callback()
@@ -128,7 +122,7 @@ class KLAdaptiveCallback(LearningRateCallback):
 
     def _after_update(self) -> None:
         updates, asked = self._memory["seen"][1], self._rate.asked
-        self._memory["seen"] = look(self.model, self.NAME)
+        self._memory["seen"] = look(self.model, "kl")
         if self._state.leads and self._memory["seen"][1] != updates and asked is not None and self._leads_from(asked):
             self._decide(self._measure())
         self._during.disarm()
@@ -136,26 +130,20 @@ class KLAdaptiveCallback(LearningRateCallback):
 
     def _recall(self) -> None:
         """Take up the rate that was found, if the model is still in the same training, with the same schedule."""
-        memory = self._memory = section(self.model, self.NAME)
+        memory = self._memory = section(self.model, "kl")
         schedule = described(unscaled(self.model.lr_schedule))
-        on = memory.get("of") == schedule and goes_on(self.model, self.NAME, memory["seen"])
+        on = memory.get("of") == schedule and goes_on(self.model, "kl", memory["seen"])
         if on is False:
             memory.clear()
             memory.update(of=schedule, rate=None, asked=None)
         elif on is None:
             self._rate.warn_once("doubtful", DOUBTFUL)
-        memory["seen"] = look(self.model, self.NAME)
+        memory["seen"] = look(self.model, "kl")
 
     def _leads_from(self, asked: float) -> bool:
         """Begin at the user's rate, and return whether it can: not from 0. A rate that changed since counts no more."""
         memory = self._memory
-        if memory["rate"] and memory["asked"] not in (None, asked):
-            self._warn(
-                "schedule",
-                f"the KL divergence leads the learning rate from {memory['rate']:g} on, and the schedule, at {asked:g} "
-                f"now, counts no more. Leave out {type(as_given(self)).__name__} to follow it",
-            )
-        memory["asked"] = asked
+        self._ask(asked)
         if memory["rate"] is None and asked > 0:
             memory["rate"] = first = min(asked, self.max_learning_rate)
             if asked > first:

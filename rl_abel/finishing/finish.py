@@ -12,11 +12,11 @@ from stable_baselines3.common.utils import FloatSchedule
 from rl_abel._validation import check_between, check_integer, known_arguments
 from rl_abel._warnings import warn
 from rl_abel.callbacks.base import TopLevelCallback
-from rl_abel.callbacks.rate_by_part import RateByPart
+from rl_abel.callbacks.rate_by_part import PARTS, RateByPart
 from rl_abel.finishing import copies
 from rl_abel.finishing.copies import AnyEnv, Model, random_states_kept
 from rl_abel.learning_rate.applied_rate import AppliedRate
-from rl_abel.learning_rate.multiplied_schedule import unscaled
+from rl_abel.learning_rate.multiplied_schedule import OUTSIDE, unscaled
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting.tensorboard import tensorboards
@@ -63,7 +63,8 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
     with random_states_kept():
         finished = copies.copy_model(model, env)
         rates = {part: decay_factor * rate for part, rate in _rates_in_force(model, finished).items()}
-        rate = rates[None]
+        # A temperature has no multiplier, so the others are multiples of its rate.
+        rate = rates[OUTSIDE if getattr(model, "ent_coef_optimizer", None) else None] or rates[None]
         if rate == 0:
             warn("the learning rate in force is 0: to finish the model changes no weights")
         finished.learning_rate, finished.lr_schedule = rate, FloatSchedule(rate)
@@ -73,7 +74,9 @@ def finish(model: Model, timesteps: int, decay_factor: float = 0.1, env: AnyEnv 
                 setattr(finished, name, FloatSchedule(float(schedule(model._current_progress_remaining))))
         # The rate holds the decays already.
         vars(finished).pop(ATTRIBUTE, None)
-        apart: dict[str, Any] = {part: own / rate for part, own in rates.items() if part and rate and own != rate}
+        apart: dict[str, Any] = {
+            part: own / rate for part, own in rates.items() if part in PARTS and rate and own != rate
+        }
         finished.learn(timesteps, reset_num_timesteps=False, callback=RateByPart(**apart) if apart else None)
     # Trained on by the user it logs as a new model does: never into the original's files.
     finished._custom_logger = False
@@ -190,14 +193,16 @@ def _rates_in_force(model: BaseAlgorithm, copied: BaseAlgorithm) -> dict[str | N
     """Return the rate that the model's next update would have, and under the name of a part that of a part."""
     # A schedule of the user's may count its calls, so that of the copy is asked.
     plain = max(float(unscaled(copied.lr_schedule)(model._current_progress_remaining)), 0.0)
-    parts = [None, *parts_of(model)]
+    parts = [None, OUTSIDE, *parts_of(model)]
     if applied := AppliedRate.in_force_on(model):
         return {part: applied.moved(plain, part) for part in parts}
     # Outside of learn() what was decided holds until the model has been trained on without it.
     state, updates = getattr(model, ATTRIBUTE, None), clock(model).updates
-    memory, kl = TrainingState.read(copy.deepcopy(state)), kept_by_others(state).get("kl", {})
-    if kl.get("rate") and kl["seen"][1] == updates:
-        plain = kl["rate"]
+    memory, kept = TrainingState.read(copy.deepcopy(state)), kept_by_others(state)
+    rates: dict[str | None, float] = dict.fromkeys(parts, plain)
+    for led, outside in (("kl", True), ("budget", False)):
+        if (of := kept.get(led, {})) and of["rate"] and of["seen"][1] == updates:
+            rates = dict.fromkeys(parts, of["rate"]) | ({} if outside else {OUTSIDE: plain})
     if memory is None or memory.data["seen"][1] != updates:
-        return dict.fromkeys(parts, plain)
-    return {part: plain * memory.decided.factor_of(part if part in NETWORKS else REST) for part in parts}
+        return rates
+    return {part: rate * memory.decided.factor_of(part if part in NETWORKS else REST) for part, rate in rates.items()}

@@ -111,13 +111,18 @@ class AppliedRate:
 
     @property
     def is_led(self) -> bool:
-        """Whether the KL divergence leads the rate, so that it is not the user's."""
-        return "kl" in self.factors
+        """Whether the rate is another than the user's, which decays multiply."""
+        return "lead" in self.factors
 
     @property
     def asked(self) -> float | None:
         """The user's own rate as the latest update asked for it, None if it did not ask."""
         return self._told[0] if self._told else None
+
+    @property
+    def set_for_all(self) -> float | None:
+        """The rate that SB3 has set for the latest update, None if it did not ask."""
+        return self._told[1] if self._told else None
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for a part or for parameters of none."""

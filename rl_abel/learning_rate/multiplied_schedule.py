@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Schedule = Callable[[float], float]
 
-ORDER = ("kl", "abel", "part")  # movers in the order in which their factors are applied
+ORDER = ("lead", "abel", "part")  # movers in the order in which their factors are applied
+OUTSIDE = "outside"  # label of what is not in the policy, such as the temperature of SAC
 
 
 @dataclass
@@ -25,13 +26,14 @@ class Multiplier:
     value: float = 1.0  # for all parameters
     by_part: dict[str, float] = field(default_factory=dict)  # for those of a part, in place of ``value``
     rate: float | None = None  # takes the place of the rate that goes in
+    within: bool = False  # whether it does so within the policy alone
     high: float = math.inf  # largest rate that comes out
     floor: float = 0.0  # smallest rate that is applied in the end; never raises the user's own
     final: bool = False  # whether no rate may rise any more, as the last decay of a training is in force
 
     def __call__(self, rate: float, part: str | None = None) -> float:
-        """Return the rate of a part after this mover, None for parameters of no part."""
-        moved = rate if self.rate is None else self.rate
+        """Return the rate of a part after this mover, None for all that have no rate of their own."""
+        moved = rate if self.rate is None or (self.within and part == OUTSIDE) else self.rate
         moved *= self.value if part is None else self.by_part.get(part, self.value)
         return min(moved, self.high)
 

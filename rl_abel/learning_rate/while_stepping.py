@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rl_abel.learning_rate.multiplied_schedule import OUTSIDE
+
 if TYPE_CHECKING:
     from rl_abel.learning_rate.applied_rate import AppliedRate
 
@@ -34,7 +36,7 @@ class SteppedRates:
         # Groups that have stepped in this update, by id, each with the rate that SB3 had set
         self.ran: dict[int, tuple[Group, float]] = {}
         self._labels: Mapping[int, str] = {}
-        self._ratios: dict[str | None, float] = {}
+        self._ratios: dict[str, float] = {}
         self._unwrap: list[Callable[[], None]] = []
         self._under_way: set[int] = set()
         self._others: list[Any] = []
@@ -79,7 +81,7 @@ class SteppedRates:
             yield
             return
         if not self._ratios:
-            self._ratios = {part: self._applied.ratio(part) for part in self.parts} | {None: 1.0}
+            self._ratios = {part: self._applied.ratio(part) for part in (*self.parts, OUTSIDE)}
         if all(ratio == 1 for ratio in self._ratios.values()):
             yield
             # A hook of somebody else's may have set another rate within the step.
@@ -101,10 +103,13 @@ class SteppedRates:
                 group.update({key: value for key, value in pieces[0].items() if key not in ("params", "lr")})
 
     def _cut(self, group: Group) -> list[Group]:
-        by_part: dict[str | None, list[torch.Tensor]] = {}
+        by_part: dict[str, list[torch.Tensor]] = {}
         for parameter in group["params"]:
-            by_part.setdefault(self._labels.get(id(parameter)), []).append(parameter)
+            by_part.setdefault(self._labels.get(id(parameter), OUTSIDE), []).append(parameter)
         rates = {part: group["lr"] * self._ratios.get(part, 1.0) for part in by_part}
+        if OUTSIDE in rates and group["lr"] != self._applied.set_for_all:
+            # Whose rate SB3 never sets, it is the user's own.
+            rates[OUTSIDE] = group["lr"]
         return [{**group, "params": by_part[part], "lr": rate} for part, rate in rates.items()] or [group]
 
 

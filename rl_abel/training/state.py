@@ -20,7 +20,7 @@ ATTRIBUTE = "abel_state"  # SB3 saves all attributes of a model; JSON values loa
 VERSION = 2
 
 HELD = "held"  # section with the user's own values of what was changed for the update under way; empty between updates
-SECTIONS = ("kl", HELD)  # what others than AbelCallback keep there, each a dict under a name of its own
+SECTIONS = ("kl", "budget", HELD)  # what others than AbelCallback keep there, each a dict under a name of its own
 START = Clock(0, 0)
 
 MOST_MEASUREMENTS = 200  # A longer trace is thinned to half, unless the user has fixed the interval
@@ -149,6 +149,12 @@ def clock(model: BaseAlgorithm) -> Clock:
     return Clock(model.num_timesteps, int(getattr(model, "_n_updates", 0)))
 
 
+def budget_of(model: BaseAlgorithm) -> Budget:
+    """Return what is left of the budget of the ``learn()`` that a model is in."""
+    total = getattr(model, "_total_timesteps", 0)
+    return Budget(model.num_timesteps, int(total) or None if math.isfinite(total) else None)
+
+
 def look(model: BaseAlgorithm, who: str) -> list[Any]:
     """Return what tells the named callback later if a model was reset: its counts, and the episode that ended last."""
     _BUFFERS.setdefault(model, {})[who] = getattr(model, "ep_success_buffer", None)
@@ -186,8 +192,7 @@ def recall(model: BaseAlgorithm, measure_every: int | None, warn: Callable[[str,
     a reset everything begins anew.
     """
     now, kept = clock(model), getattr(model, ATTRIBUTE, None)
-    total = getattr(model, "_total_timesteps", 0)
-    end = int(total) or None if math.isfinite(total) else None
+    end = budget_of(model).end
     state = TrainingState.read(kept) if now.timesteps else None
     same = state is not None and goes_on(model, "abel", state.data["seen"])
     if state is None or same is False:
