@@ -1,152 +1,138 @@
-"""Train SAC with the callback for about a minute and show what it did: ``python -m benchmarks.demo``."""
+"""Train one agent with the callback and one without, at a rate that is too low: ``python -m benchmarks.demo``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from stable_baselines3 import SAC
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks.arguments import folder, positive
-from benchmarks.colors import ARM_COLORS, CAUSES, PART_COLORS
-from rl_abel import AbelCallback, Decay
+from benchmarks.colors import ARM_COLORS, CAUSES, RATE_COLORS
+from rl_abel import AutoLearningRate
 
-ENV_ID = "Pendulum-v1"
-TIMESTEPS = 10_000
-BASE_RATE = 1e-3
-WATCHED = "policy"
+ENV_ID = "CartPole-v1"
+MOST = 500
+TIMESTEPS = 50_000
+RATE = 3e-5
+SETTINGS: dict[str, Any] = {
+    "n_steps": 32, "batch_size": 256, "n_epochs": 20, "gamma": 0.98, "gae_lambda": 0.8
+}  # fmt: skip
+"""Of the RL Zoo, whose rate is 0.001."""
+
 EPISODES = 10
 """In a mean of the return."""
 
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training leaves: measurements of |w|^2 by part, decays, and the return of each episode at its end."""
-
-    norms: Mapping[str, Sequence[float]]
-    timesteps: Sequence[int]
-    decays: Sequence[Decay]
-    ends: Sequence[int]
-    returns: Sequence[float]
-
-    def over_start(self, part: str) -> np.ndarray:
-        """|w|^2 of a part over its first measurement, shape (measurements,)."""
-        return np.array(self.norms[part]) / self.norms[part][0]
-
-    def rates(self) -> list[float]:
-        """The learning rate at the start and after each decay."""
-        return [float(rate) for rate in BASE_RATE * np.cumprod([1, *(decay.factor for decay in self.decays)])]
+COLORS = {True: RATE_COLORS["kl-adaptive+final"], False: ARM_COLORS["constant"]}
+NAMES = {True: "with AutoLearningRate", False: "without"}
 
 
-def train(folder: Path, timesteps: int = TIMESTEPS, seed: int = 0, progress_bar: bool = False) -> Trained:
-    """Train as the tutorial does: with weight decay, without which the norm is not expected to bounce."""
-    env = VecNormalize(make_vec_env(ENV_ID, seed=seed), norm_obs=False)
-    model = SAC(
-        "MlpPolicy",
-        env,
-        learning_rate=BASE_RATE,
-        policy_kwargs={
-            "net_arch": [64, 64],
-            "optimizer_class": torch.optim.AdamW,
-            "optimizer_kwargs": {"weight_decay": 1.0},
-        },
-        tensorboard_log=str(folder),
-        seed=seed,
-        device="cpu",
-    )
-    callback = AbelCallback(rule="trend", watch=WATCHED, decay_factor=0.3, verbose=1)
-    model.learn(timesteps, callback=callback, log_interval=1, progress_bar=progress_bar)
-    norms = {part: norms for part, norms in callback.trace.items() if part != "timesteps"}
-    [returns], [lengths] = env.env_method("get_episode_rewards"), env.env_method("get_episode_lengths")
-    return Trained(norms, callback.trace["timesteps"], callback.decays, np.cumsum(lengths).tolist(), returns)
+@dataclass
+class Course(BaseCallback):
+    """The course of one training: the rate of each update, and the return of each episode, at their timesteps."""
+
+    rates: list[tuple[int, float]] = field(default_factory=list)
+    returns: list[tuple[int, float]] = field(default_factory=list)
+    decayed_at: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def _on_rollout_start(self) -> None:
+        # Of the update that was made just now; before the first one of that which is to come.
+        self.rates.append((self.num_timesteps, self.model.policy.optimizer.param_groups[0]["lr"]))
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
+
+    def _on_step(self) -> bool:
+        ended = (info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
+        self.returns += [(self.num_timesteps, float(total)) for total in ended]
+        return True
+
+    def means(self) -> tuple[list[int], list[float]]:
+        """Timesteps, and the mean return of the latest :data:`EPISODES` episodes there."""
+        latest = [np.mean([total for _, total in self.returns[max(0, n - EPISODES) : n]]) for n in self._numbers]
+        return [timestep for timestep, _ in self.returns], [float(mean) for mean in latest]
+
+    @property
+    def _numbers(self) -> range:
+        return range(1, len(self.returns) + 1)
 
 
-def told(trained: Trained) -> Iterator[str]:
-    """Say what happened, a line each."""
-    for part in trained.norms:
-        ratio = trained.over_start(part)
-        low = int(ratio.argmin())
-        yield (
-            f"|w|² of the {part}: down to {ratio[low]:.0%} of its start at timestep {trained.timesteps[low]:,}, "
-            f"{ratio[-1]:.0%} at the end"
-        )
-    for decay, before, after in zip(trained.decays, trained.rates(), trained.rates()[1:]):
-        why = f"the norm of the {WATCHED} had bounced" if decay.cause == "bounce" else "the final decay, always made"
-        yield f"learning rate {before:.2g} → {after:.2g} at timestep {decay.timestep:,}: {why}"
-    if not any(decay.cause == "bounce" for decay in trained.decays):
-        yield "no bounce was seen in this run: try another --seed"
-    if len(trained.returns) >= 2 * EPISODES:
-        first, last = np.mean(trained.returns[:EPISODES]), np.mean(trained.returns[-EPISODES:])
-        yield f"return of an episode: {first:,.0f} at first, {last:,.0f} in the end (means of {EPISODES})"
+def train(auto: bool, timesteps: int = TIMESTEPS, seed: int = 0, progress_bar: bool = False) -> Course:
+    """Train PPO with the settings of the RL Zoo, but for the rate."""
+    env = make_vec_env(ENV_ID, 8, seed=seed)
+    model = PPO("MlpPolicy", env, learning_rate=RATE, seed=seed, device="cpu", **SETTINGS)
+    course, callback = Course(), AutoLearningRate()
+    model.learn(timesteps, callback=[*([callback] if auto else []), course], progress_bar=progress_bar)
+    course.decayed_at = callback.decays[0].timestep if callback.decays else None
+    return course
 
 
-def picture(path: Path, trained: Trained) -> None:
-    """Save weight norms over their start, return and learning rate, one below the other, decays marked."""
+def told(courses: dict[bool, Course]) -> Iterator[str]:
+    """Say what happened, a line for each training."""
+    for auto, course in courses.items():
+        rates = [rate for _, rate in course.rates]
+        rate = f"at {rates[0]:.2g} all along" if len(set(rates)) == 1 else f"from {rates[0]:.2g} up to {max(rates):.2g}"
+        decay = f", a tenth from timestep {course.decayed_at:,} on" if course.decayed_at else ""
+        mean = f"{course.means()[1][-1]:.0f} of {MOST}" if course.returns else "no episode ended"
+        yield f"{NAMES[auto]:<{len(NAMES[True])}}  return at the end: {mean};  learning rate {rate}{decay}"
+
+
+def picture(path: Path, courses: dict[bool, Course]) -> None:
+    """Save the returns above and the learning rates below, both trainings in one picture."""
     import matplotlib.pyplot as plt
 
     from benchmarks.drawing import png
 
-    figure, (above, middle, below) = plt.subplots(3, 1, figsize=(9, 7), sharex=True, height_ratios=[5, 3, 3])
-    end = max([*trained.timesteps, *trained.ends])
-    for part in trained.norms:
-        style = {"color": PART_COLORS.get(part, "#888888"), "lw": 2.4 if part == WATCHED else 1.2}
-        label = f"{part} (watched)" if part == WATCHED else part
-        above.plot(trained.timesteps, trained.over_start(part), label=label, **style)
-    above.set(ylabel="|w|² over its start", ylim=(0, None))
-    color = ARM_COLORS["abel"]
-    middle.plot(trained.ends, trained.returns, ".", color=color, alpha=0.4, label="an episode")
-    if len(trained.returns) >= EPISODES:
-        means = np.convolve(trained.returns, np.ones(EPISODES) / EPISODES, "valid")
-        middle.plot(trained.ends[EPISODES - 1 :], means, color=color, lw=2, label=f"mean of {EPISODES}")
-    middle.set(ylabel="return")
-    rates = trained.rates()
-    at = [0, *(decay.timestep for decay in trained.decays), end]
-    below.step(at, [*rates, rates[-1]], where="post", color=color, lw=2)
-    below.set(
-        yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, end), ylim=(rates[-1] / 2, 2 * rates[0])
-    )
-    for decay, rate in zip(trained.decays, rates[1:]):
-        marker, label = CAUSES[decay.cause]
-        style = {"color": PART_COLORS[WATCHED], "mec": "black", "ms": 11, "ls": "none", "zorder": 5}
-        height = np.interp(decay.timestep, trained.timesteps, trained.over_start(WATCHED))
-        above.plot(decay.timestep, height, marker, label=label, **style)
-        below.plot(decay.timestep, rate, marker, **{**style, "color": color})
-        below.annotate(f"× {decay.factor:g}", (decay.timestep, rate), (-12, -4), textcoords="offset points", ha="right")
-        for axes in (above, middle, below):
-            axes.axvline(decay.timestep, color="0.6", lw=1, ls="--" if decay.cause == "bounce" else ":", zorder=0)
-    bounced = any(decay.cause == "bounce" for decay in trained.decays)
-    what = "the weight norm bounces and the rate decays, then once more" if bounced else "no bounce, one decay"
-    above.set_title(f"SAC on {ENV_ID}: {what} near the end")
-    above.legend(loc="upper center", ncols=2, fontsize=9)
-    middle.legend(loc="lower right", fontsize=9)
+    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, height_ratios=[3, 2])
+    for auto, course in courses.items():
+        style = {"color": COLORS[auto], "lw": 2.4}
+        above.plot(*zip(*course.returns or [(0, np.nan)]), ".", color=COLORS[auto], alpha=0.3)
+        above.plot(*course.means(), label=NAMES[auto], **style)
+        below.step(*zip(*course.rates), where="pre", **style)
+        if course.decayed_at:
+            marker, label = CAUSES["final"]
+            rate = next(rate for timestep, rate in course.rates if timestep > course.decayed_at)
+            below.plot(course.decayed_at, rate, marker, color=COLORS[auto], mec="black", ms=10, label=label)
+            below.legend(loc="lower right", fontsize=9)
+    above.axhline(MOST, color="0.7", lw=1, ls=":", zorder=0)
+    above.set(ylabel=f"return (dots: episodes,\nlines: means of {EPISODES})", ylim=(0, 1.06 * MOST))
+    below.set(yscale="log", ylabel="learning rate", xlabel="timesteps", xlim=(0, courses[True].rates[-1][0]))
+    above.set_title(f"PPO on {ENV_ID}, begun at a learning rate 30 times too low")
+    above.legend(loc="center left", fontsize=10)
     path.write_bytes(png(figure))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, say what happened, and where the logs and the picture are."""
+    """Train both, say what happened, and where the picture is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timesteps", type=positive(int), default=TIMESTEPS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=folder, default=Path("runs"), help="folder of the logs and the picture")
+    parser.add_argument("--out", type=folder, default=Path("runs"), help="folder of the picture")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"SAC on {ENV_ID}, {given.timesteps:,} timesteps, AdamW with weight decay, seed {given.seed}")
-    trained = train(given.out, given.timesteps, given.seed, progress_bar=True)
-    console.print("\n[bold]What happened[/bold], for instance: another machine or seed may bounce elsewhere, or not")
-    for line in told(trained):
+    console.print(f"PPO on {ENV_ID}, {given.timesteps:,} timesteps, seed {given.seed}, learning rate {RATE:g}")
+    courses = {}
+    for auto in (False, True):
+        console.print(NAMES[auto])
+        courses[auto] = train(auto, given.timesteps, given.seed, progress_bar=True)
+    console.print("\n[bold]What happened[/bold]")
+    for line in told(courses):
         console.print(f"  {line}", markup=False)
-    path = given.out / "demo.png"
-    picture(path, trained)
-    console.print(f"\nPicture:      {path}", markup=False)
-    console.print(f"TensorBoard:  .venv/bin/tensorboard --logdir {given.out}   (under Custom Scalars)", markup=False)
+    given.out.mkdir(parents=True, exist_ok=True)
+    picture(given.out / "demo.png", courses)
+    console.print(f"\nPicture:  {given.out / 'demo.png'}", markup=False)
 
 
 if __name__ == "__main__":

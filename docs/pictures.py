@@ -1,4 +1,4 @@
-"""Pictures of pages, taken in a headless Chromium: ``python -m docs.pictures [tensorboard] [report] [inspect]``."""
+"""Pictures of pages, taken in a headless Chromium, and of a run: ``python -m docs.pictures [tensorboard] …``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import demo
 from benchmarks.drawing import small
 from benchmarks.report.page import write
 from benchmarks.results import FIRST_STUDY, read_parquet
+from docs import bouncing_run
 from rl_abel.inspection.cli import main as inspect_runs
 from tests.browser import Page, open_browser, tensorboard
 
@@ -84,11 +84,11 @@ def picture_report(path: Path) -> None:
 
 
 def picture_inspect(path: Path) -> None:
-    """The page of ``rl-abel inspect --html`` on two trainings as that of ``make demo``, the first one open."""
+    """The page of ``rl-abel inspect --html`` on two trainings as the tutorial's, the first one open."""
     with tempfile.TemporaryDirectory() as folder:
         runs, page_path = Path(folder) / "runs", Path(folder) / "runs.html"
         for seed in range(2):
-            demo.train(runs, seed=seed)
+            bouncing_run.train(runs, seed=seed)
         with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
             inspect_runs(["inspect", "runs", "--html", page_path.name])
         with open_browser(Path(folder)) as page:
@@ -100,10 +100,17 @@ def picture_inspect(path: Path) -> None:
             page.picture(path)
 
 
+def picture_bounce(path: Path) -> None:
+    """Weight norms, return and learning rate of the tutorial's first run."""
+    with tempfile.TemporaryDirectory() as folder:
+        bouncing_run.picture(path, bouncing_run.train(Path(folder)))
+
+
 PICTURES: dict[str, Callable[[Path], None]] = {
     "tensorboard": picture_tensorboard,
     "report": picture_report,
     "inspect": picture_inspect,
+    "bounce": picture_bounce,
 }
 
 

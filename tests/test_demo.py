@@ -1,4 +1,4 @@
-"""The demo: the run of the tutorial, what it says and what it draws."""
+"""The demo, what it says and draws; and the run of the tutorial that bounces, with its picture."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from benchmarks import demo
+from docs import bouncing_run
 from rl_abel import Decay
 
 TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.md"
@@ -15,32 +16,45 @@ NORMS = {"total": [10.0, 5.0, 12.0], "policy": [4.0, 1.0, 4.0], "value": [6.0, 4
 BOUNCE, FINAL = Decay(700, "bounce", 0.3), Decay(850, "final", 0.3)
 
 
-def trained(*decays, episodes=20):
-    returns = [-100.0 * (number < 10) for number in range(episodes)]
-    return demo.Trained(NORMS, [10, 500, 990], list(decays), [50 * (n + 1) for n in range(episodes)], returns)
+def course(*rates, returns=(), decayed_at=None):
+    return demo.Course([(100 * n, rate) for n, rate in enumerate(rates)], list(returns), decayed_at)
 
 
-def test_what_is_said_of_a_run_that_bounces():
-    assert list(demo.told(trained(BOUNCE, FINAL))) == [
-        "|w|² of the total: down to 50% of its start at timestep 500, 120% at the end",
-        "|w|² of the policy: down to 25% of its start at timestep 500, 100% at the end",
-        "|w|² of the value: down to 67% of its start at timestep 500, 133% at the end",
-        "learning rate 0.001 → 0.0003 at timestep 700: the norm of the policy had bounced",
-        "learning rate 0.0003 → 9e-05 at timestep 850: the final decay, always made",
-        "return of an episode: -100 at first, 0 in the end (means of 10)",
+LOW = course(1e-5, 1e-5, 1e-5, 1e-5, returns=[(10 * n, 20.0) for n in range(1, 21)])
+LED = course(1e-5, 1e-4, 3e-3, 3e-4, returns=[(100, 20.0), (290, 200.0)], decayed_at=200)
+
+
+def test_what_is_said():
+    assert list(demo.told({False: LOW, True: LED})) == [
+        "without                return at the end: 20 of 500;  learning rate at 1e-05 all along",
+        "with AutoLearningRate  return at the end: 110 of 500;  learning rate from 1e-05 up to 0.003, a tenth from "
+        "timestep 200 on",
     ]
+    assert "no episode ended" in next(demo.told({False: course(1e-5)}))
 
 
-@pytest.mark.parametrize(("decays", "said"), [((FINAL,), True), ((BOUNCE,), False), ((), True)])
-def test_a_run_without_a_bounce_says_so(decays, said):
-    assert any("no bounce was seen" in line for line in demo.told(trained(*decays))) == said
+@pytest.mark.parametrize("led", [LED, course(1e-5, 1e-5)])
+def test_any_two_trainings_can_be_drawn(led, tmp_path):
+    demo.picture(tmp_path / "demo.png", {False: LOW, True: led})
+    assert matplotlib.image.imread(tmp_path / "demo.png").std() > 0.05
+
+
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
+def test_the_command(tmp_path, capsys):
+    demo.main(["--timesteps", "2560", "--out", str(tmp_path / "runs")])
+    printed = capsys.readouterr().out
+    assert re.search(r"without +return at the end: \d+ of 500;  learning rate at 3e-05 all along\n", printed)
+    assert re.search(r"with AutoLearningRate .* from 3e-05 up to [\d.e-]+, a tenth from timestep 2,304 on\n", printed)
+    assert (tmp_path / "runs" / "demo.png").is_file()
 
 
 @pytest.mark.parametrize("episodes", [0, 1, 20])
 @pytest.mark.parametrize("decays", [(), (FINAL,), (BOUNCE, FINAL)])
-def test_every_run_can_be_drawn(decays, episodes, tmp_path):
-    demo.picture(tmp_path / "demo.png", trained(*decays, episodes=episodes))
-    assert matplotlib.image.imread(tmp_path / "demo.png").std() > 0.05
+def test_a_run_that_may_bounce_can_be_drawn(decays, episodes, tmp_path):
+    ends, returns = [50 * (n + 1) for n in range(episodes)], [-100.0 * (n < 10) for n in range(episodes)]
+    run = bouncing_run.Trained(NORMS, [10, 500, 990], list(decays), ends, returns)
+    bouncing_run.picture(tmp_path / "bounce.png", run)
+    assert matplotlib.image.imread(tmp_path / "bounce.png").std() > 0.05
 
 
 @pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
@@ -54,16 +68,6 @@ def test_it_is_the_first_run_of_the_tutorial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     exec(compile(block, "tutorial.md", "exec"), names)
-    ours = demo.train(tmp_path / "runs", demo.TIMESTEPS)
+    ours = bouncing_run.train(tmp_path / "runs", bouncing_run.TIMESTEPS)
     assert ours.norms | {"timesteps": ours.timesteps} == dict(names["callback"].trace)
     assert (ours.ends, len(ours.returns)) == ([200, 400], 2)
-
-
-@pytest.mark.filterwarnings("ignore:rl_abel. about .* measurement")
-@pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
-def test_the_command(tmp_path, capsys):
-    demo.main(["--timesteps", "450", "--out", str(tmp_path)])
-    printed = capsys.readouterr().out
-    assert "What happened" in printed
-    assert f"Picture:      {tmp_path / 'demo.png'}" in printed
-    assert (tmp_path / "demo.png").is_file()

@@ -27,7 +27,7 @@ from rich.console import Console
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback, RateByPart, TrendRule, weight_norms
+from rl_abel import AbelCallback, BudgetRateCallback, RateByPart, TrendRule, weight_norms
 
 TRAININGS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "PPO": (PPO, "CartPole-v1", 50_000, {}),
@@ -45,6 +45,7 @@ CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
     "diagnose": lambda: AbelCallback(max_decays=0, final_decay_at=None, diagnose=True),
     "scope-part": lambda: AbelCallback(TrendRule(z=1e9), final_decay_at=None, scope="part"),
     "rate-by-part": RateByPart,
+    "budget": BudgetRateCallback,
     # A rate that is another at every update, in nearly all of the training.
     "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay_shape="linear"),
 }
@@ -52,7 +53,7 @@ AGAINST: dict[str, Callable[[], BaseCallback]] = {
     "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01),
 }
 """What the other training of a pair has; nothing if it is not here."""
-TARGETS = {"abel": "1.005"}
+TARGETS = {"abel": "1.005", "budget": "1.01"}
 
 TURN = 10
 """Environment steps of a turn; with turns of 100 the ratios of equal trainings scatter twice as much."""
