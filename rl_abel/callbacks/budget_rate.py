@@ -12,7 +12,7 @@ from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.optimizers import optimizers
 from rl_abel.rules.budget import MANY_STEPS, SCALE, budget_rate
 from rl_abel.training.optimizer_steps import steps_made, steps_to_come
-from rl_abel.training.state import budget_of, look, section
+from rl_abel.training.state import budget_of, clock, section
 
 # Whose steps are about as long as the rate, whatever the gradient
 ADAPTIVE = (
@@ -98,7 +98,7 @@ class BudgetRateCallback(LeadingCallback):
 
     def _begin(self) -> None:
         self._memory = section(self.model, "budget")
-        self._memory.update(self._foretold(), asked=None, seen=look(self.model, "budget"))
+        self._memory.update(self._foretold(), asked=None, seen=[*clock(self.model)])
         self._factor.rate, self._factor.within = self.rate, True
         self._record()
 
@@ -124,10 +124,12 @@ class BudgetRateCallback(LeadingCallback):
         return NONE_TO_COME
 
     def _after_update(self) -> None:
-        self._memory["seen"] = look(self.model, "budget")
-        if self._rate.asked is not None:
-            self._ask(self._rate.asked)
-        self._record()
+        self._memory["seen"] = [*clock(self.model)]
+        asked = self._rate.asked
+        if asked is not None and asked != self._memory["asked"]:
+            self._ask(asked)
+            self._record()
+        self._at_step()
 
     def _at_step(self) -> None:
         # Off-policy a dump, which empties the logger, comes at any step.

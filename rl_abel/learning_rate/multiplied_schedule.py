@@ -45,12 +45,13 @@ def multiplied(learning_rate: float, factors: Mapping[str, Multiplier], part: st
     0.00030000000000000003
     """
     moved = own = learning_rate
+    floor = 0.0
     for name in ORDER:
         if factor := factors.get(name):
             moved = factor(moved, part)
             # A floor may raise no rate above the user's own, which includes the multiplier of a part.
             own = factor(own, part) if name == "part" else max(own, moved)
-    floor = max((factor.floor for factor in factors.values()), default=0.0)
+            floor = max(floor, factor.floor)
     # PPO overshoots its budget by up to a rollout, where a linear schedule is negative.
     return max(moved, min(own, floor), 0.0)
 
