@@ -17,7 +17,7 @@ from stable_baselines3.common.logger import configure
 
 import rl_abel
 from benchmarks.measure.calibration import autoregression
-from rl_abel import AbelCallback, AutoLearningRate, RateByPart, find_decays, weight_norms
+from rl_abel import AbelCallback, AutoLearningRate, BudgetRateCallback, RateByPart, find_decays, weight_norms
 from rl_abel.inspection.cli import main
 from rl_abel.inspection.readers.find_runs import Skipped
 from rl_abel.inspection.table import column, lines, table
@@ -259,6 +259,12 @@ OURS = {
         "from 0.001 to 0.0005: decays ×0.1; its own schedule, or bounds, ×5",
         "The rate decayed near the end",
     ),
+    "budget": (
+        lambda: [BudgetRateCallback(), AbelCallback(max_decays=0)],
+        {},
+        "led by the number of optimizer steps; decays ×0.1",
+        "followed the number of optimizer steps and decayed near the end",
+    ),
     "schedule": (
         partial(AbelCallback, final_decay_at=None),
         {"learning_rate": falling},
@@ -307,6 +313,7 @@ def test_what_moved_the_rate_is_said_once(how, tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "model.zip")]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert ("led by the KL divergence" in text) == (how == "kl")
+    assert ("led by the number of optimizer steps" in text) == (how == "budget")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 300])

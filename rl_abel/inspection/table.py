@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from rl_abel.inspection.traces import Trace
+from rl_abel.inspection.traces import LEADERS, Trace
 from rl_abel.inspection.verdict import Finding
 from rl_abel.inspection.words import number, spark
 
@@ -53,7 +53,7 @@ def columns(findings: Sequence[Finding], rule: str) -> list[Column]:
         "× at end": ("|w|² at the end over that at the start", lambda f: _grown(f.trace.norms["total"])),
         "Measured": ("How often the weight norm was", lambda f: len(f.trace.timesteps)),
         "To timestep": ("Of the last measurement", lambda f: f.trace.timesteps[-1]),
-        "Led by": ("What led the learning rate", lambda f: "KL" if f.trace.led else None),
+        "Led by": ("What led the learning rate", lambda f: LEADERS[f.trace.led][-1] if f.trace.led else None),
         "Trend decays": ("How often the rule trend would decay", lambda f: len(f.decays["trend"])),
         "Paper decays": ("How often the rule paper would decay", lambda f: len(f.decays["paper"])),
         "Last return": ("Evaluation, else episode reward", _last_return),

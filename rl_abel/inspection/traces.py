@@ -14,7 +14,11 @@ Curves = dict[str, list[tuple[int, float]]]  # name -> (timestep, value), in ord
 OUTSIDE_TOTAL = ("log_std",)
 LIMITS = {"factor": 1.0, "bounces": 10_000.0, "decays": 10_000.0}  # what a log can hold of these unless it is damaged
 LED = "led by"
-KL = "KL divergence"
+# What may have led the rate -> its section in a saved model, its curve, and its name in a table
+LEADERS = {
+    "KL divergence": ("kl", "KL factor", "KL"),
+    "number of optimizer steps": ("budget", "budget factor", "steps"),
+}
 
 
 class Decayed(NamedTuple):
@@ -65,9 +69,10 @@ class Trace:
     about: dict[str, str] = field(default_factory=dict)
 
     @property
-    def led(self) -> bool:
-        """Whether the KL divergence led the learning rate."""
-        return LED in self.about or "KL factor" in self.curves
+    def led(self) -> str:
+        """What led the learning rate, in words; empty where nothing did, or nothing tells."""
+        logged = (words for words, (_, curve, _) in LEADERS.items() if curve in self.curves)
+        return self.about.get(LED) or next(logged, "")
 
 
 def make_trace(path: str, source: str, rows: Sequence[Row], every_row_new: bool = False) -> Trace:

@@ -103,7 +103,10 @@ def _verdict(trace: Trace, bounces: Sequence[Bounce], watched: bool, shown: int,
         return "too few to tell", f"Too few measurements to tell: {shown}, and the rule needs {needed}. {more}"
     if shown < FEW:
         return "not seen (few)", f"No bounce seen, but on {n} the rule misses bounces that it would find on 100. {more}"
-    done = [*["followed the KL divergence"] * trace.led, *["decayed near the end"] * (_final_decay(trace) < math.inf)]
+    done = [
+        *[f"followed the {trace.led}"] * bool(trace.led),
+        *["decayed near the end"] * (_final_decay(trace) < math.inf),
+    ]
     advice = f"The rate {' and '.join(done)}: nothing to change" if done else "Begin with AutoLearningRate()"
     return "not seen", f"No bounce seen on {n}, so there is nothing to decay after. {advice}."
 

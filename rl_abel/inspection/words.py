@@ -46,7 +46,7 @@ def rate_in_words(trace: Trace) -> str:
     if record and any(decay.part != "total" for decay in record.decays):
         parts = {part: record.factor_of(part) for part in NETWORKS}
     decays = [f"×{factor:.3g} ({part})" for part, factor in parts.items()] or [f"×{made:.3g}"] * (made != 1)
-    causes = ["led by the KL divergence"] * trace.led + ["decays " + " and ".join(decays)] * bool(decays)
+    causes = [f"led by the {trace.led}"] * bool(trace.led) + ["decays " + " and ".join(decays)] * bool(decays)
     other = rates[-1] / (rates[0] * made) if rates[0] * made > 0 else 1.0
     # A cooldown goes on after the last row of a log.
     goes_on = other > 1 and len(rates) > 1 and rates[-1] < rates[-2]

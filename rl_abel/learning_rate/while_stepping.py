@@ -84,7 +84,7 @@ class SteppedRates:
             self._ratios = {part: self._applied.ratio(part) for part in (*self.parts, OUTSIDE)}
         labels, ratios = self._labels, self._ratios
         held = {labels.get(id(p), OUTSIDE) for group in groups for p in group["params"]}
-        if all([ratios.get(part, 1.0) == 1 for part in held]):
+        if all(ratios.get(part, 1.0) == 1 for part in held):
             yield
             # A hook of somebody else's may have set another rate within the step.
             self._note(groups)

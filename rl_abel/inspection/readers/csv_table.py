@@ -18,6 +18,7 @@ CURVES = {
     "rollout/ep_rew_mean": "episode reward",
     "eval/mean_reward": "evaluation",
     "abel/kl_factor": "KL factor",
+    "abel/budget_factor": "budget factor",
     "abel/batch_size": "batch size",
     **{f"abel/factor_{part}": f"decays of the {part}" for part in ("policy", "value")},
     **{f"abel/learning_rate_{part}": f"learning rate of the {part}" for part in PARTS[1:]},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rl_abel.inspection.readers.csv_table import NORM, Row
 from rl_abel.inspection.readers.logs import NO_RUN, ROUTE, csv_traces, event_traces
 from rl_abel.inspection.readers.sb3_zip import Saved, is_model, read_saved, runs_of
-from rl_abel.inspection.traces import KL, LED, Trace, joined, make_trace
+from rl_abel.inspection.traces import LEADERS, LED, Trace, joined, make_trace
 
 AGREEMENT = 0.5  # share of common norms at which two sources tell of one training
 FEWEST = 3  # fewest common norms of a log and saved models of one training: one norm may agree by chance
@@ -148,7 +148,8 @@ def _read_models(run: Sequence[Saved]) -> list[Trace | Skipped]:
     """
     where = str(run[0].path) if len(run) == 1 else os.path.commonpath([saved.path.parent for saved in run])
     rows, record = joined([saved.state for saved in run if saved.state])
-    about = {LED: KL} if any("kl" in (saved.state or {}) for saved in run) else {}
+    sections = {name for saved in run for name in saved.state or {}}
+    about = {LED: words for words, (section, *_) in LEADERS.items() if section in sections}
     if rows and _covers(rows, run):
         return [replace(make_trace(where, "model", rows, every_row_new=True), record=record, about=about)]
     # torch takes seconds to load, and only this needs it.
