@@ -149,7 +149,8 @@ def _read_models(run: Sequence[Saved]) -> list[Trace | Skipped]:
     where = str(run[0].path) if len(run) == 1 else os.path.commonpath([saved.path.parent for saved in run])
     rows, record = joined([saved.state for saved in run if saved.state])
     sections = {name for saved in run for name in saved.state or {}}
-    about = {LED: words for words, (section, *_) in LEADERS.items() if section in sections}
+    led = [words for words, (section, *_) in LEADERS.items() if section in sections]
+    about = {LED: led[0]} if led else {}
     if rows and _covers(rows, run):
         return [replace(make_trace(where, "model", rows, every_row_new=True), record=record, about=about)]
     # torch takes seconds to load, and only this needs it.
