@@ -20,15 +20,15 @@ BASES = (0.01, 1.0, 30.0)
 
 TASKS = {
     "A2C, LunarLander": ("A2C", "LunarLander-v3", 200_000),
-    "DQN, MountainCar": ("DQN", "MountainCar-v0", 120_000),
     "SAC, MountainCar": ("SAC", "MountainCarContinuous-v0", 20_000),
-    "DQN, LunarLander": ("DQN", "LunarLander-v3", 100_000),
-    "SAC, short": ("SAC", "MountainCarContinuous-v0", 10_000),
     "TD3, LunarLander": ("TD3", "LunarLanderContinuous-v3", 30_000),
-    "QRDQN, MountainCar": ("QRDQN", "MountainCar-v0", 120_000),
+    "DQN, MountainCar": ("DQN", "MountainCar-v0", 120_000),
+    "SAC, short": ("SAC", "MountainCarContinuous-v0", 10_000),
     "DDPG, LunarLander": ("DDPG", "LunarLanderContinuous-v3", 30_000),
     "TQC, LunarLander": ("TQC", "LunarLanderContinuous-v3", 30_000),
     "CrossQ, LunarLander": ("CrossQ", "LunarLanderContinuous-v3", 30_000),
+    "DQN, LunarLander": ("DQN", "LunarLander-v3", 100_000),
+    "QRDQN, MountainCar": ("QRDQN", "MountainCar-v0", 120_000),
 }
 COOLDOWN = "cooldown"
 """The last stage: an arm of all tasks, which decides nothing."""

@@ -45,7 +45,8 @@ CALLBACKS: dict[str, Callable[[], BaseCallback]] = {
     "diagnose": lambda: AbelCallback(max_decays=0, final_decay_at=None, diagnose=True),
     "scope-part": lambda: AbelCallback(TrendRule(z=1e9), final_decay_at=None, scope="part"),
     "rate-by-part": RateByPart,
-    "budget": BudgetRateCallback,
+    # Nearly at the rate of SAC's default: at another rate the training itself takes another time.
+    "budget": lambda: BudgetRateCallback(scale=0.03),
     # A rate that is another at every update, in nearly all of the training.
     "cooldown": lambda: AbelCallback(max_decays=0, final_decay_at=0.01, final_decay_shape="linear"),
 }
