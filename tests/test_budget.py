@@ -8,7 +8,7 @@ import pytest
 import torch
 from stable_baselines3 import DQN, SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -150,6 +150,14 @@ def test_dict_observations_replayed_goals_and_normalised_rewards():
     model.learn(200, callback=[budget := BudgetRateCallback(), counted])
     assert budget.steps == pytest.approx(len(counted.rates["value"]), abs=8), "an episode begins before training does"
     assert set(counted.rates["policy"]) == {budget.rate}
+
+
+def test_images():
+    env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True)
+    model = DQN("CnnPolicy", env, learning_starts=20, batch_size=8, buffer_size=100, policy_kwargs={"net_arch": [8]})
+    counted = Counted()
+    model.learn(60, callback=[budget := BudgetRateCallback(), counted])
+    assert counted.rates["value"] == [budget.rate] * budget.steps
 
 
 def resumed(model):
