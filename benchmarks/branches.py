@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from benchmarks.plan import BATCH, KL, LED, Run
+from benchmarks.plan import BATCH, FALLING, KL, LED, Run
 
 Unit = tuple[Run, ...]
 """Runs that are one training until their learning rates, or their weight decays, differ."""
 
-ALONE = ("linear", "cosine", "abel-part", *BATCH, *LED)
+ALONE = ("linear", "cosine", "abel-part", *BATCH, *FALLING, *LED)
 """Arms that share nothing: their rate is another at the first update, or a bounce moves more than one rate."""
 
 

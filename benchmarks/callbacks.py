@@ -5,12 +5,18 @@ from __future__ import annotations
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_abel import AbelCallback, RateByPart
+from rl_abel import AbelCallback, KLAdaptiveCallback, RateByPart
 from rl_abel.callbacks.rate_by_part import PARTS
 from rl_abel.networks.norms import measured_parameters
 from rl_abel.networks.optimizers import groups_of
+from rl_abel.rules.budget import budget_rate
 from rl_abel.rules.decays import Budget
 from rl_abel.training.measure_interval import rollout_timesteps
+from rl_abel.training.optimizer_steps import steps_to_come
+from rl_abel.training.state import budget_of
+
+PPO_SCALE = 0.15
+"""Of the rate from the number of optimizer steps, in docs/results/ppo_plan.md."""
 
 
 class Measuring(AbelCallback):
@@ -86,6 +92,35 @@ class Movement(FromUpdates):
     def _policy(self) -> torch.Tensor:
         weights = measured_parameters(self.model)["policy"].values()
         return torch.cat([weight.detach().flatten() for weight in weights])
+
+
+class FallingTarget(KLAdaptiveCallback):
+    """Follows a KL divergence whose target falls linearly, to a tenth at the end."""
+
+    FIRST, LAST = 0.01, 0.1
+
+    def _before_update(self) -> None:
+        super()._before_update()
+        self.target_kl = self.FIRST * max(self.LAST, 1 - self.model.num_timesteps / self.model._total_timesteps)
+
+
+class UnderLine(KLAdaptiveCallback):
+    """Follows the KL divergence under a line that falls from scale / sqrt(optimizer steps) to 0."""
+
+    def _begin(self) -> None:
+        steps = steps_to_come(self.model, budget_of(self.model))
+        self._first = budget_rate(steps or 1, PPO_SCALE)
+        self._lower()
+        super()._begin()
+
+    def _before_update(self) -> None:
+        super()._before_update()
+        self._lower()
+        self._factor.high = self.max_learning_rate
+
+    def _lower(self) -> None:
+        left = 1 - self.model.num_timesteps / self.model._total_timesteps
+        self.max_learning_rate = self._first * max(0.0, left)
 
 
 class FinalPull(BaseCallback):

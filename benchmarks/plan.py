@@ -33,10 +33,13 @@ SCHEDULES = (
 """The arms of a block that names none, as far as its agent can have them."""
 
 KL = ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")
+FALLING = ("updates+linear", "kl-under-linear", "kl-falling")
+"""For PPO: a rate, a bound of the rate or a target that falls over the whole training."""
+
 LED = ("updates+cooldown", "movement+cooldown")
 PULL = ("final-pull-held", "final-pull-only")
 BATCH = ("abel-batch", "abel-mixed")
-ARMS = (*SCHEDULES, *KL[1:], "abel-part", *BATCH, *PULL, *LED)
+ARMS = (*SCHEDULES, *KL[1:], *FALLING, "abel-part", *BATCH, *PULL, *LED)
 WITH_FACTOR = ("constant+final", "abel", "abel-paper", "kl-adaptive+final", "abel-part", *BATCH, *PULL)
 WITH_FINAL = (*WITH_FACTOR, "cooldown", "kl-adaptive+cooldown", *LED)
 
@@ -47,7 +50,7 @@ def unfit(arm: str, agent: str, regularization: str = "adamw") -> str | None:
     An agent is an algorithm, or that and the name of its networks: "PPO-SimBa".
     """
     algorithm = class_name(agent)
-    if arm in KL and algorithm != "PPO":
+    if arm in (*KL, *FALLING[1:]) and algorithm != "PPO":
         return f"{arm} needs an algorithm that logs an approximate KL divergence, PPO, got {agent!r}"
     if arm == LED[1] and algorithm in ("DQN", "QRDQN"):
         return f"{arm} needs a policy network, got {agent!r}"

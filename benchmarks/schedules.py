@@ -14,8 +14,11 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.callbacks import FinalPull, FromUpdates, Measuring, Movement
-from rl_abel import AbelCallback, KLAdaptiveCallback
+from benchmarks.callbacks import PPO_SCALE, FallingTarget, FinalPull, FromUpdates, Measuring, Movement, UnderLine
+from rl_abel import AbelCallback, BudgetRateCallback, KLAdaptiveCallback
+
+AT_ONCE = 1e-9
+"""Progress at which a fall begins that lasts for the whole training: after the first update."""
 
 FINAL_FACTOR = 0.1
 """Factor of "step" at each of its two steps."""
@@ -112,8 +115,16 @@ def _abel(
     return arm
 
 
-def _kl_adaptive(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
-    return Arm(base, _measuring_alone(measure_every), (KLAdaptiveCallback(),))
+def _beside(make: Callable[[], BaseCallback]) -> Callable[..., Arm]:
+    def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
+        return Arm(base, _measuring_alone(measure_every), (make(),))
+
+    return arm
+
+
+def _updates_linear(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
+    falling = _abel(final_decay_shape="linear", others=lambda *_: BudgetRateCallback(PPO_SCALE), **_FINAL_ALONE)
+    return falling(base, measure_every, decay_factor, AT_ONCE)
 
 
 def _pull_alone(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
@@ -143,9 +154,12 @@ _MAKERS: dict[str, Callable[..., Arm]] = {
     "cooldown": _measuring(Cooldown),
     "abel": _abel(),
     "abel-paper": _abel("paper", "total"),
-    "kl-adaptive": _kl_adaptive,
+    "kl-adaptive": _beside(KLAdaptiveCallback),
     "kl-adaptive+final": _abel(others=lambda *_: KLAdaptiveCallback(), **_FINAL_ALONE),
     "kl-adaptive+cooldown": _abel(others=lambda *_: KLAdaptiveCallback(), final_decay_shape="linear", **_FINAL_ALONE),
+    "updates+linear": _updates_linear,
+    "kl-under-linear": _beside(UnderLine),
+    "kl-falling": _beside(FallingTarget),
     "abel-part": _abel(scope="part"),
     "abel-batch": _abel(acts_on="batch_size"),
     "abel-mixed": _abel(acts_on="mixed"),

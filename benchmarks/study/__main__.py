@@ -20,10 +20,11 @@ from benchmarks.automatic.stages import AUTOMATIC
 from benchmarks.control.study import CONTROL
 from benchmarks.evidence.stages import EVIDENCE
 from benchmarks.moments.study import MOMENTS
+from benchmarks.ppo.stages import PPO
 from benchmarks.study.runs import RunStudy
 from benchmarks.study.units import UnitStudy
 
-STUDIES: dict[str, RunStudy | UnitStudy] = {study.name: study for study in (EVIDENCE, CONTROL, MOMENTS, AUTOMATIC)}
+STUDIES: dict[str, RunStudy | UnitStudy] = {study.name: study for study in (EVIDENCE, CONTROL, MOMENTS, AUTOMATIC, PPO)}
 
 SAVED = Path(__file__).parents[2] / "docs" / "results"
 
