@@ -1,4 +1,4 @@
-"""Differences between runs of the same seeds: with the interval, and with the smallest one that could have been seen."""
+"""Differences between runs of the same seeds, with their intervals, and the smallest that could have been seen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Effect(NamedTuple):
 
 
 def draws(num_seeds: int, resamples: int = RESAMPLES) -> Array:
-    """Return how often each seed is in each sample, (1 + resamples, num_seeds): once in the first, the seeds themselves."""
+    """Return how often each seed is in each sample, (1 + resamples, num_seeds); the first has every seed once."""
     drawn = draw_counts(num_seeds, resamples, np.random.default_rng(SEED))
     return np.concatenate([np.ones((1, num_seeds)), drawn])
 

@@ -98,6 +98,10 @@ class Sensitivity:
         """Return a schedule, as a mean over all base rates, minus another at its best rate."""
         return effect_of(self._at(arm, ()) - self._best(other), self.num_seeds)
 
+    def best_minus_best(self, arm: str, other: str) -> Effect:
+        """Return a schedule minus another, each at its best rate: not for one that forgets its base rate."""
+        return effect_of(self._best(arm) - self._best(other), self.num_seeds)
+
     def _at(self, arm: str, rates: Sequence[float]) -> Array:
         chosen = np.isclose(self.rates[:, None], rates or self.rates).any(axis=1)
         result: Array = self._means[arm][:, chosen].mean(axis=1)
