@@ -90,6 +90,7 @@ def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]], least: float
     for width, color in BANDS:
         axes.axvspan(-width, width, color=color, lw=0, label=f"within ±{width:.2f}")
     axes.axvline(0, color="#888888", lw=0.8)
+    unsure = f"comes within {least:g} of 0" if least else "includes 0"
     y, ticks = 0.0, {}
     for question, rows in questions.items():
         rows = sorted(rows, key=lambda row: -row[1].estimate)
@@ -97,13 +98,7 @@ def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]], least: float
         for setting, value in rows:
             said = judged(value) if value.low >= least or value.high <= -least else ""
             color = VERDICTS.get(said, UNDECIDED)
-            lying(
-                axes,
-                value,
-                y,
-                color,
-                said if said in VERDICTS else f"comes within {least:g} of 0" if least else "includes 0",
-            )
+            lying(axes, value, y, color, said if said in VERDICTS else unsure)
             if said in VERDICTS:
                 axes.text(value.high + 0.03, y, setting, color=color, fontsize=8, va="center")
             y += 1

@@ -145,5 +145,6 @@ def _apart(runs: pd.DataFrame, results: Results, scores: pd.DataFrame) -> Apart:
     progress = rates["timesteps"] / rates["timesteps_of_run"]
     early = rates[(progress - EARLY).abs() == (progress - EARLY).abs().groupby(rates["run_id"]).transform("min")]
     means = np.log(early["learning_rate"]).groupby(early["rate_multiplier"]).mean()
-    p = float(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
+    tied = (scores.nunique(axis=1) == 1).all()
+    p = 1.0 if tied else float(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
     return Apart(RATES[-1] / RATES[0], float(np.exp(means.max() - means.min())), p)

@@ -45,8 +45,8 @@ def write(results: Results, folder: Path) -> Path:
         drawn = figures.profiles(tasks, title if any_rate else "PPO by the learning rate it begins with")
         (folder / PROFILES).write_bytes(drawn)
     if found["questions"]:
-        insured = tasks and found["decisions"]["kl"].changes and not any(of.tuned.mean.low > 0 for of in tasks.values())
-        title = "AutoLearningRate: far better than a bad rate, no better than a tuned one" if insured else "What pays"
+        title = "AutoLearningRate: far better than a bad rate, no better than a tuned one"
+        title = title if found["insured"] else "What pays"
         (folder / FOREST).write_bytes(figures.differences(found["questions"], title))
     environment = templates("benchmarks.evidence")
     environment.filters |= {"short": short, "spoken": spoken, "env": env, "rate": rate, "same": same}
@@ -86,7 +86,8 @@ def of_first_page(
     ``tasks``, see :mod:`benchmarks.evidence.base_rates`; ``final``, one decay near the end minus none by setting, and
     ``to_linear``, minus linear decay; ``usual`` and ``strong``, those of ``final`` by strength of weight decay;
     ``bouncing``, decays after a bounce minus none, where enough runs make any, and ``worse_bounces``, where that is a
-    clear loss; ``bounces``, how many norms do; ``first``, the first study; ``questions``, the rows of the figure.
+    clear loss; ``bounces``, how many norms do; ``first``, the first study; ``questions``, the rows of the figure;
+    ``insured``, whether AutoLearningRate beats a constant rate over base rates on every task, and a tuned one on none.
     """
     standard = settings.at_presets(runs)
     strengths = {task: cell.strength for task, cell in cells.items()}
@@ -100,6 +101,8 @@ def of_first_page(
     return {
         "tasks": tasks,
         "seeds": " or ".join(map(str, sorted({of.num_seeds for of in tasks.values()}))),
+        "insured": bool(tasks)
+        and all(of.over_all[UNDISTURBED].mean.low > 0 >= of.tuned.mean.low for of in tasks.values()),
         "near_helps": sum(of.near.mean.low > 0 for of in tasks.values()),
         "one_rate": base_rates.FIXED_RATE,
         "final": final,
@@ -108,6 +111,7 @@ def of_first_page(
         "to_linear": settings.settings(standard, CANDIDATE, BASELINE),
         "bouncing": bouncing,
         "worse_bounces": {task: of for task, of in bouncing.items() if of.effect.mean.high < 0},
+        "bounce_gains": [task for task, of in bouncing.items() if of.effect.mean.low > 0],
         "bounces": settings.bounces(moved, strengths) if len(moved) else {},
         "usual_strength": settings.USUAL,
         "usual_range": " and ".join(
@@ -233,7 +237,7 @@ def questions(
     bouncing: Mapping[str, Setting],
     first: FirstStudy,
 ) -> dict[str, list[tuple[str, Interval]]]:
-    """Return what the figure of differences shows: what is compared -> setting and difference, none of them left out."""
+    """Return what the figure of differences shows: what is compared -> setting and difference, none left out."""
     sac = {"SAC Pendulum-v1": "SAC Pendulum, 4,000 steps (first study)"}
     rows = {
         "PPO, rate not known:\nAutoLearningRate − constant rate": [
@@ -245,7 +249,7 @@ def questions(
         "PPO, rate tuned:\nAutoLearningRate − linear decay": [
             (short(task), of.tuned.mean) for task, of in tasks.items()
         ],
-        "no or usual weight decay:\none decay near the end − none": [
+        "no weight decay, or AdamW's default:\none decay near the end − none": [
             *_effects(usual),
             *((name, first.final[task].effect.mean) for task, name in sac.items() if usual),
         ],
