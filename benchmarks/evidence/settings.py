@@ -119,7 +119,6 @@ class Bounces(NamedTuple):
 
     :param both: by rule and by shape, in one part
     :param where: task -> how many the rule sees, and of how many, where it sees any
-    :param tasks: all of them
     """
 
     runs: int
@@ -127,7 +126,6 @@ class Bounces(NamedTuple):
     shape: int
     both: int
     where: dict[str, tuple[int, int]]
-    tasks: list[str]
 
 
 def bounces(moved: pd.DataFrame, strengths: Mapping[str, float]) -> dict[float, Bounces]:
@@ -143,5 +141,5 @@ def bounces(moved: pd.DataFrame, strengths: Mapping[str, float]) -> dict[float, 
     for strength, of in any_part.groupby("strength"):
         counts = of["rule"].groupby("task").agg(["sum", "size"])
         where = {str(task): (int(seen), int(size)) for task, seen, size in counts.itertuples() if seen}
-        found[float(strength)] = Bounces(len(of), *map(int, of.sum()), where, sorted(map(task_of, counts.index)))
+        found[float(strength)] = Bounces(len(of), *map(int, of.sum()), where)
     return found
