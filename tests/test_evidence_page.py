@@ -219,7 +219,9 @@ def test_fifth_sentence_decays_after_a_bounce():
     assert [of[2] for of in most] == [30, 20]
     assert max(of[2] for of in today.values()) < 20, "the two settings with most seeds"
     excluded = [of.effect.mean.high for of in settings.first_study().bounces.values()]
-    assert said(r"most seeds, gains above (\d\.\d\d) are excluded") == [round(max(excluded), 2)]
+    assert said(r"most seeds, both of our first study, gains above (\d\.\d\d) are excluded") == [
+        round(max(excluded), 2)
+    ]
     lows = re.findall(rf"^\| .*? \| \d+ of \d+ \| {NUMBER} \(", PAGE, re.MULTILINE)
     assert len(lows) == 7
     assert max(number(low) for _, low, _ in lows) <= 0
