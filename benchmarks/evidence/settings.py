@@ -28,7 +28,7 @@ LEAST = 0.01
 """By which an interval excludes 0, for the page to name it."""
 
 SLOW = 0.3
-"""Multiple of the preset's rate, at which PPO on CartPole was not done when the training ended."""
+"""Multiple of the preset's rate, at which PPO did not come to solve CartPole."""
 
 USUAL = 0.2
 """Strength of weight decay: AdamW's default coefficient comes to less on all tasks here."""
