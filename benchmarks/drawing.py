@@ -80,23 +80,25 @@ BETWEEN = 1.4
 """From the last row of a comparison to the first of the next, in rows."""
 
 
-def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]]) -> Figure:
+def forest(questions: Mapping[str, Sequence[tuple[str, Interval]]], least: float = 0.0) -> Figure:
     """Draw differences with their intervals, a question below another, the ones that are sure named and colored.
 
     :param questions: what is compared -> settings, and the difference in each
+    :param least: by how much an interval has to exclude 0 for that
     """
     figure, axes = plt.subplots(figsize=(8.5, 1.2 + 0.16 * sum(len(rows) + BETWEEN for rows in questions.values())))
     for width, color in BANDS:
         axes.axvspan(-width, width, color=color, lw=0, label=f"within ±{width:.2f}")
     axes.axvline(0, color="#888888", lw=0.8)
+    unsure = f"comes within {least:g} of 0" if least else "includes 0"
     y, ticks = 0.0, {}
     for question, rows in questions.items():
         rows = sorted(rows, key=lambda row: -row[1].estimate)
         ticks[y + (len(rows) - 1) / 2] = question
         for setting, value in rows:
-            said = judged(value)
+            said = judged(value) if value.low >= least or value.high <= -least else ""
             color = VERDICTS.get(said, UNDECIDED)
-            lying(axes, value, y, color, said if said in VERDICTS else "not decided")
+            lying(axes, value, y, color, said if said in VERDICTS else unsure)
             if said in VERDICTS:
                 axes.text(value.high + 0.03, y, setting, color=color, fontsize=8, va="center")
             y += 1

@@ -9,7 +9,8 @@ import pandas as pd
 
 from benchmarks.automatic.stages import AUTOMATIC, COOLDOWN, FIXED, KINDS, TASKS
 from benchmarks.plan import LED, Run
-from benchmarks.statistics.estimates import RESAMPLES, SEED, Array, Interval, draw_counts, quantiles, widened
+from benchmarks.statistics.effects import draws, interval_of
+from benchmarks.statistics.estimates import Array, Interval
 from benchmarks.statistics.over_rates import best_elsewhere
 
 REGRET, WORST, LEARNED = 0.05, 0.85, 0.1
@@ -89,7 +90,7 @@ def task_of(runs: pd.DataFrame) -> Task:
     by.columns = by.columns.remove_unused_levels()
     scores = {str(arm): by[arm].to_numpy() for arm in by.columns.levels[0]}
     rates = {str(arm): by[arm].columns.to_numpy(dtype=float) for arm in by.columns.levels[0]}
-    counts = np.concatenate([np.ones((1, len(by))), draw_counts(len(by), RESAMPLES, np.random.default_rng(SEED))])
+    counts = draws(len(by))
     best = best_elsewhere(scores["constant"], counts, rates["constant"])
     chosen = rates["constant"][np.argmax(scores["constant"].mean(axis=0))]
     rules = {
@@ -98,19 +99,17 @@ def task_of(runs: pd.DataFrame) -> Task:
     }
     if "cooldown" in scores:
         ends = best_elsewhere(scores["cooldown"], counts, rates["cooldown"])
-        rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _interval(1 - ends / best, len(by)))
+        rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _share_lost(ends / best, len(by)))
     return Task(len(by), float(best[0]), float(chosen), rules)
 
 
 def _regret(scores: Array, best: Array, counts: Array) -> Interval:
-    means = counts @ scores.mean(axis=1) / len(scores)
-    return _interval(1 - means / best, len(scores))
+    return _share_lost(counts @ scores.mean(axis=1) / len(scores) / best, len(scores))
 
 
-def _interval(samples: Array, num_seeds: int) -> Interval:
-    estimate = float(samples[0])
-    low, high = quantiles(widened([np.nan_to_num(samples[1:]) - estimate], [num_seeds]))
-    return Interval(estimate, estimate + float(low), estimate + float(high))
+def _share_lost(shares: Array, num_seeds: int) -> Interval:
+    lost = 1 - shares
+    return interval_of(np.concatenate([lost[:1], np.nan_to_num(lost[1:])]), num_seeds)
 
 
 def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:

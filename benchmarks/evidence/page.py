@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence import answers, figures, thinned
-from benchmarks.evidence.answers import ABEL, CELL_PAIRS, KL_FINAL, RATE_PAIRS, Cell, Profiled
+import pandas as pd
+
+from benchmarks.evidence import answers, base_rates, figures, settings, thinned
+from benchmarks.evidence.answers import ABEL, CELL_PAIRS, RATE_PAIRS, Cell, Profiled
+from benchmarks.evidence.base_rates import Task
+from benchmarks.evidence.settings import FirstStudy, Setting
 from benchmarks.evidence.stages import ACTING, EVIDENCE, PROFILED, RATES
-from benchmarks.plan import PULL
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
 from benchmarks.report.movements import counted, movements
 from benchmarks.report.scores import MEASURES
@@ -34,81 +37,132 @@ def write_page(folder: Path) -> Path:
 
 def write(results: Results, folder: Path) -> Path:
     """Write both pages of these runs and their figures into ``folder``; return the first page."""
-    found = context(results)
-    any_rate = found["decisions"]["kl"].changes
-    if found["profiles"]:
+    found = context(results) | {"automatic": (folder / "automatic").is_dir()}
+    tasks = found["tasks"]
+    if tasks:
+        any_rate = found["decisions"]["kl"].changes
         title = "With AutoLearningRate it hardly matters which learning rate PPO begins with"
-        drawn = figures.profiles(found["profiles"], title if any_rate else "PPO by the learning rate it begins with")
+        drawn = figures.profiles(tasks, title if any_rate else "PPO by the learning rate it begins with")
         (folder / PROFILES).write_bytes(drawn)
     if found["questions"]:
-        title = "Better on every task: AutoLearningRate, where the rate is not tuned"
-        (folder / FOREST).write_bytes(figures.differences(found["questions"], title if any_rate else "What pays"))
+        title = "AutoLearningRate: far better than a bad rate, no better than a tuned one"
+        title = title if found["insured"] else "What pays"
+        (folder / FOREST).write_bytes(figures.differences(found["questions"], title))
+    environment = templates("benchmarks.evidence")
+    environment.filters |= {"short": short, "spoken": spoken, "env": env, "rate": rate, "same": same}
     for name in (PAGE, DETAILS):
-        text = templates("benchmarks.evidence").get_template(f"{name}.j2").render(found)
+        text = environment.get_template(f"{name}.j2").render(found)
         (folder / name).write_text(wrapped(text), encoding="utf-8")
     return folder / PAGE
 
 
 def context(results: Results) -> dict[str, Any]:
-    """Return what the templates fill in.
-
-    ``num_runs``; ``profiles``, ``cells`` and ``decisions``, see
-    :mod:`benchmarks.evidence.answers`; ``bouncing``, the cells that tell of decays after bounces; ``bounced``, how
-    often each part's norm bounced at the preset's rate; ``thinned``, what the rule finds by number of measurements,
-    ``too_sparse``, the most that a run of other tasks has, and ``more_measurements``, whether more than now become the
-    default;
-    ``stages``, how many runs of each are there, and of how many; ``questions``, the rows of the figure of differences;
-    ``savings``, what a batch that grows takes of the work.
-    """
+    """Return what the templates fill in, of both pages."""
     ids = set(results.runs["run_id"])
-    progressed = EVIDENCE.progressed(ids)
     dense, sparse = thinned.by_number(results), thinned.too_sparse(results)
     results = thinned.without_dense(results)
     runs = answers.scored(results)
     profiles, cells = answers.profiled(runs), answers.cells(runs)
+    progressed = EVIDENCE.progressed(ids)
+    first_page = of_first_page(runs, results, profiles, cells)
+    shared = {
+        "decisions": answers.decisions(profiles, cells),
+        "stages": progressed,
+        "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
+        "too_few": [name for name in progressed if not EVIDENCE.counts(name, ids)],
+        "num_runs": len(ids),
+        "ceiling": answers.CEILING,
+        "rates": RATES,
+        "pictures": {"profiles": PROFILES, "differences": FOREST},
+    }
+    return shared | first_page | of_details(runs, results, profiles, cells) | of_thinned(dense, sparse, ids)
+
+
+def of_first_page(
+    runs: pd.DataFrame, results: Results, profiles: dict[str, Profiled], cells: dict[str, Cell]
+) -> dict[str, Any]:
+    """Return what the first page alone needs.
+
+    ``tasks``, see :mod:`benchmarks.evidence.base_rates`; ``final``, one decay near the end minus none by setting, and
+    ``to_linear``, minus linear decay; ``usual`` and ``strong``, those of ``final`` by strength of weight decay;
+    ``bouncing``, decays after a bounce minus none, where enough runs make any, and ``worse_bounces``, where that is a
+    clear loss; ``bounces``, how many norms do; ``first``, the first study; ``questions``, the rows of the figure;
+    ``insured``, whether AutoLearningRate beats a constant rate over base rates on every task, and a tuned one on none.
+    """
+    standard = settings.at_presets(runs)
+    strengths = {task: cell.strength for task, cell in cells.items()}
+    moved = movements(Results(results.runs[results.runs["rate_multiplier"] == 1], results.evaluations, results.traces))
+    tasks = base_rates.tasks(runs, results, profiles)
+    final = settings.settings(standard, CANDIDATE, UNDISTURBED)
+    strong = {task: of for task, of in final.items() if strengths[task] >= settings.USUAL}
+    usual = {task: of for task, of in final.items() if task not in strong}
+    bouncing = settings.bouncing(settings.settings(standard, ABEL, CANDIDATE))
+    first = settings.first_study()
+    return {
+        "tasks": tasks,
+        "seeds": " or ".join(map(str, sorted({of.num_seeds for of in tasks.values()}))),
+        "insured": bool(tasks)
+        and all(of.over_all[UNDISTURBED].mean.low > 0 >= of.tuned.mean.low for of in tasks.values()),
+        "near_helps": sum(of.near.mean.low > 0 for of in tasks.values()),
+        "one_rate": base_rates.FIXED_RATE,
+        "final": final,
+        "usual": usual,
+        "strong": strong,
+        "to_linear": settings.settings(standard, CANDIDATE, BASELINE),
+        "bouncing": bouncing,
+        "worse_bounces": {task: of for task, of in bouncing.items() if of.effect.mean.high < 0},
+        "bounce_gains": [task for task, of in bouncing.items() if of.effect.mean.low > 0],
+        "bounces": settings.bounces(moved, strengths) if len(moved) else {},
+        "usual_strength": settings.USUAL,
+        "usual_range": " and ".join(
+            f"{of:.2f}" for of in sorted({s for s in strengths.values() if 0 < s < settings.USUAL})
+        ),
+        "clear": settings.clear,
+        "least": settings.LEAST,
+        "slow_rate": settings.SLOW,
+        "first": first,
+        "questions": questions(tasks, usual, bouncing, first),
+        "fewest_bounced": answers.FEWEST_BOUNCED,
+    }
+
+
+def of_details(
+    runs: pd.DataFrame, results: Results, profiles: dict[str, Profiled], cells: dict[str, Cell]
+) -> dict[str, Any]:
+    """Return what the page of details needs.
+
+    ``profiles``, ``learned`` and ``cells``, see :mod:`benchmarks.evidence.answers`; ``bounced``, how often each part's
+    norm bounced at the preset's rate; ``savings``, what a batch that grows takes of the work.
+    """
     learned = {task: of for task, of in profiles.items() if of.learned}
-    by_number = thinned.recall_and_false(dense) if len(dense) else None
-    trained = {task: cell for task, cell in cells.items() if cell.learned}
 
     def over_rates_of(pair: tuple[str, str], which: str) -> dict[str, Interval]:
         return {task: getattr(of.differences["score"][pair], which) for task, of in learned.items()}
 
     return {
-        "num_runs": len(ids),
         "profiles": profiles,
         "learned": learned,
         "cells": cells,
-        "bouncing": answers.with_bounces(cells),
-        "decisions": answers.decisions(profiles, cells),
         "bounced": bounced(results, cells),
-        "thinned": by_number,
-        "too_sparse": sparse,
-        "more_measurements": thinned.more_pays(by_number) if EVIDENCE.counts("measurements", ids) else None,
         "savings": {arm: answers.savings(runs, arm) for arm in ACTING if arm != "abel-part"},
-        "regularized": regularized(trained),
-        "plain": plain(trained),
+        "regularized": regularized({task: cell for task, cell in cells.items() if cell.learned}),
         "over_rates_of": over_rates_of,
-        "stages": progressed,
-        "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
-        "too_few": [name for name in progressed if not EVIDENCE.counts(name, ids)],
-        "questions": questions(learned, cells),
         "of_pair": answers.of_pair,
         "over_tasks": answers.over_tasks,
-        "num_tasks": lambda cells: len({answers.task_of(cell) for cell in cells}),
-        "num_envs": num_envs,
-        "means_of": lambda of, pair: {task: one.mean for task, one in answers.of_pair(of, pair).items()},
         "judged": lambda difference: judged(difference, MARGIN, WIDE_MARGIN),
-        "ceiling": answers.CEILING,
-        "fewest_bounced": answers.FEWEST_BOUNCED,
         "arms": PROFILED,
-        "rates": RATES,
         "rate_pairs": RATE_PAIRS,
         "cell_pairs": CELL_PAIRS,
         "measures": MEASURES,
         "short": short,
-        "pull": PULL,
-        "pictures": {"profiles": PROFILES, "differences": FOREST},
     }
+
+
+def of_thinned(dense: pd.DataFrame, sparse: dict[str, int], ids: set[str]) -> dict[str, Any]:
+    """Return what the rule finds by number of measurements, and whether more than now become the default."""
+    by_number = thinned.recall_and_false(dense) if len(dense) else None
+    more = thinned.more_pays(by_number) if EVIDENCE.counts("measurements", ids) else None
+    return {"thinned": by_number, "too_sparse": sparse, "more_measurements": more}
 
 
 def short(task: str) -> str:
@@ -121,18 +175,42 @@ def short(task: str) -> str:
     return env.rpartition("-v")[0] + (f", ηλN {float(strength):.2g}" if regularized else "")
 
 
-def num_envs(cells: Iterable[str]) -> int:
-    """Return in how many environments cells are: tasks of several agents may share one.
+def env(task: str) -> str:
+    """Return the environment of a task without weight decay.
 
-    >>> num_envs(["PPO CartPole-v1, adamw 3", "DQN CartPole-v1", "SAC Pendulum-v1"])
-    2
+    >>> env("PPO CartPole-v1")
+    'CartPole'
     """
-    return len({answers.task_of(cell).rpartition(" ")[2] for cell in cells})
+    return short(task).partition(" ")[2]
 
 
-def plain(cells: dict[str, Cell]) -> dict[str, Cell]:
-    """Return the cells without weight decay of agents that have no KL divergence to be led by."""
-    return {task: cell for task, cell in cells.items() if not cell.strength and not task.startswith("PPO")}
+def spoken(setting: str) -> str:
+    """Return a setting in words, for who does not know our names yet.
+
+    >>> spoken("SAC-SimBa Pendulum-v1, adamw 10")
+    'SAC with layer normalisation and strong weight decay'
+    """
+    agent, normalised, _ = setting.partition(" ")[0].partition("-SimBa")
+    details = ["layer normalisation"] * bool(normalised) + ["strong weight decay"] * (", adamw" in setting)
+    return f"{agent} with {' and '.join(details)}" if details else short(setting)
+
+
+def rate(value: float) -> str:
+    """Return a learning rate.
+
+    >>> rate(3e-4), rate(0.00089999), rate(0.01)
+    ('3e-4', '9e-4', '1e-2')
+    """
+    return f"{value:.0e}".replace("e-0", "e-")
+
+
+def same(listed: str) -> str:
+    """Return the one word that a list repeats, or the list.
+
+    >>> same("3e-4, 3e-4"), same("1e-3, 3e-4")
+    ('3e-4', '1e-3, 3e-4')
+    """
+    return listed.partition(",")[0] if len(set(listed.split(", "))) == 1 else listed
 
 
 def regularized(cells: dict[str, Cell]) -> dict[str, Cell]:
@@ -153,27 +231,35 @@ def bounced(results: Results, cells: dict[str, Cell]) -> list[dict[str, Any]]:
     ]
 
 
-def questions(learned: dict[str, Profiled], cells: dict[str, Cell]) -> dict[str, list[tuple[str, Interval]]]:
-    """Return what the figure of differences shows: what is compared -> setting and difference, where there is room."""
-    trained = {task: cell for task, cell in cells.items() if cell.learned}
-    untuned, tuned, decay = (KL_FINAL, UNDISTURBED), (CANDIDATE, BASELINE), (CANDIDATE, UNDISTURBED)
+def questions(
+    tasks: Mapping[str, Task],
+    usual: Mapping[str, Setting],
+    bouncing: Mapping[str, Setting],
+    first: FirstStudy,
+) -> dict[str, list[tuple[str, Interval]]]:
+    """Return what the figure of differences shows: what is compared -> setting and difference, none left out."""
+    sac = {"SAC Pendulum-v1": "SAC Pendulum, 4,000 steps (first study)"}
     rows = {
-        "PPO, rate not tuned:\nAutoLearningRate − constant rate": {
-            task: of.differences["score"][untuned].mean for task, of in learned.items()
-        },
-        "PPO, rate tuned:\none decay near the end − linear decay": {
-            task: of.differences["score"][tuned].best for task, of in learned.items() if tuned not in of.at_ceiling
-        },
+        "PPO, rate not known:\nAutoLearningRate − constant rate": [
+            (short(task), of.over_all[UNDISTURBED].mean) for task, of in tasks.items()
+        ],
+        "PPO, rate about right:\nAutoLearningRate − constant rate": [
+            (short(task), of.near.mean) for task, of in tasks.items()
+        ],
+        "PPO, rate tuned:\nAutoLearningRate − linear decay": [
+            (short(task), of.tuned.mean) for task, of in tasks.items()
+        ],
+        "no weight decay, or AdamW's default:\none decay near the end − none": [
+            *_effects(usual),
+            *((name, first.final[task].effect.mean) for task, name in sac.items() if usual),
+        ],
+        "the weight norm bounces:\nwith decays after bounces − without": [
+            *_effects(bouncing),
+            *((f"{name} (first study)", of) for name, of in _effects(first.bounces) if bouncing),
+        ],
     }
-    for heading, pair, of in (
-        ("no weight decay:\none decay near the end − constant rate", decay, plain(trained)),
-        ("weight decay (AdamW):\none decay near the end − constant rate", decay, regularized(trained)),
-        (
-            "the weight norm bounces:\nwith decays after bounces − without",
-            (ABEL, CANDIDATE),
-            answers.with_bounces(cells),
-        ),
-    ):
-        found = answers.of_pair(of, pair).items()
-        rows[heading] = {task: one.mean for task, one in found if pair not in of[task].at_ceiling}
-    return {heading: [(short(task), value) for task, value in of.items()] for heading, of in rows.items() if of}
+    return {heading: of for heading, of in rows.items() if of}
+
+
+def _effects(found: Mapping[str, Setting]) -> list[tuple[str, Interval]]:
+    return [(short(task), of.effect.mean) for task, of in found.items()]

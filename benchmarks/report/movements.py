@@ -57,13 +57,16 @@ def wanting(norms: npt.ArrayLike) -> str:
 def movements(results: Results) -> pd.DataFrame:
     """Return whether the norm of each part bounced in each run at a constant rate.
 
-    :return: a row for each run and part: these; ``rule`` and ``shape``, whether it bounced by either; ``wanting``
+    :return: a row for each run and part: task, ``run``, its number within the task, and part; ``rule`` and ``shape``,
+        whether it bounced by either; ``wanting``
     """
     runs = undisturbed(results, with_tasks(results.runs))
-    measured = [(task, trace, part) for task, traces in runs.items() for trace in traces for part in PARTS]
+    measured = [
+        (task, run, trace, part) for task, traces in runs.items() for run, trace in enumerate(traces) for part in PARTS
+    ]
     rows = [
-        {"task": task, "part": part, **_movement(trace, part)}
-        for task, trace, part in measured
+        {"task": task, "run": run, "part": part, **_movement(trace, part)}
+        for task, run, trace, part in measured
         if trace[part].notna().all()
     ]
     return pd.DataFrame(rows)

@@ -13,15 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.statistics.estimates import (
-    RESAMPLES,
-    SEED,
-    Array,
-    Interval,
-    draw_counts,
-    quantiles,
-    widened,
-)
+from benchmarks.statistics.effects import draws
+from benchmarks.statistics.estimates import RESAMPLES, Array, Interval, quantiles, widened
 
 TIE = 0.01
 """Rates whose mean scores are closer than this are a tie, which the one nearest to the preset's wins."""
@@ -68,9 +61,7 @@ class Profiles:
         self.num_seeds = next(iter(shapes))[0]
         if self.num_seeds < 2:
             raise ValueError(f"at least two seeds must be there, to choose a rate on others, got {self.num_seeds}")
-        # The sample itself first, in which every seed is once.
-        drawn = draw_counts(self.num_seeds, resamples, np.random.default_rng(SEED))
-        self._counts = np.concatenate([np.ones((1, self.num_seeds)), drawn])
+        self._counts = draws(self.num_seeds, resamples)
         self._samples = {arm: self._of(of) for arm, of in self.scores.items()}
 
     def profile(self, arm: str) -> Profile:
