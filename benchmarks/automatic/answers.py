@@ -50,16 +50,24 @@ class Task(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What becomes of a rule for one kind of agent."""
+    """What becomes of a rule for one kind of agent.
+
+    :param tasks: that are there and count
+    :param missing: tasks that are not there yet
+    """
 
     tasks: int
+    missing: int
     regret: float
     worst: float
 
     @property
-    def ships(self) -> bool:
-        """Whether it holds what the plan asks."""
-        return self.regret <= REGRET and self.worst >= WORST
+    def ships(self) -> bool | None:
+        """Whether it holds what the plan asks; None where the tasks that are missing can still tell."""
+        holds = self.regret <= REGRET and self.worst >= WORST
+        if self.missing:
+            return None if self.worst >= WORST else False
+        return holds
 
 
 def answer(runs: pd.DataFrame) -> dict[str, Task]:
@@ -116,12 +124,16 @@ def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:
     """Return, by kind and rule, what becomes of it; a kind is there once a task of it counts."""
     told: dict[str, dict[str, Verdict]] = {}
     for kind, agents in KINDS.items():
-        tasks = [task for name, task in found.items() if TASKS[name][0] in agents and task.is_learned]
+        planned = [name for name, (agent, *_) in TASKS.items() if agent in agents]
+        tasks = [found[name] for name in planned if name in found and found[name].is_learned]
+        missing = sum(name not in found for name in planned)
         for arm in LED:
             of_arm = [task.rules[arm] for task in tasks if arm in task.rules]
             if of_arm:
                 regret = float(np.mean([rule.regret.estimate for rule in of_arm]))
-                told.setdefault(kind, {})[arm] = Verdict(len(of_arm), regret, min(rule.worst for rule in of_arm))
+                told.setdefault(kind, {})[arm] = Verdict(
+                    len(of_arm), missing, regret, min(rule.worst for rule in of_arm)
+                )
     return told
 
 

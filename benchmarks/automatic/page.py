@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.automatic.answers import REGRET, SHOWN, WORST, answer, verdicts
 from benchmarks.automatic.stages import AUTOMATIC, KINDS, TASKS
+from benchmarks.plan import LED
 from benchmarks.words import templates, wrapped
 
 PAGE = "automatic.md"
@@ -31,6 +32,7 @@ def render(runs: pd.DataFrame) -> str:
         "tasks": found,
         "verdicts": verdicts(found),
         "kinds": list(KINDS),
+        "formula": LED[0],
         "progress": AUTOMATIC.progressed(set(runs["run_id"])),
         "missing": [name for name in TASKS if name not in found],
         "arms": SHOWN,

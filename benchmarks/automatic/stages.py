@@ -34,7 +34,7 @@ COOLDOWN = "cooldown"
 """The last stage: an arm of all tasks, which decides nothing."""
 
 KINDS = {
-    "actors with continuous actions": ("SAC", "TD3", "DDPG", "TQC", "CrossQ"),
+    "SAC, TD3, DDPG, TQC and CrossQ": ("SAC", "TD3", "DDPG", "TQC", "CrossQ"),
     "DQN and QRDQN": ("DQN", "QRDQN"),
     "A2C": ("A2C",),
 }
