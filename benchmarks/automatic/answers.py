@@ -54,12 +54,14 @@ class Verdict(NamedTuple):
 
     :param tasks: that are there and count
     :param missing: tasks that are not there yet
+    :param constant: what a constant rate scores, over base rates
     """
 
     tasks: int
     missing: int
     regret: float
     worst: float
+    constant: float
 
     @property
     def ships(self) -> bool | None:
@@ -131,9 +133,9 @@ def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:
             of_arm = [task.rules[arm] for task in tasks if arm in task.rules]
             if of_arm:
                 regret = float(np.mean([rule.regret.estimate for rule in of_arm]))
-                told.setdefault(kind, {})[arm] = Verdict(
-                    len(of_arm), missing, regret, min(rule.worst for rule in of_arm)
-                )
+                worst = min(rule.worst for rule in of_arm)
+                constant = 1 - float(np.mean([task.rules["constant"].regret.estimate for task in tasks]))
+                told.setdefault(kind, {})[arm] = Verdict(len(of_arm), missing, regret, worst, constant)
     return told
 
 
