@@ -234,3 +234,10 @@ def _together(frames: Mapping[str, pd.DataFrame], columns: tuple[str, ...]) -> p
     table.insert(0, "run_id", np.repeat(list(frames), [len(frame) for frame in frames.values()]))
     table["timesteps"] = table["timesteps"].astype(np.int64)
     return table
+
+
+def clipped_scores(runs: pd.DataFrame) -> pd.Series:
+    """Return the final score of each run, 1 for the reference; below a random policy, or crashed, it is 0."""
+    span = runs["reference_return"] - runs["random_return"]
+    score = (runs["final_return"] - runs["random_return"]) / span
+    return score.where(runs["status"] == "complete", 0.0).clip(lower=0)

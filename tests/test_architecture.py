@@ -48,9 +48,10 @@ BENCHMARKS = {
     "report": {"statistics", "colors", "words", "drawing", "plan", "results"},
     "study": {
         *("arguments", "plan", "results", "launch", "engine", "lock", "starter"),
-        *("automatic", "control", "evidence", "moments"),
+        *("automatic", "control", "evidence", "moments", "ppo"),
     },
-    "automatic": {"study", "plan", "statistics", "words"},
+    "automatic": {"study", "plan", "results", "statistics", "words"},
+    "ppo": {"study", "plan", "results", "statistics", "words", "evidence"},
     "control": {"study", "statistics", "words", "colors", "drawing"},
     "evidence": {"study", "statistics", "report", "words", "drawing", "colors", "plan", "results"},
     "moments": {

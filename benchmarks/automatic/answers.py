@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.automatic.stages import AUTOMATIC, COOLDOWN, FIXED, KINDS, TASKS
 from benchmarks.plan import LED, Run
+from benchmarks.results import clipped_scores
 from benchmarks.statistics.effects import draws, interval_of
 from benchmarks.statistics.estimates import Array, Interval
 from benchmarks.statistics.over_rates import best_elsewhere
@@ -89,9 +90,7 @@ def _is_of(run: Run, name: str) -> bool:
 
 def task_of(runs: pd.DataFrame) -> Task:
     """Return what the runs of one task say, on the seeds that all its arms have; cooldown counts if it has them too."""
-    span = runs["reference_return"] - runs["random_return"]
-    score = ((runs["final_return"] - runs["random_return"]) / span).where(runs["status"] == "complete", 0.0)
-    by = runs.assign(score=score.clip(lower=0)).pivot_table(
+    by = runs.assign(score=clipped_scores(runs)).pivot_table(
         index="seed", columns=["arm", "rate_multiplier"], values="score"
     )
     by = by[by.drop(columns="cooldown", level="arm", errors="ignore").notna().all(axis=1)]

@@ -1,0 +1,48 @@
+"""The page of the study, from the committed files alone: ``write_page``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.evidence.stages import EVIDENCE
+from benchmarks.ppo.answers import BAR, RULES, TASKS, best_led, gaps, passing
+from benchmarks.ppo.stages import PPO, TODAY, UPDATES
+from benchmarks.words import templates, wrapped
+
+PAGE = "ppo.md"
+
+
+def write_page(folder: Path) -> Path:
+    """Write the page beside the saved runs in ``folder``; return it.
+
+    :raises ValueError: if there is no saved run
+    """
+    if (results := PPO.saved(folder)) is None:
+        raise ValueError(f"there is no saved run of {PPO.name} in {folder}; run and save come first")
+    baselines = EVIDENCE.saved(folder)
+    runs = [of.runs for of in (results, baselines) if of is not None]
+    (folder / PAGE).write_text(render(pd.concat(runs), set(results.runs["run_id"])), encoding="utf-8")
+    return folder / PAGE
+
+
+def render(runs: pd.DataFrame, own: set[str]) -> str:
+    """Return the page of these runs.
+
+    :param own: ids of the runs that are this study's
+    """
+    found = gaps(runs)
+    values = {
+        "found": found,
+        "passing": passing(found),
+        "best_led": best_led(found),
+        "tasks": list(TASKS),
+        "rules": RULES,
+        "first": UPDATES,
+        "today": TODAY,
+        "bar": BAR,
+        "progress": PPO.progressed(own),
+        "num_runs": len(own),
+    }
+    return wrapped(templates("benchmarks.ppo").get_template(f"{PAGE}.j2").render(values))
