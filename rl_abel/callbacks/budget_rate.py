@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from rl_abel._validation import check_number, known_arguments
@@ -30,6 +31,10 @@ EPISODES = (
     "the learning rate stays your own: it would follow from the number of optimizer steps, and with "
     "train_freq={freq} and gradient_steps={steps} that is not known beforehand. Count train_freq in steps, or set "
     "gradient_steps=-1"
+)
+UNKNOWN = (
+    "the learning rate stays your own: it would follow from the number of optimizer steps, and how many {name} makes is "
+    "not known beforehand"
 )
 NONE_TO_COME = "the learning rate stays your own: no optimizer step fits into this budget"
 LONG = (
@@ -108,7 +113,7 @@ class BudgetRateCallback(LeadingCallback):
         if not to_come:
             self._warn("not known", self._why_not(to_come, budget.end))
             return {"steps": None, "rate": None}
-        steps = made + to_come
+        self._before, steps = made, made + to_come
         rate = budget_rate(steps, self.scale, self.max_learning_rate)
         self._say(f"the learning rate is {rate:.2g}, from {steps:,} optimizer steps")
         if steps > MANY_STEPS:
@@ -118,10 +123,10 @@ class BudgetRateCallback(LeadingCallback):
     def _why_not(self, to_come: int | None, end: int | None) -> str:
         if end is None:
             return NO_BUDGET
-        if to_come is None:
-            model: Any = self.model
-            return EPISODES.format(freq=(model.train_freq.frequency, "episode"), steps=model.gradient_steps)
-        return NONE_TO_COME
+        if to_come is None and isinstance(self.model, OffPolicyAlgorithm):
+            freq: Any = self.model.train_freq
+            return EPISODES.format(freq=(freq.frequency, "episode"), steps=self.model.gradient_steps)
+        return UNKNOWN.format(name=type(self.model).__name__) if to_come is None else NONE_TO_COME
 
     def _after_update(self) -> None:
         self._memory["seen"] = [*clock(self.model)]
@@ -142,6 +147,7 @@ class BudgetRateCallback(LeadingCallback):
     def _end(self) -> None:
         made, steps, rate = steps_made(self.model), self.steps, self.rate
         left = budget_of(self.model).left(self.model.num_timesteps)
-        if steps and rate and left == 0 and not steps / 2 < made < 2 * steps:
+        # An algorithm of the user's own may count no updates.
+        if steps and rate and left == 0 and made != self._before and not steps / 2 < made < 2 * steps:
             other = budget_rate(made, self.scale, self.max_learning_rate)
             self._warn("other", OTHER.format(made=made, steps=steps, rate=rate, other=other))
