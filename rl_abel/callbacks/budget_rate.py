@@ -23,20 +23,15 @@ ADAPTIVE = (
 FACTOR = "abel/budget_factor"
 
 # What a user is told where the rule cannot be had, or goes where it was never tried
-NO_BUDGET = (
-    "the learning rate stays your own: it would follow from the number of optimizer steps, and learn() has no budget. "
-    "Give it the timesteps that you expect"
-)
+OWN = "the learning rate stays your own: it would follow from the number of optimizer steps, and "
+NO_BUDGET = OWN + "learn() has no budget. Give it the timesteps that you expect"
 EPISODES = (
-    "the learning rate stays your own: it would follow from the number of optimizer steps, and with "
-    "train_freq={freq} and gradient_steps={steps} that is not known beforehand. Count train_freq in steps, or set "
-    "gradient_steps=-1"
+    OWN
+    + "with train_freq={freq} and gradient_steps={steps} that is not known beforehand. Count train_freq in steps, or "
+    "set gradient_steps=-1"
 )
-UNKNOWN = (
-    "the learning rate stays your own: it would follow from the number of optimizer steps, and how many {name} makes is "
-    "not known beforehand"
-)
-NONE_TO_COME = "the learning rate stays your own: no optimizer step fits into this budget"
+UNKNOWN = OWN + "how many {name} makes is not known beforehand"
+NONE_TO_COME = OWN + "none fits into this budget"
 LONG = (
     "the budget has {steps:,} optimizer steps, so the learning rate is {rate:.2g}. So many were never tried. If you "
     "stop the training earlier, give learn() the timesteps that you expect"
