@@ -28,7 +28,7 @@ NO_BUDGET = OWN + "learn() has no budget. Give it the timesteps that you expect"
 EPISODES = (
     OWN
     + "with train_freq={freq} and gradient_steps={steps} that is not known beforehand. Count train_freq in steps, or "
-    "set gradient_steps=-1"
+    "or set gradient_steps=-1"
 )
 UNKNOWN = OWN + "how many {name} makes is not known beforehand"
 NONE_TO_COME = OWN + "none fits into this budget"
