@@ -139,7 +139,7 @@ def test_reports_of_all_studies_pass_over_one_that_has_not_begun(tmp_path, capsy
 def test_the_page_names_what_is_missing_and_what_holds():
     few = made_up("A2C, LunarLander", [0.0, 0.2, 0.8, 0.4, 0.1], 0.8, seeds=2)
     assert answer(few) == {}
-    assert "**A2C: not decided yet.** No task has seeds enough." in " ".join(render(few).split())
+    assert "**A2C: not decided yet.** No task has 3 seeds." in " ".join(render(few).split())
     some = pd.concat([few, made_up("DQN, MountainCar", [0.0, 0.2, 0.8, 0.4, 0.1], 0.8)])
     page = render(some)
     assert "| DQN and QRDQN | updates+cooldown | 1 | 2 | 0.00 | 1.00 | not decided yet |" in page

@@ -118,7 +118,8 @@ def _regret(scores: Array, best: Array, counts: Array) -> Interval:
 
 def _share_lost(shares: Array, num_seeds: int) -> Interval:
     lost = 1 - shares
-    return interval_of(np.concatenate([lost[:1], np.nan_to_num(lost[1:])]), num_seeds)
+    found, low, high = interval_of(np.concatenate([lost[:1], np.nan_to_num(lost[1:])]), num_seeds)
+    return Interval(found, low, min(high, 1.0))
 
 
 def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:

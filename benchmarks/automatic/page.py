@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.automatic.answers import REGRET, SHOWN, WORST, answer, verdicts
-from benchmarks.automatic.stages import AUTOMATIC, KINDS, TASKS
+from benchmarks.automatic.stages import AUTOMATIC, FEWEST_SEEDS, KINDS, TASKS
 from benchmarks.plan import LED
 from benchmarks.words import templates, wrapped
 
@@ -28,11 +28,14 @@ def write_page(folder: Path) -> Path:
 def render(runs: pd.DataFrame) -> str:
     """Return the page of these runs."""
     found = answer(runs)
+    decided = verdicts(found)
     values = {
         "tasks": found,
-        "verdicts": verdicts(found),
+        "verdicts": decided,
         "kinds": list(KINDS),
         "formula": LED[0],
+        "fewest": FEWEST_SEEDS,
+        "any_yes": any(told.get(LED[0]) and told[LED[0]].ships for told in decided.values()),
         "progress": AUTOMATIC.progressed(set(runs["run_id"])),
         "missing": [name for name in TASKS if name not in found],
         "arms": SHOWN,

@@ -46,10 +46,11 @@ NOT_ADAM = "the learning rate from the budget was chosen with Adam, and {kind} i
 class BudgetRateCallback(LeadingCallback):
     """Set the learning rate of all networks to scale / sqrt(optimizer steps of the training).
 
-    For algorithms that train on minibatches, SAC, TD3, DQN and the like. The steps are those that the model has made
-    in its life, and those that fit into the budget of ``learn()``. So a training that is resumed keeps its rate. What
-    was measured is in docs/results/automatic.md, with a decay to 0 over the last fifth: put
-    ``AbelCallback(max_decays=0, final_decay_at=0.8, final_decay_shape="linear")`` beside it.
+    An experiment, for SAC, TD3, DDPG, TQC and CrossQ: docs/results/automatic.md has what was measured so far. The rule
+    that is measured also falls to 0 over the last fifth: put
+    ``AbelCallback(max_decays=0, final_decay_at=0.8, final_decay_shape="linear")`` beside it. The steps are those that
+    the model has made in its life, and those that fit into the budget of ``learn()``. So a training that is resumed
+    keeps its rate.
 
     The user's rate and schedule count no more, but for what is not in the policy: the temperature of SAC and its kin
     keeps the user's rate. Without a budget all do, with a warning. Multiplied by :class:`AbelCallback` and
