@@ -12,7 +12,6 @@ from benchmarks.plan import LED, Run
 from benchmarks.results import clipped_scores
 from benchmarks.statistics.effects import draws, interval_of
 from benchmarks.statistics.estimates import Array, Interval
-from benchmarks.statistics.over_rates import best_elsewhere
 
 REGRET, WORST, LEARNED = 0.05, 0.85, 0.1
 """What the plan asks of a rule, and of the best constant rate: a share of the reference, or the task is left out."""
@@ -100,25 +99,36 @@ def task_of(runs: pd.DataFrame) -> Task:
     scores = {str(arm): by[arm].to_numpy() for arm in by.columns.levels[0]}
     rates = {str(arm): by[arm].columns.to_numpy(dtype=float) for arm in by.columns.levels[0]}
     counts = draws(len(by))
-    best = best_elsewhere(scores["constant"], counts, rates["constant"])
+    best = _best(scores["constant"], counts)
     chosen = rates["constant"][np.argmax(scores["constant"].mean(axis=0))]
     rules = {
         arm: Rule(dict(zip(rates[arm].tolist(), (of.mean(axis=0) / best[0]).tolist())), _regret(of, best, counts))
         for arm, of in scores.items()
     }
     if "cooldown" in scores:
-        ends = best_elsewhere(scores["cooldown"], counts, rates["cooldown"])
-        rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _share_lost(ends / best, len(by)))
+        ends = _best(scores["cooldown"], counts)
+        rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _share_lost(_over(ends, best), len(by)))
     return Task(len(by), float(best[0]), float(chosen), rules)
 
 
+def _best(scores: Array, counts: Array) -> Array:
+    """Return the mean score of the rate that is best in each sample of seeds."""
+    best: Array = (counts @ scores / len(scores)).max(axis=1)
+    return best
+
+
+def _over(scores: Array, best: Array) -> Array:
+    # A sample in which nothing is learned at any rate tells nothing.
+    return np.divide(scores, best, out=np.ones_like(best), where=best > 0)
+
+
 def _regret(scores: Array, best: Array, counts: Array) -> Interval:
-    return _share_lost(counts @ scores.mean(axis=1) / len(scores) / best, len(scores))
+    return _share_lost(_over(counts @ scores.mean(axis=1) / len(scores), best), len(scores))
 
 
 def _share_lost(shares: Array, num_seeds: int) -> Interval:
     lost = 1 - shares
-    found, low, high = interval_of(np.concatenate([lost[:1], np.nan_to_num(lost[1:])]), num_seeds)
+    found, low, high = interval_of(lost, num_seeds)
     return Interval(found, low, min(high, 1.0))
 
 
