@@ -53,7 +53,7 @@ BENCHMARKS = {
     "automatic": {"study", "plan", "results", "statistics", "words"},
     "ppo": {"study", "plan", "results", "statistics", "words", "evidence"},
     "control": {"study", "statistics", "words", "colors", "drawing"},
-    "evidence": {"study", "statistics", "report", "words", "drawing", "colors", "plan", "results"},
+    "evidence": {"study", "statistics", "report", "words", "drawing", "colors", "plan", "results", "automatic"},
     "moments": {
         "study",
         "colors",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.evidence import base_rates, settings, thinned
+from benchmarks.evidence import base_rates, thinned
 from benchmarks.evidence.answers import profiled, scored
 from benchmarks.evidence.stages import EVIDENCE
 from rl_abel import find_decays
@@ -26,7 +26,7 @@ THREE = rf"{NUMBER}, {NUMBER} and {NUMBER}"
 
 RETIRED = (
     "leaves no room", "leave no room", "helps in none", "costs in none", "not decided",
-    "over these", "at the best rate",
+    "over these", "at the best rate", "tuned",
 )  # fmt: skip
 
 
@@ -63,7 +63,12 @@ def said(pattern):
     """What the page gives, by a pattern of its words."""
     found = re.findall(pattern, WORDS)
     assert len(found) == 1, f"the page no more says {pattern!r}"
-    return [number(of) for of in ([found[0]] if isinstance(found[0], str) else found[0])]
+    return [number(of.replace(",", "")) for of in ([found[0]] if isinstance(found[0], str) else found[0])]
+
+
+def said_twice(pattern):
+    """The same, of what the first screen and a section say."""
+    return [[number(of) for of in found] for found in re.findall(pattern, WORDS)]
 
 
 def of_rows(first, width):
@@ -105,13 +110,13 @@ def test_the_differences_of_pooled_rates_are_those_of_the_audit():
         "Pendulum-v1": (-0.01, -0.04, 0.03),
     }
     for env_id, (estimate, low, high) in audit.items():
-        found = tasks[f"PPO {env_id}"].tuned.mean
+        found = tasks[f"PPO {env_id}"].best_linear.mean
         assert found.estimate == pytest.approx(estimate, abs=0.01)
         assert (found.low, found.high) == pytest.approx((low, high), abs=0.03)
 
 
 def test_the_headline_holds():
-    assert "insurance against a bad learning rate. It is no improvement on a tuned one" in WORDS
+    assert "a bad learning rate. It does not beat linear decay from the best of six rates." in WORDS
     over_all = said(rf"\| constant, over all base rates \| {NUMBER} \([\d.]+\) \| {NUMBER} \([\d.]+\) \| {NUMBER} \(")
     assert min(over_all[1::3]) > 0
     assert max(said(rf"comes out at {THREE}")[1::3]) <= 0
@@ -134,16 +139,17 @@ def test_first_sentence_where_it_began():
 
 
 def test_second_sentence_rates_that_are_about_right_and_far_lower_ones():
-    near = said(rf"its lead over a constant rate is {THREE}\.")
+    preset = said(rf"At the preset's own rate, its lead over a constant rate is {THREE}\.")
+    near = said(rf"Within a factor of three of it, the lead is {THREE}\.")
     lowest = said(rf"learns little, and the lead is {THREE}\.")
-    for told, rates in ((near, [0.3, 1.0, 3.0]), (lowest, [0.03])):
+    for told, rates in ((preset, [1.0]), (near, [0.3, 1.0, 3.0]), (lowest, [0.03])):
         apart = [table[AUTO][rates].to_numpy().mean() - table["constant"][rates].to_numpy().mean() for table in TABLES]
-        assert told[::3] == [round(of, 2) for of in apart]
+        assert told[::3] == [round(of, 2) + 0.0 for of in apart]
     assert said(r"it helps on (\d) of (\d) tasks") == [sum(low > 0 for low in near[1::3]), 3]
     assert all(table["constant"][0.03].mean() < 0.35 for table in TABLES), "learns little"
 
 
-def test_third_sentence_a_tuned_rate():
+def test_third_sentence_the_best_of_six_rates():
     apart = [table[AUTO].to_numpy().mean() - best_elsewhere(table["linear"]).mean() for table in TABLES]
     assert said(rf"comes out at {THREE}\.")[::3] == [round(of, 2) for of in apart]
     one = [table["linear"][rate].mean() for table, rate in zip(TABLES, (1.0, 3.0, 1.0))]
@@ -165,6 +171,13 @@ def of_the_first_study():
 def test_fourth_sentence_one_decay_near_the_end():
     led = [(table[AUTO] - table["kl-adaptive"]).to_numpy().mean() for table in TABLES]
     assert said(rf"Under `AutoLearningRate\(\)` it adds {THREE}\.")[::3] == [round(of, 2) for of in led]
+    with_one, none = ([table[arm][1.0].mean() for table in TABLES] for arm in ("constant+final", "constant"))
+    ends = [round(one - other, 2) + 0.0 for one, other in zip(with_one, none)]
+    assert said(rf"At the preset's constant rate it adds {THREE}\.")[::3] == ends
+    against_none = said(rf"Against no decay at all, at the preset's rate, the difference is {THREE}\.")
+    assert against_none[::3] == ends
+    assert "no clear gain there" in WORDS
+    assert max(against_none[1::3]) < 0.01
     late = []
     for stage in STAGES:
         runs, at = (
@@ -175,16 +188,22 @@ def test_fourth_sentence_one_decay_near_the_end():
         at["score"] = (at.return_mean - at.random_return) / (at.reference_return - at.random_return)
         by_seed = at.pivot_table("score", "seed", "arm").dropna()
         late.append((by_seed["constant+final"] - by_seed["constant"]).mean())
-    assert said(rf"constant rate it adds {THREE}\.")[::3] == [round(of, 2) for of in late]
-    assert said(rf"it changed SAC's score on Pendulum by {NUMBER}: 4,000 steps") == [-0.26, -0.40, -0.13]
+    told = said(rf"By the mean of all evaluations after the decay, instead of the last policy, it is {THREE}")
+    assert told[::3] == [round(of, 2) for of in late]
+    assert [low >= 0.01 for low in told[1::3]] == [False, False, True], "there Pendulum's excludes 0"
+    assert said(rf"It changed SAC's there by {NUMBER}: 4,000 steps") == [-0.26, -0.40, -0.13]
+    assert said(rf"first study it changed PPO's score on Pendulum by {NUMBER}\.") == [0.11, 0.07, 0.16]
     runs = of_the_first_study()
+    plain = runs[(runs.strength == 0) & (runs.rate_multiplier == 1) & (runs.env_id == "Pendulum-v1")]
+    ppo = plain[plain.agent == "PPO"].pivot_table("score", "seed", "arm")
+    assert round((ppo["constant+final"] - ppo["constant"]).dropna().mean(), 2) == 0.11
     sac = runs[(runs.agent == "SAC") & (runs.strength == 0)].pivot_table("score", "seed", "arm")
     assert round((sac["constant+final"] - sac["constant"]).mean(), 2) == -0.26
     assert set(runs[runs.agent == "SAC"].timesteps) == {4000}
 
 
 def with_decays(runs):
-    """Settings in which three seeds or more decay after a bounce: what they gain by it, and in how many."""
+    """Settings in which three seeds or more decay after a bounce: what they gain, in how many, the score without."""
     found = {}
     for key, of in runs.groupby(["agent", "env_id", "strength"]):
         by_seed = of.pivot_table("score", "seed", "arm")
@@ -192,7 +211,8 @@ def with_decays(runs):
             differences = (by_seed["abel"] - by_seed["constant+final"]).dropna()
             decays = of[(of.arm == "abel") & of.decays.str.contains('"bounce"')].seed.nunique()
             if decays >= 3:
-                found[key] = (differences.mean(), decays, len(differences))
+                level = by_seed["constant+final"][differences.index].mean()
+                found[key] = (differences.mean(), decays, len(differences), level)
     return found
 
 
@@ -209,23 +229,22 @@ def test_fifth_sentence_decays_after_a_bounce():
     first = with_decays(first[first.rate_multiplier == 1])
     assert (len(today), len(first)) == (5, 2)
     for found, study in ((today, ""), (first, " (first study)")):
-        for (agent, env_id, strength), (gain, decays, pairs) in found.items():
+        for (agent, env_id, strength), (gain, decays, pairs, _) in found.items():
             name = f"{agent} {env_id.partition('-v')[0]}" + (f", ηλN {strength:g}" if strength else "") + study
             row = rf"\| {re.escape(name)} \| {decays} of {pairs} \| {NUMBER} \("
             assert said(row)[0] == round(gain, 2) + 0.0
     cost = today["SAC-SimBa", "Pendulum-v1", 10.0][0]
-    assert said(rf"with layer normalisation and strong weight decay loses {NUMBER}") == [round(-cost, 2), 0.17, 0.42]
-    most = sorted(first.values(), key=lambda of: -of[2])
-    assert [of[2] for of in most] == [30, 20]
-    assert max(of[2] for of in today.values()) < 20, "the two settings with most seeds"
-    excluded = [of.effect.mean.high for of in settings.first_study().bounces.values()]
-    assert said(r"most seeds, both of our first study, gains above (\d\.\d\d) are excluded") == [
-        round(max(excluded), 2)
-    ]
-    lows = re.findall(rf"^\| .*? \| \d+ of \d+ \| {NUMBER} \(", PAGE, re.MULTILINE)
-    assert len(lows) == 7
-    assert max(number(low) for _, low, _ in lows) <= 0
-    assert "No setting shows a gain" in WORDS
+    lost = [round(-cost, 2), 0.17, 0.42]
+    assert said_twice(rf"with layer normalisation and strong weight decay lost {NUMBER}") == [lost, lost]
+    rows = re.findall(rf"^\| .*? \| \d+ of \d+ \| {NUMBER} \((.*?)\)(.*?) \|", PAGE, re.MULTILINE)
+    assert len(rows) == 7
+    assert max(number(low) for _, low, *_ in rows) <= 0
+    assert WORDS.count("No gain showed in seven settings, two of them in the first study.") == 2
+    top = [of for of in (*today.values(), *first.values()) if of[3] > 0.97]
+    assert (len(top), [seen for *_, seen, said_so in rows if said_so]) == (3, ["–"] * 3)
+    assert WORDS.count("In three the score was at the top already, so a gain could not show.") == 2
+    rest = [number(high) for _, _, high, _, said_so in rows if not said_so and number(high) > 0]
+    assert said_twice(r"The other three exclude gains above (\d\.\d\d), (\d\.\d\d) and (\d\.\d\d)\.") == [rest] * 2
 
 
 def test_the_table_of_regret():
@@ -250,19 +269,32 @@ def test_the_table_of_regret():
             assert told == [round(of, 2) + 0.0 for of in expected]
 
 
+def test_a_bar_of_80_percent_tells_another_story_on_lunarlander():
+    table = TABLES[1]
+    best = best_elsewhere(table["constant"]).mean()
+    means = table[AUTO][RATES].mean()
+    assert (means >= 0.8 * best).all()
+    assert (means < 0.95 * best).sum() > 3
+    words = r"passes the bar of 80 % at all base rates\. At most of them it just misses that of 95 %, a score of"
+    assert said(words + r" (\d\.\d\d)\.") == [round(0.95 * best, 2)]
+
+
 def test_the_table_of_worst_base_rates_and_decades():
     names = {AUTO: "`AutoLearningRate()`", "constant": "constant rate", "linear": "linear decay"}
     for env, table in zip(("CartPole", "LunarLander", "Pendulum"), TABLES):
-        bar = 0.95 * best_elsewhere(table["constant"]).mean()
+        best = best_elsewhere(table["constant"]).mean()
         grid = np.linspace(np.log10(RATES[0]), np.log10(RATES[-1]), 100_001)
         for arm, name in names.items():
             means = table[arm][RATES].mean()
-            [(mean, worst, decades)] = re.findall(
-                rf"^\| {env} \| {re.escape(name)} \| (\S+) .*? \| \S+: (\S+) .*? \| (\S+) ", PAGE, re.MULTILINE
+            [(mean, worst, *decades)] = re.findall(
+                rf"^\| {env} \| {re.escape(name)} \| (\S+) .*? \| \S+: (\S+) .*? \| (\S+) .*? \| (\S+) ",
+                PAGE,
+                re.MULTILINE,
             )
             assert (float(mean), float(worst)) == (round(means.mean(), 2), round(means.min(), 2))
-            enough = np.interp(grid, np.log10(RATES), means) >= bar
-            assert float(decades) == pytest.approx(enough.mean() * (grid[-1] - grid[0]), abs=0.051)
+            for bar, told in zip((0.8, 0.95), decades):
+                enough = np.interp(grid, np.log10(RATES), means) >= bar * best
+                assert float(told) == pytest.approx(enough.mean() * (grid[-1] - grid[0]), abs=0.051)
 
 
 def by_shape(trace):
@@ -272,7 +304,7 @@ def by_shape(trace):
 
 
 def test_how_often_the_norm_bounces():
-    counted = []
+    counted, falls = [], []
     for path in sorted((DOCS / "evidence").iterdir()):
         runs, traces = (pd.read_parquet(path / f"{name}.parquet") for name in ("runs", "traces"))
         if path.name == "measurements":
@@ -282,6 +314,10 @@ def test_how_often_the_norm_bounces():
             parts = [traces[run.run_id][part].to_numpy() for part in ("total", "policy", "value")]
             parts = [part for part in parts if not np.isnan(part).any()]
             seen = np.array([(bool(find_decays(part)), by_shape(part)) for part in parts])
+            if not run.strength and seen[:, 0].any():
+                value = pd.Series(parts[-1]).rolling(5, center=True).median().dropna()
+                assert value.min() == value.iloc[0], "it rises first, and never falls below its start"
+                falls.append((1 - value / value.cummax()).max())
             counted.append((run.strength, run.agent, *seen.any(axis=0), seen.all(axis=1).any()))
     table = pd.DataFrame(counted, columns=["strength", "agent", "rule", "shape", "both"])
     bands = {
@@ -297,14 +333,21 @@ def test_how_often_the_norm_bounces():
         assert f"| {name} | {cells} |" in PAGE
     plain = table[table.strength == 0]
     assert set(plain.agent[plain.rule]) == {"CrossQ"}
-    assert f"{plain.rule.sum()} of {len(plain)} trainings bounce by the rule, all of them CrossQ's" in WORDS
+    assert f"{plain['shape'].sum()} of {len(plain)} trainings bounce by shape." in WORDS
+    assert f"Our rule alone reports {plain.rule.sum()}, all of them CrossQ's value network." in WORDS
+    assert said(r"then falls by (\d+) to (\d+) % from there") == [round(100 * of) for of in (min(falls), max(falls))]
+    most, usual = table[table.strength == 10], table[table.strength.between(0.01, 0.2)]
+    assert most["shape"].all()
+    assert f"all {len(most)} trainings bounce by shape, {most.rule.sum()} by the rule" in WORDS
+    assert not usual[["rule", "shape"]].any(axis=None)
+    assert f"none of {len(usual)} bounces by either" in WORDS
 
 
 def test_a_loss_to_linear_decay_that_is_excluded():
-    ends = said(rf"each at its best rate, is {THREE}\.")
+    ends = said(rf"each from the best of its six rates, is {THREE}\.")
     apart = [(best_elsewhere(table["constant+final"]) - best_elsewhere(table["linear"])).mean() for table in TABLES]
     assert ends[::3] == [round(of, 2) + 0.0 for of in apart]
-    assert said(r"A loss above (\d\.\d\d) is excluded") == [-min(ends[1::3])]
+    assert said(r"The largest loss not excluded is (\d\.\d\d)\.") == [-min(ends[1::3])]
 
 
 def test_no_interval_of_strong_weight_decay_is_pooled():
@@ -315,6 +358,39 @@ def test_no_interval_of_strong_weight_decay_is_pooled():
     assert len(rows) == int(said(r"has (\d+) settings, \[each by itself\]")[0])
     clear = [row for row in rows if number(row[2]) >= 0.01 or number(row[3]) <= -0.01]
     assert sorted(names) == sorted(clear)
+
+
+def test_linear_decay_can_be_the_worse_one():
+    runs = pd.read_parquet(DOCS / "evidence" / "layer-norm-sac" / "runs.parquet")
+    runs["score"] = normalised(runs)
+    by_seed = runs[runs.strength == 10].pivot_table("score", "seed", "arm")
+    gap = (by_seed["constant+final"] - by_seed["linear"]).dropna()
+    assert said(rf"Linear decay can be the worse one: by {NUMBER} for SAC with layer")[0] == round(gap.mean(), 2)
+
+
+def test_the_main_caveat_comes_first():
+    done, planned = said(r"These measures were chosen afterwards\. ([\d,]+) of ([\d,]+) planned runs are done\.")
+    tables = [pd.read_parquet(path / "runs.parquet", columns=["run_id"]) for path in (DOCS / "evidence").iterdir()]
+    assert (done, planned) == (pd.concat(tables).run_id.nunique(), sum(map(len, EVIDENCE.missing(()).values())))
+    assert WORDS.index("planned runs are done") < 400
+
+
+def test_what_the_final_decay_of_ppo_cost():
+    cost = said(r"By its intervals it cost at most (\d\.\d\d) of the score")
+    details = (DOCS / "evidence_details.md").read_text()
+    [row] = re.findall(r"^\| and one decay near the end with it, .*$", details, re.MULTILINE)
+    lows = [number(low) for low in re.findall(r"\[(\S+),", row)]
+    assert (len(lows), cost) == (3, [-min(lows)])
+    assert max(number(low) for low in re.findall(r"\[(\S+),", row)) < 0.01, "it was not shown to help"
+
+
+def test_what_is_said_of_other_algorithms_is_what_their_page_says():
+    other = DOCS / "automatic.md"
+    if other.exists():
+        answers = dict(re.findall(r"^- \*\*(.*?): (yes|no|not decided yet)\.\*\*", other.read_text(), re.MULTILINE))
+        [told] = re.findall(r"So far its \[results\]\(automatic\.md\) are: (.*?)\. On this page", WORDS)
+        decided = {kind: said_so for said_so, kind in re.findall(r"(yes|no) for (.*?), on \w+ seeds;", told)}
+        assert decided == {kind: of for kind, of in answers.items() if of != "not decided yet"}
 
 
 def test_the_sections_of_the_mission():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.statistics.effects import SEEN, draws, effect, interval_of
+from benchmarks.statistics.effects import draws, effect, errors_seen, interval_of
 from benchmarks.statistics.sensitivity import Sensitivity, decades_above
 
 RATES = [0.1, 1.0, 10.0]
@@ -21,11 +21,11 @@ SCORES = {
     ("schedule", "mean", "regret", "worst", "worst_at", "decades"),
     [
         # Below a random policy counts as 0: (0 + 0.8 + 0.4) / 3. The bar is 0.95 of 0.8, 0.76: from 0 to 0.8
-        # it is crossed at 0.95 of a decade, from 0.8 to 0.4 at 0.1.
-        ("constant", 0.4, 0.4, 0.0, 0.1, 0.05 + 0.1),
-        # From 0.4 to 1 it is crossed at 0.6: 0.4 of a decade is left.
-        ("linear", 1.4 / 3, 0.8 - 1.4 / 3, 0.0, 0.1, 0.4),
-        ("forgets", 0.7, 0.1, 0.7, 0.1, 0.0),
+        # it is crossed at 0.95 of a decade, from 0.8 to 0.4 at 0.1. The other is 0.64: at 0.8 and 0.4.
+        ("constant", 0.4, 0.4, 0.0, 0.1, (0.2 + 0.4, 0.05 + 0.1)),
+        # From 0.4 to 1 it is crossed at 0.6: 0.4 of a decade is left. And at 0.4: 0.6 is left.
+        ("linear", 1.4 / 3, 0.8 - 1.4 / 3, 0.0, 0.1, (0.6, 0.4)),
+        ("forgets", 0.7, 0.1, 0.7, 0.1, (2.0, 0.0)),
     ],
 )
 def test_regret_worst_and_decades(schedule, mean, regret, worst, worst_at, decades):
@@ -33,7 +33,7 @@ def test_regret_worst_and_decades(schedule, mean, regret, worst, worst_at, decad
     assert found.mean.estimate == pytest.approx(mean)
     assert found.regret.estimate == pytest.approx(regret)
     assert (found.worst.estimate, found.worst_at) == pytest.approx((worst, worst_at))
-    assert found.decades.estimate == pytest.approx(decades)
+    assert [of.estimate for of in found.decades.values()] == pytest.approx(list(decades))
     assert {rate: of.estimate for rate, of in found.by_rate.items()} == pytest.approx(
         dict(zip(RATES, np.maximum(SCORES[schedule], 0).mean(axis=0)))
     )
@@ -54,7 +54,8 @@ def test_intervals_stay_where_values_can_be():
     scores = {"constant": rng.uniform(0, 1, (6, 3)), "linear": rng.uniform(-1, 1, (6, 3))}
     found = Sensitivity(RATES, scores)
     for schedule in map(found.schedule, scores):
-        assert 0 <= schedule.decades.low <= schedule.decades.estimate <= schedule.decades.high <= 2
+        for decades in schedule.decades.values():
+            assert 0 <= decades.low <= decades.estimate <= decades.high <= 2
         assert 0 <= schedule.worst.low <= schedule.worst.estimate
 
 
@@ -72,15 +73,16 @@ def test_the_smallest_difference_that_could_have_been_seen():
     of = effect(differences)
     assert of.mean.estimate == pytest.approx(0.2)
     assert of.num_pairs == 6
-    assert of.seen == pytest.approx(SEEN * differences.std(ddof=1) / np.sqrt(6), rel=0.05)
+    assert of.error == pytest.approx(differences.std(ddof=1) / np.sqrt(6), rel=0.05)
+    assert of.seen == pytest.approx((2.5706 + 0.9195) * of.error, rel=1e-3), "by Student's t of five degrees of freedom"
     assert of.mean.low < 0.2 < of.mean.high
 
 
-def test_such_a_difference_is_found_four_times_of_five():
-    """By z: with few seeds the interval is wider, by t, so a little less often."""
-    rng, hits, size = np.random.default_rng(0), 0, SEEN * 0.3 / np.sqrt(30)
+@pytest.mark.parametrize("num_pairs", [6, 30])
+def test_such_a_difference_is_found_four_times_of_five(num_pairs):
+    rng, hits, size = np.random.default_rng(0), 0, errors_seen(num_pairs) * 0.3 / np.sqrt(num_pairs)
     for _ in range(300):
-        of = effect(size + rng.normal(0, 0.3, 30))
+        of = effect(size + rng.normal(0, 0.3, num_pairs))
         hits += of.mean.low > 0
     assert 0.72 < hits / 300 < 0.88
 

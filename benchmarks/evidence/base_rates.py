@@ -60,8 +60,9 @@ class Task(NamedTuple):
     :param best: score of the best constant rate, chosen on other seeds
     :param fixed: "SB3", "preset" and "one" -> :class:`Fixed`, ``FIXED_RATE`` being the one
     :param over_all: arm -> AutoLearningRate minus the arm, over all base rates
-    :param near: AutoLearningRate minus a constant rate, within ``NEAR`` of the preset's; ``lowest``: at the lowest rate
-    :param tuned: AutoLearningRate, over all base rates, minus linear decay at its best rate
+    :param at_preset: AutoLearningRate minus a constant rate, both at the preset's; ``near``: within ``NEAR`` of it;
+        ``lowest``: at the lowest rate
+    :param best_linear: AutoLearningRate, over all base rates, minus linear decay at its best rate
     :param final: one decay near the end minus none, where the KL divergence leads; ``late``: at the preset's constant
         rate, by the evaluations after the decay; ``ends``: minus linear decay, each at its best rate
     """
@@ -71,9 +72,10 @@ class Task(NamedTuple):
     schedules: dict[str, Schedule]
     fixed: dict[str, Fixed]
     over_all: dict[str, Effect]
+    at_preset: Effect
     near: Effect
     lowest: Effect
-    tuned: Effect
+    best_linear: Effect
     final: Effect
     late: Effect | None
     ends: Effect
@@ -115,6 +117,7 @@ def _task(name: str, runs: pd.DataFrame, results: Results) -> Task:
         schedules,
         fixed,
         {arm: sensitivity.minus(KL_FINAL, arm) for arm in (UNDISTURBED, BASELINE)},
+        sensitivity.minus(KL_FINAL, UNDISTURBED, [1.0]),
         sensitivity.minus(KL_FINAL, UNDISTURBED, near),
         sensitivity.minus(KL_FINAL, UNDISTURBED, RATES[:1]),
         sensitivity.minus_best(KL_FINAL, BASELINE),

@@ -8,16 +8,22 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.automatic.answers import answer as automatic_answer
+from benchmarks.automatic.answers import verdicts
+from benchmarks.automatic.stages import AUTOMATIC, KINDS
 from benchmarks.evidence import answers, base_rates, figures, settings, thinned
 from benchmarks.evidence.answers import ABEL, CELL_PAIRS, RATE_PAIRS, Cell, Profiled
 from benchmarks.evidence.base_rates import Task
 from benchmarks.evidence.settings import FirstStudy, Setting
-from benchmarks.evidence.stages import ACTING, EVIDENCE, PROFILED, RATES
+from benchmarks.evidence.stages import ACTING, EVIDENCE, FEWEST_SEEDS, PROFILED, RATES
+from benchmarks.plan import LED
 from benchmarks.report.answers import BASELINE, CANDIDATE, UNDISTURBED
 from benchmarks.report.movements import counted, movements
 from benchmarks.report.scores import MEASURES
 from benchmarks.results import Results
+from benchmarks.statistics.effects import errors_seen
 from benchmarks.statistics.estimates import Interval
+from benchmarks.statistics.sensitivity import BARS
 from benchmarks.statistics.verdicts import MARGIN, WIDE_MARGIN, judged
 from benchmarks.words import templates, wrapped
 
@@ -37,7 +43,7 @@ def write_page(folder: Path) -> Path:
 
 def write(results: Results, folder: Path) -> Path:
     """Write both pages of these runs and their figures into ``folder``; return the first page."""
-    found = context(results) | {"automatic": (folder / "automatic").is_dir()}
+    found = context(results) | {"automatic": of_automatic(folder)}
     tasks = found["tasks"]
     if tasks:
         any_rate = found["decisions"]["kl"].changes
@@ -45,11 +51,11 @@ def write(results: Results, folder: Path) -> Path:
         drawn = figures.profiles(tasks, title if any_rate else "PPO by the learning rate it begins with")
         (folder / PROFILES).write_bytes(drawn)
     if found["questions"]:
-        title = "AutoLearningRate: far better than a bad rate, no better than a tuned one"
+        title = "AutoLearningRate: far better than a bad rate, not than linear decay from the best of six"
         title = title if found["insured"] else "What pays"
         (folder / FOREST).write_bytes(figures.differences(found["questions"], title))
     environment = templates("benchmarks.evidence")
-    environment.filters |= {"short": short, "spoken": spoken, "env": env, "rate": rate, "same": same}
+    environment.filters |= {f.__name__: f for f in (short, spoken, env, rate, same, share_of, counted_in_words)}
     for name in (PAGE, DETAILS):
         text = environment.get_template(f"{name}.j2").render(found)
         (folder / name).write_text(wrapped(text), encoding="utf-8")
@@ -70,8 +76,11 @@ def context(results: Results) -> dict[str, Any]:
         "stages": progressed,
         "unfinished": {name: (done, planned) for name, (done, planned) in progressed.items() if done < planned},
         "too_few": [name for name in progressed if not EVIDENCE.counts(name, ids)],
+        "done_and_planned": tuple(map(sum, zip(*progressed.values()))),
         "num_runs": len(ids),
         "ceiling": answers.CEILING,
+        "fewest_seeds": FEWEST_SEEDS,
+        "errors_seen": errors_seen(FEWEST_SEEDS),
         "rates": RATES,
         "pictures": {"profiles": PROFILES, "differences": FOREST},
     }
@@ -85,9 +94,10 @@ def of_first_page(
 
     ``tasks``, see :mod:`benchmarks.evidence.base_rates`; ``final``, one decay near the end minus none by setting, and
     ``to_linear``, minus linear decay; ``usual`` and ``strong``, those of ``final`` by strength of weight decay;
-    ``bouncing``, decays after a bounce minus none, where enough runs make any, and ``worse_bounces``, where that is a
-    clear loss; ``bounces``, how many norms do; ``first``, the first study; ``questions``, the rows of the figure;
-    ``insured``, whether AutoLearningRate beats a constant rate over base rates on every task, and a tuned one on none.
+    ``bouncing``, decays after a bounce minus none, where enough runs make any, and ``after_bounces``, the same of both
+    studies by what they say; ``bounces``, how many norms do; ``first``, the first study; ``questions``, the rows of the
+    figure; ``insured``, whether AutoLearningRate beats a constant rate over base rates on every task, and linear decay
+    from its best rate on none.
     """
     standard = settings.at_presets(runs)
     strengths = {task: cell.strength for task, cell in cells.items()}
@@ -98,20 +108,25 @@ def of_first_page(
     usual = {task: of for task, of in final.items() if task not in strong}
     bouncing = settings.bouncing(settings.settings(standard, ABEL, CANDIDATE))
     first = settings.first_study()
+    to_linear = settings.settings(standard, CANDIDATE, BASELINE)
     return {
         "tasks": tasks,
         "seeds": " or ".join(map(str, sorted({of.num_seeds for of in tasks.values()}))),
         "insured": bool(tasks)
-        and all(of.over_all[UNDISTURBED].mean.low > 0 >= of.tuned.mean.low for of in tasks.values()),
+        and all(of.over_all[UNDISTURBED].mean.low > 0 >= of.best_linear.mean.low for of in tasks.values()),
         "near_helps": sum(of.near.mean.low > 0 for of in tasks.values()),
         "one_rate": base_rates.FIXED_RATE,
+        "apart_early": max((of.apart.early for of in tasks.values()), default=float("nan")),
+        "least_p": min((of.apart.p for of in tasks.values()), default=float("nan")),
         "final": final,
         "usual": usual,
         "strong": strong,
-        "to_linear": settings.settings(standard, CANDIDATE, BASELINE),
+        "to_linear": to_linear,
+        "worse_linear": settings.clear({task: of for task, of in to_linear.items() if of.effect.mean.estimate > 0}),
+        "ppo_gains": {task: of for task, of in settings.clear(usual).items() if task in tasks},
+        "bars": BARS,
         "bouncing": bouncing,
-        "worse_bounces": {task: of for task, of in bouncing.items() if of.effect.mean.high < 0},
-        "bounce_gains": [task for task, of in bouncing.items() if of.effect.mean.low > 0],
+        "after_bounces": settings.after_bounces(bouncing, first),
         "bounces": settings.bounces(moved, strengths) if len(moved) else {},
         "usual_strength": settings.USUAL,
         "usual_range": " and ".join(
@@ -124,6 +139,19 @@ def of_first_page(
         "questions": questions(tasks, usual, bouncing, first),
         "fewest_bounced": answers.FEWEST_BOUNCED,
     }
+
+
+def of_automatic(folder: Path) -> dict[str, tuple[bool, int]] | None:
+    """Return which kinds of agents another study has decided on, and on how many seeds; None if it has no run."""
+    if (results := AUTOMATIC.saved(folder)) is None:
+        return None
+    found = automatic_answer(results.runs)
+    told = {kind: of[LED[0]].ships for kind, of in verdicts(found).items() if LED[0] in of}
+    seeds = {
+        kind: min((of.seeds for name, of in found.items() if name.partition(",")[0] in agents), default=0)
+        for kind, agents in KINDS.items()
+    }
+    return {kind: (ships, seeds[kind]) for kind, ships in told.items() if ships is not None}
 
 
 def of_details(
@@ -195,6 +223,16 @@ def spoken(setting: str) -> str:
     return f"{agent} with {' and '.join(details)}" if details else short(setting)
 
 
+def counted_in_words(number: int) -> str:
+    """Return a small number in words.
+
+    >>> counted_in_words(7), counted_in_words(0), counted_in_words(16)
+    ('seven', 'no', '16')
+    """
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[number] if number < len(words) else str(number)
+
+
 def rate(value: float) -> str:
     """Return a learning rate.
 
@@ -202,6 +240,15 @@ def rate(value: float) -> str:
     ('3e-4', '9e-4', '1e-2')
     """
     return f"{value:.0e}".replace("e-0", "e-")
+
+
+def share_of(bar: float) -> str:
+    """Return a share.
+
+    >>> share_of(0.95)
+    '95 %'
+    """
+    return f"{bar:.0%}".replace("%", " %")
 
 
 def same(listed: str) -> str:
@@ -238,20 +285,23 @@ def questions(
     first: FirstStudy,
 ) -> dict[str, list[tuple[str, Interval]]]:
     """Return what the figure of differences shows: what is compared -> setting and difference, none left out."""
-    sac = {"SAC Pendulum-v1": "SAC Pendulum, 4,000 steps (first study)"}
+    plain = {task: of for task, of in first.final.items() if ", adamw" not in task}
     rows = {
         "PPO, rate not known:\nAutoLearningRate − constant rate": [
             (short(task), of.over_all[UNDISTURBED].mean) for task, of in tasks.items()
         ],
-        "PPO, rate about right:\nAutoLearningRate − constant rate": [
+        "PPO, the preset's rate:\nAutoLearningRate − constant rate": [
+            (short(task), of.at_preset.mean) for task, of in tasks.items()
+        ],
+        "PPO, a rate near the preset's:\nAutoLearningRate − constant rate": [
             (short(task), of.near.mean) for task, of in tasks.items()
         ],
-        "PPO, rate tuned:\nAutoLearningRate − linear decay": [
-            (short(task), of.tuned.mean) for task, of in tasks.items()
+        "PPO, the best of six rates:\nAutoLearningRate − linear decay": [
+            (short(task), of.best_linear.mean) for task, of in tasks.items()
         ],
         "no weight decay, or AdamW's default:\none decay near the end − none": [
             *_effects(usual),
-            *((name, first.final[task].effect.mean) for task, name in sac.items() if usual),
+            *((f"{name} (first study)", of) for name, of in _effects(plain) if usual),
         ],
         "the weight norm bounces:\nwith decays after bounces − without": [
             *_effects(bouncing),

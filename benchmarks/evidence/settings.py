@@ -109,6 +109,30 @@ def bouncing(found: Mapping[str, Setting]) -> dict[str, Setting]:
     return {task: of for task, of in found.items() if round(of.decays * of.effect.num_pairs) >= FEWEST_BOUNCED}
 
 
+class AfterBounces(NamedTuple):
+    """The settings of both studies that tell of decays after a bounce, by what they say.
+
+    :param top: at the best score without such decays, so that no gain could show
+    :param rest: neither that nor a gain nor a loss: they exclude gains above what their intervals hold
+    """
+
+    num_settings: int
+    gains: list[tuple[str, Setting]]
+    losses: list[tuple[str, Setting]]
+    top: list[Setting]
+    rest: list[Setting]
+
+
+def after_bounces(found: Mapping[str, Setting], first: FirstStudy) -> AfterBounces:
+    """Return what these settings and those of the first study say."""
+    every = [*found.items(), *first.bounces.items()]
+    gains = [(task, of) for task, of in every if of.effect.mean.low > 0]
+    losses = [(task, of) for task, of in every if of.effect.mean.high < 0]
+    others = [of for _, of in every if of.effect.mean.low <= 0 <= of.effect.mean.high]
+    top, rest = [of for of in others if of.at_ceiling], [of for of in others if not of.at_ceiling]
+    return AfterBounces(len(every), gains, losses, top, rest)
+
+
 def clear(found: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return the settings whose interval excludes 0 by ``LEAST`` or more."""
     return {task: of for task, of in found.items() if of.effect.mean.low >= LEAST or of.effect.mean.high <= -LEAST}
@@ -119,6 +143,8 @@ class Bounces(NamedTuple):
 
     :param both: by rule and by shape, in one part
     :param where: task -> how many the rule sees, and of how many, where it sees any
+    :param alone: part -> how many norms the rule alone sees, and by what share of the highest before they fall, least
+        and most
     """
 
     runs: int
@@ -126,6 +152,7 @@ class Bounces(NamedTuple):
     shape: int
     both: int
     where: dict[str, tuple[int, int]]
+    alone: dict[str, tuple[int, float, float]]
 
 
 def bounces(moved: pd.DataFrame, strengths: Mapping[str, float]) -> dict[float, Bounces]:
@@ -136,10 +163,13 @@ def bounces(moved: pd.DataFrame, strengths: Mapping[str, float]) -> dict[float, 
     moved = moved[moved["task"].isin(list(strengths)) & moved["part"].isin(PARTS)]
     moved = moved.assign(both=moved["rule"] & moved["shape"], strength=moved["task"].map(strengths))
     moved["strength"] = moved["strength"].mask((moved["strength"] > 0) & (moved["strength"] < USUAL), USUAL)
+    alone = moved[moved["rule"] & ~moved["shape"]]
     any_part = moved.groupby(["strength", "task", "run"])[["rule", "shape", "both"]].any()
     found = {}
     for strength, of in any_part.groupby("strength"):
         counts = of["rule"].groupby("task").agg(["sum", "size"])
         where = {str(task): (int(seen), int(size)) for task, seen, size in counts.itertuples() if seen}
-        found[float(strength)] = Bounces(len(of), *map(int, of.sum()), where)
+        falls = alone[alone["strength"] == strength].groupby("part")["fall"].agg(["size", "min", "max"])
+        parts = {str(part): (int(size), least, most) for part, size, least, most in falls.itertuples()}
+        found[float(strength)] = Bounces(len(of), *map(int, of.sum()), where, parts)
     return found

@@ -43,8 +43,7 @@ class Gap(NamedTuple):
         """Whether the score is the same from both base rates."""
         if self.apart is None:
             return True
-        # ``seen`` is 2.8 standard errors.
-        return abs(self.apart.mean.estimate) <= max(ALIKE, 2 * self.apart.seen / 2.8)
+        return abs(self.apart.mean.estimate) <= max(ALIKE, 2 * self.apart.error)
 
 
 def gaps(runs: pd.DataFrame) -> dict[str, dict[str, Gap]]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.report.answers import undisturbed, with_tasks
+from benchmarks.report.answers import bounce_depth, undisturbed, with_tasks
 from benchmarks.results import Results
 from rl_abel.rules.bounce import TrendRule, replay
 
@@ -58,7 +58,7 @@ def movements(results: Results) -> pd.DataFrame:
     """Return whether the norm of each part bounced in each run at a constant rate.
 
     :return: a row for each run and part: task, ``run``, its number within the task, and part; ``rule`` and ``shape``,
-        whether it bounced by either; ``wanting``
+        whether it bounced by either; ``wanting``; ``fall``, its largest below the highest before, noise apart, a share
     """
     runs = undisturbed(results, with_tasks(results.runs))
     measured = [
@@ -74,7 +74,8 @@ def movements(results: Results) -> pd.DataFrame:
 
 def _movement(trace: pd.DataFrame, part: str) -> dict[str, Any]:
     missed = wanting(trace[part])
-    return {"rule": not missed, "shape": shaped(trace[part]), "wanting": missed}
+    fall = bounce_depth(smoothed(trace[part]))
+    return {"rule": not missed, "shape": shaped(trace[part]), "wanting": missed, "fall": fall}
 
 
 def counted(moved: pd.DataFrame) -> dict[str, int]:

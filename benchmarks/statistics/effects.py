@@ -6,22 +6,37 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]
 
-from benchmarks.statistics.estimates import RESAMPLES, SEED, Array, Interval, draw_counts, quantiles, widened
+from benchmarks.statistics.estimates import RESAMPLES, SEED, TAILS, Array, Interval, draw_counts, quantiles, widened
 
-SEEN = 2.8
-"""Standard errors: from 0 to a difference that four of five such studies find, 1.96 and 0.84."""
+POWER = 0.8
+"""Share of such studies that find the smallest difference that could have been seen."""
 
 
 class Effect(NamedTuple):
     """A difference on one task.
 
-    :param seen: the smallest difference that could have been seen
+    :param error: standard error of the mean
     """
 
     mean: Interval
     num_pairs: int
-    seen: float
+    error: float
+
+    @property
+    def seen(self) -> float:
+        """The smallest difference that could have been seen."""
+        return errors_seen(self.num_pairs) * self.error
+
+
+def errors_seen(num_pairs: int) -> float:
+    """Return how many standard errors a difference has to have, for ``POWER`` of such studies to find it.
+
+    >>> round(errors_seen(6), 1), round(errors_seen(30), 1)
+    (3.5, 2.9)
+    """
+    return float(stats.t.ppf([TAILS[1], POWER], num_pairs - 1).sum()) if num_pairs > 1 else float("inf")
 
 
 def draws(num_seeds: int, resamples: int = RESAMPLES) -> Array:
@@ -39,7 +54,7 @@ def interval_of(samples: Array, num_seeds: int) -> Interval:
 def effect_of(samples: Array, num_seeds: int) -> Effect:
     """Return a difference, from what it is in each sample of :func:`draws`."""
     error = samples[1:].std() * np.sqrt(num_seeds / (num_seeds - 1)) if num_seeds > 1 else np.inf
-    return Effect(interval_of(samples, num_seeds), num_seeds, float(SEEN * error))
+    return Effect(interval_of(samples, num_seeds), num_seeds, float(error))
 
 
 def effect(differences: npt.ArrayLike) -> Effect:

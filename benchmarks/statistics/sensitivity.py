@@ -17,8 +17,8 @@ from benchmarks.statistics.effects import Effect, draws, effect_of, interval_of
 from benchmarks.statistics.estimates import RESAMPLES, Array, Interval
 from benchmarks.statistics.over_rates import best_elsewhere
 
-ENOUGH = 0.95
-"""Share of the best, from which on a base rate is good enough."""
+BARS = (0.8, 0.95)
+"""Shares of the best, from which on a base rate is good enough."""
 
 
 class Schedule(NamedTuple):
@@ -28,7 +28,7 @@ class Schedule(NamedTuple):
     :param mean: over all of them
     :param regret: best minus mean
     :param worst: mean score at the base rate that is worst, which is ``worst_at``
-    :param decades: of base rate, at which the score is at least ``ENOUGH`` of the best; at most the tested range
+    :param decades: bar -> of base rate, at which the score is at least that share of the best; at most the tested range
     """
 
     by_rate: dict[float, Interval]
@@ -36,7 +36,7 @@ class Schedule(NamedTuple):
     regret: Interval
     worst: Interval
     worst_at: float
-    decades: Interval
+    decades: dict[float, Interval]
 
 
 class Sensitivity:
@@ -74,8 +74,6 @@ class Sensitivity:
     def schedule(self, arm: str) -> Schedule:
         """Return what a schedule comes to."""
         means = self._means[arm]
-        decades = decades_above(self.rates, means, ENOUGH * self._measure)
-        found, low, high = interval_of(decades, self.num_seeds)
         worst, lowest, highest = interval_of(means.min(axis=1), self.num_seeds)
         return Schedule(
             {float(rate): interval_of(of, self.num_seeds) for rate, of in zip(self.rates, means.T)},
@@ -83,7 +81,7 @@ class Sensitivity:
             interval_of(self._measure - means.mean(axis=1), self.num_seeds),
             Interval(worst, max(lowest, 0.0), highest),
             float(self.rates[means[0].argmin()]),
-            Interval(found, max(low, 0.0), min(high, self.range)),
+            {bar: self._decades(means, bar) for bar in BARS},
         )
 
     def regret_at(self, arm: str, rate: float) -> Interval:
@@ -106,6 +104,10 @@ class Sensitivity:
         chosen = np.isclose(self.rates[:, None], rates or self.rates).any(axis=1)
         result: Array = self._means[arm][:, chosen].mean(axis=1)
         return result
+
+    def _decades(self, means: Array, bar: float) -> Interval:
+        found, low, high = interval_of(decades_above(self.rates, means, bar * self._measure), self.num_seeds)
+        return Interval(found, max(low, 0.0), min(high, self.range))
 
     def _best(self, arm: str) -> Array:
         return best_elsewhere(self.scores[arm], self._counts, self.rates)
