@@ -33,7 +33,7 @@ SCHEDULES = (
 """The arms of a block that names none, as far as its agent can have them."""
 
 KL = ("kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown")
-FALLING = ("updates+linear", "kl-under-linear", "kl-falling")
+FALLING = ("updates+linear", "updates0.3+linear", "kl-under-linear", "kl-falling")
 """For PPO: a rate, a bound of the rate or a target that falls over the whole training."""
 
 LED = ("updates+cooldown", "movement+cooldown")
@@ -50,7 +50,7 @@ def unfit(arm: str, agent: str, regularization: str = "adamw") -> str | None:
     An agent is an algorithm, or that and the name of its networks: "PPO-SimBa".
     """
     algorithm = class_name(agent)
-    if arm in (*KL, *FALLING[1:]) and algorithm != "PPO":
+    if arm in (*KL, *FALLING[2:]) and algorithm != "PPO":
         return f"{arm} needs an algorithm that logs an approximate KL divergence, PPO, got {agent!r}"
     if arm == LED[1] and algorithm in ("DQN", "QRDQN"):
         return f"{arm} needs a policy network, got {agent!r}"

@@ -122,9 +122,13 @@ def _beside(make: Callable[[], BaseCallback]) -> Callable[..., Arm]:
     return arm
 
 
-def _updates_linear(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
-    falling = _abel(final_decay_shape="linear", others=lambda *_: BudgetRateCallback(PPO_SCALE), **_FINAL_ALONE)
-    return falling(base, measure_every, decay_factor, AT_ONCE)
+def _updates_linear(scale: float) -> Callable[..., Arm]:
+    falling = _abel(final_decay_shape="linear", others=lambda *_: BudgetRateCallback(scale), **_FINAL_ALONE)
+
+    def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
+        return falling(base, measure_every, decay_factor, AT_ONCE)
+
+    return arm
 
 
 def _pull_alone(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
@@ -157,7 +161,8 @@ _MAKERS: dict[str, Callable[..., Arm]] = {
     "kl-adaptive": _beside(KLAdaptiveCallback),
     "kl-adaptive+final": _abel(others=lambda *_: KLAdaptiveCallback(), **_FINAL_ALONE),
     "kl-adaptive+cooldown": _abel(others=lambda *_: KLAdaptiveCallback(), final_decay_shape="linear", **_FINAL_ALONE),
-    "updates+linear": _updates_linear,
+    "updates+linear": _updates_linear(PPO_SCALE),
+    "updates0.3+linear": _updates_linear(2 * PPO_SCALE),
     "kl-under-linear": _beside(UnderLine),
     "kl-falling": _beside(FallingTarget),
     "abel-part": _abel(scope="part"),

@@ -48,7 +48,7 @@ def shape(grouped):
             [
                 ["constant", "step", "constant+final", "cooldown", "abel", "abel-paper", *PULL],
                 *(["linear"], ["cosine"], ["kl-adaptive", "kl-adaptive+final", "kl-adaptive+cooldown"]),
-                *(["updates+linear"], ["kl-under-linear"], ["kl-falling"]),
+                *(["updates+linear"], ["updates0.3+linear"], ["kl-under-linear"], ["kl-falling"]),
                 *(["abel-part"], ["abel-batch"], ["abel-mixed"], ["updates+cooldown"], ["movement+cooldown"]),
             ],
         ),

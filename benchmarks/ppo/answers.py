@@ -18,7 +18,7 @@ BAR = -0.03
 
 ALIKE = 0.05
 COOLED = tuple(f"kl+cooldown at {at:g}" for at in COOLED_AT)
-RULES = (UPDATES, *LED, *COOLED, TODAY)
+RULES = (*UPDATES, *LED, *COOLED, TODAY)
 
 
 class Gap(NamedTuple):

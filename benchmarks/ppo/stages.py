@@ -10,8 +10,8 @@ DEVELOPMENT = {"CartPole": ("CartPole-v1", 100_000), "Pendulum": ("Pendulum-v1",
                "LunarLander": ("LunarLander-v3", 250_000)}  # fmt: skip
 TEST = {"Acrobot": ("Acrobot-v1", 200_000), "Hopper": ("Hopper-v5", 300_000)}
 
-UPDATES = FALLING[0]
-LED = FALLING[1:]
+UPDATES = FALLING[:2]
+LED = FALLING[2:]
 COOLDOWN, COOLED_AT = "kl-adaptive+cooldown", (0.2, 0.5)
 TODAY = "kl-adaptive+final"
 BASELINES = ("constant", "linear", TODAY)
@@ -24,8 +24,9 @@ RATES = (0.1, 1.0, 3.0, 10.0)
 def stages() -> dict[str, list[Run]]:
     """Return every run by stage, in the order in which the stages are run."""
     found = {}
-    for name, task in (DEVELOPMENT | TEST).items():
-        found[f"updates, {name}"] = _runs(task, (UPDATES,), (1.0,))
+    for tasks, arms in ((DEVELOPMENT, UPDATES[:1]), (DEVELOPMENT, UPDATES[1:]), (TEST, UPDATES)):
+        for name, task in tasks.items():
+            found.setdefault(f"updates, {name}", []).extend(_runs(task, arms, (1.0,)))
     for name, task in TEST.items():
         found[f"baselines, {name}"] = _runs(task, BASELINES, RATES)
     for name, task in (DEVELOPMENT | TEST).items():
