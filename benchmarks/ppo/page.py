@@ -39,7 +39,7 @@ def render(runs: pd.DataFrame, own: set[str]) -> str:
         "best_led": best_led(found),
         "tasks": list(TASKS),
         "rules": RULES,
-        "first": UPDATES[0],
+        "updates": UPDATES,
         "today": TODAY,
         "bar": BAR,
         "progress": PPO.progressed(own),
