@@ -15,7 +15,11 @@ from benchmarks.study import __main__ as study
         (study, ["run", "evidence", "--minutes", "0"], "--minutes: must be above 0, got 0"),
         (study, ["run", "evidence", "--minutes", "soon"], "--minutes: invalid float value: 'soon'"),
         (study, ["run", "control", "--minutes", "nan"], "--minutes: must be above 0, got nan"),
-        (study, ["run", "here"], "study must be one of ['evidence', 'control', 'moments', 'automatic'], got 'here'"),
+        (
+            study,
+            ["run", "here"],
+            "study must be one of ['evidence', 'control', 'moments', 'automatic', 'ppo'], got 'here'",
+        ),
         (
             study,
             ["save", "evidence", "--out", "here"],

@@ -107,7 +107,10 @@ def test_tasks_that_are_missing_leave_it_open():
     ("runs", "says"),
     [
         (made_up(0.0), "**updates+linear passes** on all 5 tasks."),
-        (made_up(0.0, tasks=("CartPole",)), "**updates+linear is not decided yet.** Not there: Acrobot, Hopper, Pendulum, LunarLander."),
+        (
+            made_up(0.0, tasks=("CartPole",)),
+            "**updates+linear is not decided yet.** Not there: Acrobot, Hopper, Pendulum, LunarLander.",
+        ),
         (made_up(-0.1), "**updates0.3+linear does not pass**"),
         (made_up(0.0)[:3], "Not decided yet"),
     ],

@@ -16,11 +16,11 @@ from rl_abel.callbacks.rate_by_part import PARTS, RateByPart
 from rl_abel.finishing import copies
 from rl_abel.finishing.copies import AnyEnv, Model, random_states_kept
 from rl_abel.learning_rate.applied_rate import AppliedRate
-from rl_abel.learning_rate.multiplied_schedule import OUTSIDE, unscaled
+from rl_abel.learning_rate.multiplied_schedule import unscaled
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import parts_of
 from rl_abel.reporting.tensorboard import tensorboards
-from rl_abel.rules.decays import NETWORKS, REST
+from rl_abel.rules.decays import NETWORKS, OUTSIDE, REST
 from rl_abel.training.state import ATTRIBUTE, TrainingState, clock, kept_by_others
 
 # Schedules of SB3's models besides the learning rate's

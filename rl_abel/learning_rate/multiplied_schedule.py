@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from stable_baselines3.common.utils import FloatSchedule
 
+from rl_abel.rules.decays import OUTSIDE
+
 if TYPE_CHECKING:
     from rl_abel.learning_rate.applied_rate import AppliedRate
 
 Schedule = Callable[[float], float]
 
 ORDER = ("lead", "abel", "part")  # movers in the order in which their factors are applied
-OUTSIDE = "outside"  # label of what is not in the policy, such as the temperature of SAC
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rl_abel.learning_rate.multiplied_schedule import OUTSIDE
+from rl_abel.rules.decays import OUTSIDE
 
 if TYPE_CHECKING:
     from rl_abel.learning_rate.applied_rate import AppliedRate

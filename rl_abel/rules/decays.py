@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 EVERY_PART = "total"
 NETWORKS = ("policy", "value")  # parts that can decay alone
+OUTSIDE = "outside"  # parameters that are not in the policy, such as the temperature of SAC
 REST = "rest"  # parameters of neither network alone: shared ones, log_std, the entropy coefficient
 
 
