@@ -83,6 +83,7 @@ def test_the_gap_decides(gained, apart, noise, passes):
     of = found["kl-falling"]["Hopper"]
     assert of.gap.mean.estimate == pytest.approx(gained + apart / 2)
     assert of.score == pytest.approx(0.8 + gained + apart / 2)
+    assert found["updates+linear"]["Hopper"].gain.mean.estimate == pytest.approx(-apart / 2), "today's has both rates"
     assert passing(found)["kl-falling"] is passes
     assert passing(found)["updates+linear"] is (gained > -0.03), "one base rate stands for all"
 

@@ -26,12 +26,14 @@ class Gap(NamedTuple):
 
     :param score: mean over its base rates
     :param gap: that minus linear decay at its best rate, chosen on other seeds
+    :param gain: the score minus that of today's rule
     :param apart: the score from the largest base rate minus that from the smallest; None if it ignores the base rate
     """
 
     score: float
     gap: Effect
     apart: Effect | None
+    gain: Effect | None = None
 
     @property
     def passes(self) -> bool:
@@ -58,11 +60,14 @@ def gaps(runs: pd.DataFrame) -> dict[str, dict[str, Gap]]:
     found: dict[str, dict[str, Gap]] = {}
     for task, (env_id, timesteps) in TASKS.items():
         of_task = runs[(runs["env_id"] == env_id) & (runs["timesteps"] == timesteps)]
-        linear = _by_rate(of_task, "linear")
+        linear, today = _by_rate(of_task, "linear"), _by_rate(of_task, TODAY)
         for rule in RULES:
             of_rule = _by_rate(of_task, rule)
             if linear is not None and of_rule is not None:
-                found.setdefault(rule, {})[task] = gap(of_rule, linear)
+                of = gap(of_rule, linear)
+                if today is not None and rule != TODAY:
+                    of = of._replace(gain=effect(of_rule.mean(axis=1) - today.mean(axis=1)))
+                found.setdefault(rule, {})[task] = of
     return found
 
 
