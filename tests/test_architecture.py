@@ -33,7 +33,7 @@ BENCHMARKS = {
     "colors": set(),
     "words": {"statistics", "colors"},
     "drawing": {"statistics", "colors"},
-    "demo": {"arguments", "colors", "drawing"},
+    "demo": {"arguments", "colors"},
     "suites": {"plan"},
     "branches": {"plan"},
     "folders": set(),
@@ -207,6 +207,13 @@ def test_nothing_imports_a_page_but_the_command_that_writes_it():
 def test_what_needs_no_training_reaches_neither_torch_nor_sb3(module):
     # What agents and envs load only when they make something, test_light_modules_do_not_load_torch tells.
     assert not reached(EDGES, module, "benchmarks") & HEAVY
+
+
+def test_the_demo_needs_what_its_extra_installs():
+    """The first command of README, in an environment that holds nothing else."""
+    outside = reached(EDGES, "benchmarks.demo", "benchmarks") - set(EDGES)
+    extra = {"matplotlib", "rich", "tqdm", "numpy", "torch", "stable_baselines3"}
+    assert outside <= extra | sys.stdlib_module_names
 
 
 def test_norms_need_torch_alone():
