@@ -136,17 +136,9 @@ _MOUNTAIN_CAR = {
     "exploration_final_eps": 0.07,
     "policy_kwargs": {"net_arch": [256, 256]},
 }
-_LANDER = {
-    "policy": "MlpPolicy",
-    "batch_size": 256,
-    "buffer_size": 200_000,
-    "learning_starts": 1_000,
-    "gamma": 0.99,
-    "train_freq": 1,
-    "gradient_steps": 1,
-    "policy_kwargs": {"net_arch": [400, 300]},
-}
+_DDPG = {key: value for key, value in _SAC.items() if key != "ent_coef"}
 _CROSSQ = {key: value for key, value in _SAC.items() if key != "tau"}
+_SMALL = {"learning_starts": 100, "policy_kwargs": {"net_arch": [64, 64]}}
 
 
 def _ppo_minatar(game: str) -> Preset:
@@ -260,16 +252,24 @@ _TABLE = (
         },
         f"{_ZOO} td3.yml, which begins to train after 10,000 steps, here 1,000",
     ),
+    Preset(
+        "TD3", "LunarLanderContinuous-v3", 1, 1e-3, 30_000,
+        {
+            "policy": "MlpPolicy", "batch_size": 256, "buffer_size": 200_000, "learning_starts": 1_000, "gamma": 0.98,
+            "tau": 0.005, "policy_delay": 2, "train_freq": 1, "gradient_steps": 1, "action_noise_std": 0.1,
+            "policy_kwargs": {"net_arch": [400, 300]},
+        },
+        f"{_ZOO} td3.yml, for 30k steps, and training begins after 1,000 steps for 10,000",
+    ),
     *(
         Preset(
-            algorithm, "LunarLanderContinuous-v3", 1, rate, 30_000, _LANDER | others,
-            f"{_ZOO} {algorithm.lower()}.yml, for 30k steps, and training begins after 1,000 steps for 10,000",
+            algorithm, "InvertedPendulum-v5", 1, rate, 10_000, others | _SMALL,
+            f"defaults of {library}, with two hidden layers of 64 units",
         )
-        for algorithm, rate, others in (
-            ("TD3", 1e-3, {"gamma": 0.98, "tau": 0.005, "policy_delay": 2, "action_noise_std": 0.1}),
-            ("DDPG", 1e-3, {"gamma": 0.98, "tau": 0.005, "action_noise_std": 0.1}),
-            ("TQC", 7.3e-4, {"tau": 0.01, "ent_coef": "auto"}),
-            ("CrossQ", 1e-3, {"ent_coef": "auto", "policy_delay": 3, "policy_kwargs": {"net_arch": [256, 256]}}),
+        for algorithm, rate, library, others in (
+            ("DDPG", 1e-3, "stable-baselines3, and the noise of TD3", _DDPG | {"action_noise_std": 0.1}),
+            ("TQC", 3e-4, "sb3-contrib", _SAC),
+            ("CrossQ", 1e-3, "sb3-contrib", _CROSSQ | {"policy_delay": 3}),
         )
     ),
     Preset(

@@ -79,6 +79,14 @@ _TABLE = (
     EnvSpec("MountainCarContinuous-v0", "classic", 94.679, _zoo("SAC 94.7 ± 1.1, 50k steps"), -33.208, 200),
     EnvSpec("HalfCheetah-v5", "mujoco", 5819.099, _zoo("PPO 5819 ± 664, 1M steps", "HalfCheetah-v3"), -283.253, 200),
     EnvSpec("Hopper-v5", "mujoco", 2410.435, _zoo("PPO 2410 ± 10, 1M steps", "Hopper-v3"), 17.373, 1000),
+    EnvSpec(
+        "InvertedPendulum-v5",
+        "mujoco",
+        1000.0,
+        "TD3 1000.0 ± 0.0, 1M steps, Fujimoto et al. 2018 (arXiv 1802.09477), Table 1; measured on InvertedPendulum-v1",
+        5.119,
+        1000,
+    ),
     # -v1 is MinAtar's minimal action set, -v0 all six actions for every game.
     EnvSpec("MinAtar/Breakout-v1", "minatar", 27.09, _MINATAR, 0.400, 1000, _MINATAR_LIMIT),
     EnvSpec("MinAtar/Asterix-v1", "minatar", 13.60, _MINATAR, 0.485, 1000, _MINATAR_LIMIT),

@@ -57,12 +57,12 @@ def equal(one, other):
 
 def test_table():
     # The rest are test tasks of docs/results/automatic_plan.md.
-    others = {"LunarLanderContinuous-v3", "MountainCar-v0", "MountainCarContinuous-v0"}
+    others = {"InvertedPendulum-v5", "LunarLanderContinuous-v3", "MountainCar-v0", "MountainCarContinuous-v0"}
     assert {env_id for algorithm, env_id in PRESETS if algorithm == "PPO"} == set(ENVS) - others
     assert {key for key in PRESETS if key[0] != "PPO"} == {
         ("A2C", "CartPole-v1"), ("A2C", "LunarLander-v3"), ("DQN", "MountainCar-v0"), ("QRDQN", "MountainCar-v0"),
-        ("SAC", "MountainCarContinuous-v0"), ("TD3", "LunarLanderContinuous-v3"), ("DDPG", "LunarLanderContinuous-v3"),
-        ("TQC", "LunarLanderContinuous-v3"), ("CrossQ", "LunarLanderContinuous-v3"),
+        ("SAC", "MountainCarContinuous-v0"), ("TD3", "LunarLanderContinuous-v3"), ("DDPG", "InvertedPendulum-v5"),
+        ("TQC", "InvertedPendulum-v5"), ("CrossQ", "InvertedPendulum-v5"),
         ("DQN", "CartPole-v1"), ("DQN", "Acrobot-v1"), ("DQN", "LunarLander-v3"), ("DQN", "MinAtar/Breakout-v1"),
         ("SAC", "Pendulum-v1"), ("SAC", "HalfCheetah-v5"), ("SAC", "Hopper-v5"),
         ("TD3", "Pendulum-v1"),

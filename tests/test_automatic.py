@@ -21,7 +21,7 @@ BASE, RATE = 1e-3, 4e-3
 
 def test_what_the_plan_says_is_run():
     numbers = {name: len(runs) for name, runs in stages().items()}
-    # A constant rate at five rates, and the rules: both on two tasks, one on the others, at three bases with a temperature.
+    # A constant rate at five rates, and the rules: both on two tasks, one on the others. A temperature has three bases.
     both, one, temperature, cooldown = 5 * (5 + 2), 5 * (5 + 1), 5 * (5 + 3), 10 * 5 * 5
     assert numbers == {
         "A2C, LunarLander": both,
@@ -31,9 +31,9 @@ def test_what_the_plan_says_is_run():
         "SAC, short": one,
         "TD3, LunarLander": one,
         "QRDQN, MountainCar": one,
-        "DDPG, LunarLander": one,
-        "TQC, LunarLander": temperature,
-        "CrossQ, LunarLander": temperature,
+        "DDPG, InvertedPendulum": one,
+        "TQC, InvertedPendulum": temperature,
+        "CrossQ, InvertedPendulum": temperature,
         "cooldown": cooldown,
     }
     assert {run.final_decay_at for runs in stages().values() for run in runs if run.arm != "constant"} == {0.8}

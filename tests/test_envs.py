@@ -48,7 +48,7 @@ def play(env, until, most=3_000):
 def test_table():
     assert list(ENVS) == [
         "CartPole-v1", "Acrobot-v1", "Pendulum-v1", "LunarLander-v3", "LunarLanderContinuous-v3", "MountainCar-v0",
-        "MountainCarContinuous-v0", "HalfCheetah-v5", "Hopper-v5",
+        "MountainCarContinuous-v0", "HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5",
         "MinAtar/Breakout-v1", "MinAtar/Asterix-v1", "MinAtar/Freeway-v1", "MinAtar/Seaquest-v1",
         "MinAtar/SpaceInvaders-v1", "PongNoFrameskip-v4", "QbertNoFrameskip-v4", "SeaquestNoFrameskip-v4",
     ]  # fmt: skip
