@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agents.presets import PRESETS, Preset, class_name, find_preset
+from agents.preset import Preset, class_name
+from agents.presets import PRESETS, find_preset
 from agents.regularization import LEARNING_RATE_SCALE, REGULARIZATIONS, regularized_optimizer
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.networks import MinAtarCnn
 from agents.optimizers import own_kwargs, own_optimizer
-from agents.presets import class_name, find_preset
+from agents.preset import class_name
+from agents.presets import find_preset
 from agents.simba import SimbaActorCriticPolicy, SimbaSACPolicy
 
 MODULES = {

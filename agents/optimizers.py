@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from agents.presets import class_name
+from agents.preset import class_name
 
 
 def decaying_groups(parameters: Iterable[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
