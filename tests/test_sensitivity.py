@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.statistics.effects import draws, effect, errors_seen, interval_of
+from benchmarks.statistics.effects import draws, effect, errors_seen, interval_of, seeds_to_see
 from benchmarks.statistics.sensitivity import Sensitivity, decades_above
 
 RATES = [0.1, 1.0, 10.0]
@@ -85,6 +85,15 @@ def test_such_a_difference_is_found_four_times_of_five(num_pairs):
         of = effect(size + rng.normal(0, 0.3, num_pairs))
         hits += of.mean.low > 0
     assert 0.72 < hits / 300 < 0.88
+
+
+def test_with_so_many_seeds_a_bar_is_passed_four_times_of_five():
+    rng, passed = np.random.default_rng(0), 0
+    six = effect(0.1 * np.array([1, -1, 1, -1, 1, -1]) / np.std([1, -1, 1, -1, 1, -1], ddof=1))
+    num = seeds_to_see(six, 0.05)
+    for _ in range(300):
+        passed += effect(rng.normal(0, 0.1, num)).mean.low > -0.05
+    assert 0.72 < passed / 300 < 0.88
 
 
 def test_of_one_seed_nothing_is_known():

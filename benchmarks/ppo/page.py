@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.evidence.stages import EVIDENCE
-from benchmarks.ppo.answers import BAR, RULES, TASKS, best_led, gaps, passing
+from benchmarks.ppo.answers import BAR, RULES, TASKS, Gap, best_led, gaps, passing
 from benchmarks.ppo.stages import PPO, TODAY, UPDATES
+from benchmarks.statistics.effects import seeds_to_see
 from benchmarks.words import templates, wrapped
 
 PAGE = "ppo.md"
@@ -41,8 +42,19 @@ def render(runs: pd.DataFrame, own: set[str]) -> str:
         "rules": RULES,
         "updates": UPDATES,
         "today": TODAY,
+        "needed": seeds_needed(found),
         "bar": BAR,
         "progress": PPO.progressed(own),
         "num_runs": len(own),
     }
     return wrapped(templates("benchmarks.ppo").get_template(f"{PAGE}.j2").render(values))
+
+
+def seeds_needed(found: dict[str, dict[str, Gap]]) -> dict[str, int]:
+    """Return, by task, how many seeds the bar asks for if the rule with the narrowest interval is as good as linear."""
+    rules = [found[rule] for rule in UPDATES if rule in found]
+    return {
+        task: min(seeds_to_see(rule[task].gap, -BAR) for rule in rules if task in rule)
+        for task in TASKS
+        if any(task in rule for rule in rules)
+    }

@@ -30,6 +30,16 @@ class Effect(NamedTuple):
         return errors_seen(self.num_pairs) * self.error
 
 
+def seeds_to_see(of: Effect, difference: float) -> int:
+    """Return how many seeds a study would need, for ``POWER`` of such studies to find a difference of this size.
+
+    >>> seeds_to_see(Effect(Interval(0.0, -0.1, 0.1), num_pairs=6, error=0.04), 0.12)
+    8
+    """
+    spread = of.error * np.sqrt(of.num_pairs)
+    return next(num for num in range(2, 10_000) if errors_seen(num) * spread / np.sqrt(num) <= difference)
+
+
 def errors_seen(num_pairs: int) -> float:
     """Return how many standard errors a difference has to have, for ``POWER`` of such studies to find it.
 
