@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.automatic.answers import answer, task_of, verdicts
 from benchmarks.automatic.page import render
-from benchmarks.automatic.stages import AUTOMATIC, KINDS, TASKS, stages
+from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, KINDS, TASKS, stages
 from benchmarks.callbacks import FromUpdates, Movement
 from benchmarks.plan import LED, Run, unfit
 from benchmarks.schedules import Cooldown
@@ -22,19 +22,19 @@ BASE, RATE = 1e-3, 4e-3
 def test_what_the_plan_says_is_run():
     numbers = {name: len(runs) for name, runs in stages().items()}
     # A constant rate at five rates, and the rules: both on two tasks, one on the others. A temperature has three bases.
-    both, one, temperature, cooldown = 5 * (5 + 2), 5 * (5 + 1), 5 * (5 + 3), 10 * 5 * 5
+    both, one, temperature, few = 5 * (5 + 2), 5 * (5 + 1), 5 * (5 + 3), 5 * (2 + 1)
     assert numbers == {
         "A2C, LunarLander": both,
         "DQN, MountainCar": one,
         "SAC, MountainCar": both,
         "DQN, LunarLander": one,
         "SAC, short": one,
-        "TD3, LunarLander": one,
+        "TD3, LunarLander": few,
         "QRDQN, MountainCar": one,
         "DDPG, InvertedPendulum": one,
         "TQC, InvertedPendulum": temperature,
         "CrossQ, InvertedPendulum": temperature,
-        "cooldown": cooldown,
+        "cooldown": 9 * 5 * 5 + 5 * 2,
     }
     assert {run.final_decay_at for runs in stages().values() for run in runs if run.arm != "constant"} == {0.8}
     assert {agent for agent, *_ in TASKS.values()} == {agent for agents in KINDS.values() for agent in agents}
@@ -119,6 +119,19 @@ def test_regret_is_the_share_of_the_best_constant_rate_that_is_lost(updates, reg
     assert (told.tasks, told.missing) == (1, 2)
     assert told.ships is (None if updates > 0.7 else False), "two tasks are missing"
     assert told._replace(missing=0).ships is ships or updates == 0.76
+
+
+def test_what_is_run_afterwards_can_take_the_decision_back():
+    kind, agents = next(iter(KINDS.items()))
+    names = [name for name, (agent, *_) in TASKS.items() if agent in agents and name not in AFTERWARDS]
+    found = {name: task_of(made_up(name, [0.0, 0.2, 0.8, 0.4, 0.1], 0.8)) for name in names}
+    told = verdicts(found)[kind]["updates+cooldown"]
+    assert (told.tasks, told.missing, told.ships) == (5, 0, True)
+    assert told.constant == pytest.approx(0.3 / 0.8, abs=1e-3), "without TD3, which has two rates"
+    (late,) = AFTERWARDS
+    for score, ships in ((0.8, True), (0.6, False)):
+        late_too = found | {late: task_of(made_up(late, [0.0, 0.2, 0.8, 0.4, 0.1], score))}
+        assert verdicts(late_too)[kind]["updates+cooldown"].ships is ships
 
 
 def test_a_crashed_run_scores_zero_and_a_task_that_is_not_learned_does_not_count():

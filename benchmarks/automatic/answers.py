@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.automatic.stages import AUTOMATIC, COOLDOWN, FIXED, KINDS, TASKS
+from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, COOLDOWN, FIXED, KINDS, RATES, TASKS
 from benchmarks.plan import LED, Run
 from benchmarks.results import clipped_scores
 from benchmarks.statistics.effects import draws, interval_of
@@ -138,13 +138,16 @@ def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:
     for kind, agents in KINDS.items():
         planned = [name for name, (agent, *_) in TASKS.items() if agent in agents]
         tasks = [found[name] for name in planned if name in found and found[name].is_learned]
-        missing = sum(name not in found for name in planned)
+        missing = sum(name not in found and name not in AFTERWARDS for name in planned)
+        fixed = [task.rules["constant"] for task in tasks]
+        # Where only the good rates were tried their mean tells nothing.
+        constants = [of for of in fixed if len(of.by_base) == len(RATES)] or fixed
         for arm in LED:
             of_arm = [task.rules[arm] for task in tasks if arm in task.rules]
             if of_arm:
                 regret = float(np.mean([rule.regret.estimate for rule in of_arm]))
                 worst = min(rule.worst for rule in of_arm)
-                constant = 1 - float(np.mean([task.rules["constant"].regret.estimate for task in tasks]))
+                constant = 1 - float(np.mean([of.regret.estimate for of in constants]))
                 told.setdefault(kind, {})[arm] = Verdict(len(of_arm), missing, regret, worst, constant)
     return told
 

@@ -33,6 +33,12 @@ TASKS = {
 WITH_MOVEMENT = ("A2C, LunarLander", "SAC, MountainCar")
 """Where the second rule is run: on the second of these it fell below the plan's bar."""
 
+RATES_OF = {"TD3, LunarLander": (1.0, 10.0)}
+"""Multiples of the preset's rate where they are fewer."""
+
+AFTERWARDS = ("SAC, short",)
+"""What is run after the decision, and can take it back."""
+
 COOLDOWN = "cooldown"
 """The last stage: an arm of all tasks, which decides nothing."""
 
@@ -49,9 +55,10 @@ def stages() -> dict[str, list[Run]]:
     for name, (agent, env_id, timesteps) in TASKS.items():
         rules = LED if name in WITH_MOVEMENT else LED[:1]
         bases = BASES if agent in WITH_TEMPERATURE else (1.0,)
-        arms_of = ((name, ("constant",), RATES), (name, rules, bases), (COOLDOWN, ("cooldown",), RATES))
-        for stage, arms, rates in arms_of:
-            block = Block(agent, (env_id,), timesteps, arms, SEEDS, rate_multiplier=rates, final_decay_at=(DECAYS_AT,))
+        rates = RATES_OF.get(name, RATES)
+        arms_of = ((name, ("constant",), rates), (name, rules, bases), (COOLDOWN, ("cooldown",), rates))
+        for stage, arms, of in arms_of:
+            block = Block(agent, (env_id,), timesteps, arms, SEEDS, rate_multiplier=of, final_decay_at=(DECAYS_AT,))
             found[stage] += block.runs()
     # Seed by seed, so that a stage cut short has all arms.
     return {name: sorted(runs, key=lambda run: run.seed) for name, runs in found.items()}
