@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.automatic.answers import REGRET, SHOWN, WORST, answer, verdicts
-from benchmarks.automatic.stages import AUTOMATIC, FEWEST_SEEDS, KINDS, TASKS
+from benchmarks.automatic.answers import REGRET, SHOWN, WORST, Task, answer, verdicts
+from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, FEWEST_SEEDS, KINDS, TASKS
 from benchmarks.plan import LED
+from benchmarks.statistics.estimates import Interval
 from benchmarks.words import templates, wrapped
 
 PAGE = "automatic.md"
@@ -35,12 +36,20 @@ def render(runs: pd.DataFrame) -> str:
         "kinds": list(KINDS),
         "formula": LED[0],
         "fewest": FEWEST_SEEDS,
+        "widest": widest_of(found),
         "any_yes": any(told.get(LED[0]) and told[LED[0]].ships for told in decided.values()),
         "progress": AUTOMATIC.progressed(set(runs["run_id"])),
         "missing": [name for name in TASKS if name not in found],
+        "afterwards": AFTERWARDS,
         "arms": SHOWN,
         "most_regret": REGRET,
         "least": WORST,
         "num_runs": len(runs),
     }
     return wrapped(templates("benchmarks.automatic").get_template(f"{PAGE}.j2").render(values))
+
+
+def widest_of(found: dict[str, Task]) -> tuple[str, Interval] | None:
+    """Return the task on which least is known of the formula, and what it loses there; None without a task."""
+    lost = [(name, task.rules[LED[0]].regret) for name, task in found.items() if task.is_learned]
+    return max(lost, key=lambda one: one[1].high - one[1].low, default=None)
