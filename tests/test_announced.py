@@ -226,7 +226,9 @@ def test_what_a_floor_does(floor, arguments, printed, warned, capsys):
 @pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_the_recommendation_says_it_in_the_same_words(name, capsys):
     lines, warned = said_by(make_model(name), 240, AutoLearningRate(verbose=1), capsys)
-    alone, _ = said_by(make_model(name), 240, AbelCallback(max_decays=0, verbose=1), capsys)
-    assert lines[1] == alone[0]
-    assert "final decay (x 0.1) from timestep" in lines[1]
+    decay = {"final_decay_at": 0.8, "final_decay_shape": "linear"} if name == "SAC" else {}
+    alone, _ = said_by(make_model(name), 240, AbelCallback(max_decays=0, verbose=1, **decay), capsys)
+    assert alone[0] in lines
+    assert ("falling linearly" if decay else "final decay (x 0.1) from timestep") in alone[0]
+    assert ("the learning rate is 0.01, from 55 optimizer steps" in lines) == (name == "SAC")
     assert not warned

@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import configure
 
 from rl_abel import AbelCallback, AutoLearningRate, FinishedEval, RateByPart
 from tests.algorithms import ONE_OF_EACH, Do, make_model, torch_optimizers
-from tests.test_movers import KL_ALGORITHMS, assert_equal
+from tests.test_movers import BUDGET_ALGORITHMS, KL_ALGORITHMS, assert_equal
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:rl_abel. .* measurements? of the weight norm", "ignore:Evaluation environment is not wrapped"
@@ -33,7 +33,7 @@ def watchers(name):
     env = make_model(name).get_env().envs[0]
     measuring = AbelCallback(final_decay_at=None, max_decays=0, diagnose=True, measure_every=20, scope="model")
     finished = FinishedEval(env, every=60, timesteps=20, n_eval_episodes=1)
-    auto = [] if name in KL_ALGORITHMS else [AutoLearningRate(final_decay_at=None)]
+    auto = [] if name in (*KL_ALGORITHMS, *BUDGET_ALGORITHMS) else [AutoLearningRate(final_decay_at=None)]
     return {"together": [measuring, RateByPart(), finished], **({"auto": auto} if auto else {})}
 
 

@@ -21,11 +21,13 @@ from rl_abel import (
     find_decays,
     finish,
 )
+from rl_abel.rules.budget import budget_rate
 from rl_abel.rules.kl import kl_adapted
 from tests.algorithms import ALGORITHMS, ONE_OF_EACH, STEPS, DecayAt, Do, make_model, torch_optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
 KL_ALGORITHMS = ["PPO", "MaskablePPO", "RecurrentPPO"]
+BUDGET_ALGORITHMS = ["SAC", "TD3", "DDPG", "TQC", "CrossQ"]
 POLICY = ("actor", "action_net", "policy_net", "lstm_actor", "pi_features_extractor")
 
 
@@ -694,8 +696,17 @@ def test_auto_takes_what_is_recommended(name, capsys):
         assert "adapts to the KL divergence" in first
         assert auto.kl.factor != 1
     else:
-        assert first.endswith("is your own")
         assert auto.kl is None
+    if name in BUDGET_ALGORITHMS:
+        assert first.endswith("follows from the number of optimizer steps")
+        assert auto.budget.rate == budget_rate(auto.budget.steps)
+        assert auto.factor == pytest.approx(auto.budget.factor * auto.abel.factor)
+        assert (auto.abel.final_decay_at, auto.abel.final_decay_shape) == (0.8, "linear")
+    else:
+        assert auto.budget is None
+        assert (auto.abel.final_decay_at, auto.abel.final_decay_shape) == (0.85, "step")
+    if name not in (*KL_ALGORITHMS, *BUDGET_ALGORITHMS):
+        assert first.endswith("is your own")
     assert auto.abel.max_decays == 0
     assert [decay.cause for decay in auto.decays] == ["final"]
     assert len(auto.trace["timesteps"]) > 3
@@ -708,6 +719,33 @@ def test_auto_hands_its_options_through():
     assert (auto.abel.final_decay_shape, auto.abel.min_learning_rate, auto.abel.max_decays) == ("linear", 1e-6, 2)
     with pytest.raises(ValueError, match=r"target_kl=0.02: SAC has no KL divergence"):
         make_model("SAC").learn(60, callback=auto)
+
+
+def test_auto_goes_from_one_algorithm_to_another():
+    auto, own = AutoLearningRate(final_decay_at=0.5), AutoLearningRate(final_decay_shape="step")
+    for name, shape in (("PPO", "step"), ("TD3", "linear"), ("DQN", "step")):
+        for callback in (auto, own):
+            make_model(name).learn(STEPS, callback=callback)
+        assert (auto.abel.final_decay_at, auto.abel.final_decay_shape) == (0.5, shape)
+        assert (own.abel.final_decay_at, own.abel.final_decay_shape) == (0.8 if name == "TD3" else 0.85, "step")
+
+
+def test_auto_leaves_the_rate_of_optimizers_that_were_never_tried():
+    model, auto = (
+        make_model("SAC", policy_kwargs={"net_arch": [8], "optimizer_class": torch.optim.SGD}),
+        AutoLearningRate(),
+    )
+    model.learn(STEPS, callback=auto)
+    assert auto.budget is None
+
+
+def test_auto_refuses_a_bound_where_nothing_raises_the_rate():
+    assert AutoLearningRate(max_learning_rate=1e-3).abel.min_learning_rate == 0
+    model = make_model("TD3")
+    model.learn(STEPS, callback=(auto := AutoLearningRate(max_learning_rate=1e-3)))
+    assert auto.budget.rate == 1e-3
+    with pytest.raises(ValueError, match=r"max_learning_rate=0\.001: nothing raises the rate of DQN"):
+        make_model("DQN").learn(STEPS, callback=auto)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
@@ -21,6 +22,8 @@ ADAPTIVE = (
     *(torch.optim.RMSprop, RMSpropTFLike),
 )
 FACTOR = "abel/budget_factor"
+# For which the rule was tried, and held: docs/results/automatic.md
+ALGORITHMS = ("SAC", "TD3", "DDPG", "TQC", "CrossQ")
 
 # What a user is told where the rule cannot be had, or goes where it was never tried
 OWN = "the learning rate stays your own: it would follow from the number of optimizer steps, and "
@@ -41,6 +44,12 @@ OTHER = (
     "taken. For so many it would have been {other:.2g}"
 )
 NOT_ADAM = "the learning rate from the budget was chosen with Adam, and {kind} is another. Give it a scale of its own"
+
+
+def has_tried_steps(model: BaseAlgorithm) -> bool:
+    """Whether the rule was tried on a model's algorithm, or the one that it derives from, and on its optimizers."""
+    kinds = {kind.__name__ for kind in type(model).__mro__}
+    return not kinds.isdisjoint(ALGORITHMS) and all(isinstance(one, ADAPTIVE) for one in optimizers(model))
 
 
 class BudgetRateCallback(LeadingCallback):
