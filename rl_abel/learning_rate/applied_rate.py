@@ -159,6 +159,8 @@ class AppliedRate:
 
     def begin_update(self) -> None:
         """Begin an update at the rates in force; off-policy it comes at every step, and has to be quick."""
+        if self._updating:
+            return  # another mover has begun it
         learning_rate = self._model.learning_rate
         if learning_rate is not self._learning_rate and learning_rate != self._learning_rate:
             self.warn_once(
