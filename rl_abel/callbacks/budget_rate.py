@@ -55,8 +55,8 @@ def has_tried_steps(model: BaseAlgorithm) -> bool:
 class BudgetRateCallback(LeadingCallback):
     """Set the learning rate of all networks to scale / sqrt(optimizer steps of the training).
 
-    An experiment, for SAC, TD3, DDPG, TQC and CrossQ: docs/results/automatic.md has what was measured so far. The rule
-    that is measured also falls to 0 over the last fifth: put
+    For SAC, TD3, DDPG, TQC and CrossQ: docs/results/automatic.md has what was measured. The rule that was measured also
+    falls to 0 over the last fifth, as in :class:`AutoLearningRate`: put
     ``AbelCallback(max_decays=0, final_decay_at=0.8, final_decay_shape="linear")`` beside it. The steps are those that
     the model has made in its life, and those that fit into the budget of ``learn()``. So a training that is resumed
     keeps its rate.
