@@ -284,6 +284,16 @@ def test_the_readme_says_of_bounces_what_the_study_says():
     assert (none, rule, shape, every) == ("0", "0", "0", strong)
 
 
+def test_the_recipe_says_of_the_rate_from_steps_what_its_study_says():
+    counted = (
+        r"reaches (\S+) of the best constant rate's score in the mean over tasks, .*? reaches (\S+)\. (\d+) of \3 tasks"
+    )
+    of_all, of_a_constant, num_tasks = said("docs/results/automatic.md", rf"CrossQ: yes\.\*\* It {counted}")
+    told = said("docs/recipes.md", r"it reached (\S+) of the score of the best .*? preset's reached (\S+)\. ")
+    assert told == (of_all, of_a_constant)
+    assert num_tasks == "5"
+
+
 def test_what_decays_after_a_bounce_bring_on_the_control():
     runs = pd.read_parquet(RESULTS / "control_runs.parquet")
     runs = runs[(runs.seed < TUNING_SEEDS) & (runs.decay_factor == 0.1)]
