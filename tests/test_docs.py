@@ -14,7 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 import rl_abel.torch
 from docs import figures, pictures
-from rl_abel import AbelCallback, AutoLearningRate, TrendRule
+from rl_abel import AutoLearningRate, TrendRule
 from tests.algorithms import ALGORITHMS, make_model, torch_optimizers
 from tests.browser import browser
 
