@@ -128,6 +128,8 @@ def test_what_is_run_afterwards_can_take_the_decision_back():
     told = verdicts(found)[kind]["updates+cooldown"]
     assert (told.tasks, told.missing, told.ships) == (5, 0, True)
     assert told.constant == pytest.approx(0.3 / 0.8, abs=1e-3), "without TD3, which has two rates"
+    assert told.preset == pytest.approx(1, abs=1e-3)
+    assert told.late
     (late,) = AFTERWARDS
     for score, ships in ((0.8, True), (0.6, False)):
         late_too = found | {late: task_of(made_up(late, [0.0, 0.2, 0.8, 0.4, 0.1], score))}
@@ -158,4 +160,4 @@ def test_the_page_names_what_is_missing_and_what_holds():
     assert "| DQN and QRDQN | updates+cooldown | 1 | 2 | 0.00 | 1.00 | not decided yet |" in page
     assert "Not there yet: A2C, LunarLander; SAC, MountainCar;" in page
     assert "SAC, short is run after the decision" in " ".join(page.split())
-    assert "The widest interval is that of DQN, MountainCar" in " ".join(page.split())
+    assert "Tasks that are missing: 2." in " ".join(page.split())

@@ -55,6 +55,8 @@ class Verdict(NamedTuple):
     :param tasks: that are there and count
     :param missing: tasks that are not there yet
     :param constant: what a constant rate scores, over base rates
+    :param preset: what the preset's rate scores
+    :param late: whether a task is missing that can take the verdict back
     """
 
     tasks: int
@@ -62,6 +64,8 @@ class Verdict(NamedTuple):
     regret: float
     worst: float
     constant: float
+    preset: float
+    late: bool
 
     @property
     def ships(self) -> bool | None:
@@ -139,6 +143,7 @@ def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:
         planned = [name for name, (agent, *_) in TASKS.items() if agent in agents]
         tasks = [found[name] for name in planned if name in found and found[name].is_learned]
         missing = sum(name not in found and name not in AFTERWARDS for name in planned)
+        late = any(name not in found for name in planned if name in AFTERWARDS)
         fixed = [task.rules["constant"] for task in tasks]
         # Where only the good rates were tried their mean tells nothing.
         constants = [of for of in fixed if len(of.by_base) == len(RATES)] or fixed
@@ -148,7 +153,8 @@ def verdicts(found: dict[str, Task]) -> dict[str, dict[str, Verdict]]:
                 regret = float(np.mean([rule.regret.estimate for rule in of_arm]))
                 worst = min(rule.worst for rule in of_arm)
                 constant = 1 - float(np.mean([of.regret.estimate for of in constants]))
-                told.setdefault(kind, {})[arm] = Verdict(len(of_arm), missing, regret, worst, constant)
+                preset = float(np.mean([of.by_base[1.0] for of in fixed]))
+                told.setdefault(kind, {})[arm] = Verdict(len(of_arm), missing, regret, worst, constant, preset, late)
     return told
 
 
