@@ -76,6 +76,19 @@ _MOUNTAIN_CAR = {
 }
 _DDPG = {key: value for key, value in _SAC.items() if key != "ent_coef"}
 _CROSSQ = {key: value for key, value in _SAC.items() if key != "tau"}
+_TD3 = {
+    "policy": "MlpPolicy",
+    "batch_size": 256,
+    "buffer_size": 200_000,
+    "learning_starts": 1_000,
+    "gamma": 0.98,
+    "tau": 0.005,
+    "policy_delay": 2,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "action_noise_std": 0.1,
+    "policy_kwargs": {"net_arch": [400, 300]},
+}
 _SMALL = {"learning_starts": 100, "policy_kwargs": {"net_arch": [64, 64]}}
 
 
@@ -182,21 +195,11 @@ _TABLE = (
     Preset("SAC", "HalfCheetah-v5", 1, 3e-4, 1_000_000, _SAC, f"{_ZOO} sac.yml, mujoco-defaults"),
     Preset("SAC", "Hopper-v5", 1, 3e-4, 1_000_000, _SAC, f"{_ZOO} sac.yml, mujoco-defaults"),
     Preset(
-        "TD3", "Pendulum-v1", 1, 1e-3, 20_000,
-        {
-            "policy": "MlpPolicy", "batch_size": 256, "buffer_size": 200_000, "learning_starts": 1_000, "gamma": 0.98,
-            "tau": 0.005, "policy_delay": 2, "train_freq": 1, "gradient_steps": 1, "action_noise_std": 0.1,
-            "policy_kwargs": {"net_arch": [400, 300]},
-        },
+        "TD3", "Pendulum-v1", 1, 1e-3, 20_000, _TD3,
         f"{_ZOO} td3.yml, which begins to train after 10,000 steps, here 1,000",
     ),
     Preset(
-        "TD3", "LunarLanderContinuous-v3", 1, 1e-3, 30_000,
-        {
-            "policy": "MlpPolicy", "batch_size": 256, "buffer_size": 200_000, "learning_starts": 1_000, "gamma": 0.98,
-            "tau": 0.005, "policy_delay": 2, "train_freq": 1, "gradient_steps": 1, "action_noise_std": 0.1,
-            "policy_kwargs": {"net_arch": [400, 300]},
-        },
+        "TD3", "LunarLanderContinuous-v3", 1, 1e-3, 30_000, _TD3,
         f"{_ZOO} td3.yml, for 30k steps, and training begins after 1,000 steps for 10,000",
     ),
     *(

@@ -29,8 +29,7 @@ ALGORITHMS = ("SAC", "TD3", "DDPG", "TQC", "CrossQ")
 OWN = "the learning rate stays your own: it would follow from the number of optimizer steps, and "
 NO_BUDGET = OWN + "learn() has no budget. Give it the timesteps that you expect"
 EPISODES = (
-    OWN
-    + "with train_freq={freq} and gradient_steps={steps} that is not known beforehand. Count train_freq in steps, or "
+    OWN + "with train_freq={freq} and gradient_steps={steps} that is not known beforehand. Count train_freq in steps, "
     "or set gradient_steps=-1"
 )
 UNKNOWN = OWN + "how many {name} makes is not known beforehand"
