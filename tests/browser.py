@@ -173,6 +173,15 @@ def open_browser(folder: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         process.wait(PATIENCE)
+        _remove(profile)
+
+
+def _remove(profile: Path) -> None:
+    """Remove a profile. Chromium's children outlive it for a moment, and still write."""
+    deadline = time.monotonic() + PATIENCE
+    while profile.exists() and time.monotonic() < deadline:
+        shutil.rmtree(profile, ignore_errors=True)
+        time.sleep(0.1 * profile.exists())
 
 
 @contextlib.contextmanager
