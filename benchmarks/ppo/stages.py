@@ -14,23 +14,26 @@ UPDATES = FALLING[:2]
 LED = FALLING[2:]
 COOLDOWN, COOLED_AT = "kl-adaptive+cooldown", (0.2, 0.5)
 TODAY = "kl-adaptive+final"
-BASELINES = ("constant", "linear", TODAY)
-"""On the development tasks these are runs of the study "evidence"."""
-
 BASES = (0.1, 10.0)
-RATES = (0.1, 1.0, 3.0, 10.0)
+BASELINES = {"linear": (1.0, 3.0, 10.0), TODAY: BASES}
+"""Arm -> base rates, on the test tasks; on the development tasks they are runs of the study "evidence"."""
+
+SCREENED = (0, 1)
+"""Seeds with which the rules that follow the KL divergence are compared; one of them may go on."""
 
 
 def stages() -> dict[str, list[Run]]:
     """Return every run by stage, in the order in which the stages are run."""
-    found = {}
-    for tasks, arms in ((DEVELOPMENT, UPDATES[:1]), (DEVELOPMENT, UPDATES[1:]), (TEST, UPDATES)):
-        for name, task in tasks.items():
+    found: dict[str, list[Run]] = {}
+    for arms in (UPDATES[:1], UPDATES[1:]):
+        for name, task in DEVELOPMENT.items():
             found.setdefault(f"updates, {name}", []).extend(_runs(task, arms, (1.0,)))
+    for name, task in DEVELOPMENT.items():
+        led = _runs(task, LED, BASES) + _runs(task, (COOLDOWN,), BASES, COOLED_AT)
+        found[f"screening, {name}"] = [run for run in led if run.seed in SCREENED]
     for name, task in TEST.items():
-        found[f"baselines, {name}"] = _runs(task, BASELINES, RATES)
-    for name, task in (DEVELOPMENT | TEST).items():
-        found[f"led, {name}"] = _runs(task, LED, BASES) + _runs(task, (COOLDOWN,), BASES, COOLED_AT)
+        found[f"updates, {name}"] = _runs(task, UPDATES, (1.0,))
+        found[f"baselines, {name}"] = [run for arm, rates in BASELINES.items() for run in _runs(task, (arm,), rates)]
     # Seed by seed, so that a stage cut short has all arms.
     return {name: sorted(runs, key=lambda run: run.seed) for name, runs in found.items()}
 
