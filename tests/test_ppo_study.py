@@ -6,7 +6,7 @@ import pytest
 from stable_baselines3 import PPO
 
 from benchmarks.plan import FALLING
-from benchmarks.ppo.answers import RULES, TASKS, best_led, gap, gaps, passing
+from benchmarks.ppo.answers import FOLLOWING, RULES, TASKS, gap, gaps, goes_on, passing, screened
 from benchmarks.ppo.page import render
 from benchmarks.ppo.stages import SEEDS, stages
 from benchmarks.schedules import make_arm
@@ -99,9 +99,21 @@ def test_the_best_rate_of_linear_decay_is_chosen_on_other_seeds():
 def test_tasks_that_are_missing_leave_it_open():
     found = gaps(made_up(0.0, tasks=("CartPole", "Pendulum")))
     assert passing(found)["updates+linear"] is None
-    assert best_led(found) is None
-    assert best_led(gaps(made_up(0.0))) in RULES[2:-1]
     assert passing(gaps(made_up(-0.1, tasks=("CartPole",))))["updates+linear"] is False
+
+
+def test_one_rule_that_follows_the_kl_divergence_may_go_on():
+    runs = made_up(0.0)
+    assert screened(runs[runs["env_id"] != "Pendulum-v1"]) is None, "not before all three tasks are there"
+    better = runs["arm"] == "kl-falling"
+    others = runs["seed"] > 1
+    for gained, chosen in ((5.0, "kl-falling"), (0.0, FOLLOWING[0]), (-5.0, FOLLOWING[0])):
+        changed = runs.assign(final_return=runs["final_return"] + gained * better - 50 * others)
+        means = screened(changed)
+        assert means.loc["kl-falling", "Pendulum"] == pytest.approx(0.8 + gained / 100), "the screening's seeds alone"
+        assert goes_on(means) == chosen
+    worse = runs["final_return"] - runs["arm"].isin(("kl-under-linear", "kl-falling", "kl-adaptive+cooldown"))
+    assert goes_on(screened(runs.assign(final_return=worse))) is None, "rule 6 is better"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from benchmarks.ppo.stages import COOLDOWN, COOLED_AT, DEVELOPMENT, LED, SEEDS, TEST, TODAY, UPDATES
+from benchmarks.ppo.stages import BASES, COOLDOWN, COOLED_AT, DEVELOPMENT, LED, SCREENED, SEEDS, TEST, TODAY, UPDATES
 from benchmarks.results import clipped_scores
 from benchmarks.statistics.effects import Effect, draws, effect, effect_of
 from benchmarks.statistics.over_rates import best_elsewhere
@@ -18,7 +17,10 @@ BAR = -0.03
 
 ALIKE = 0.05
 COOLED = tuple(f"kl+cooldown at {at:g}" for at in COOLED_AT)
-RULES = (*UPDATES, *LED, *COOLED, TODAY)
+FOLLOWING = (*LED, *COOLED)
+"""Rules that follow the KL divergence; they are screened."""
+
+RULES = (*UPDATES, *FOLLOWING, TODAY)
 
 
 class Gap(NamedTuple):
@@ -53,10 +55,7 @@ def gaps(runs: pd.DataFrame) -> dict[str, dict[str, Gap]]:
 
     :param runs: of this study and of "evidence"
     """
-    runs = runs[(runs["agent"] == "PPO") & (runs["regularization"] == "none") & runs["seed"].isin(SEEDS)]
-    cooled = runs["arm"] == COOLDOWN
-    named = runs["arm"].mask(cooled, "kl+cooldown at " + runs["final_decay_at"].map("{:g}".format))
-    runs = runs.assign(arm=named, score=clipped_scores(runs))
+    runs = _scored(runs)
     found: dict[str, dict[str, Gap]] = {}
     for task, (env_id, timesteps) in TASKS.items():
         of_task = runs[(runs["env_id"] == env_id) & (runs["timesteps"] == timesteps)]
@@ -81,6 +80,14 @@ def gap(of_rule: pd.DataFrame, linear: pd.DataFrame) -> Gap:
     return Gap(float(of_rule.to_numpy().mean()), effect_of(means - best, len(linear)), apart)
 
 
+def _scored(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that the plan is about, with scores, and rules by name."""
+    runs = runs[(runs["agent"] == "PPO") & (runs["regularization"] == "none") & runs["seed"].isin(SEEDS)]
+    cooled = runs["arm"] == COOLDOWN
+    named = runs["arm"].mask(cooled, "kl+cooldown at " + runs["final_decay_at"].map("{:g}".format))
+    return runs.assign(arm=named, score=clipped_scores(runs))
+
+
 def _by_rate(runs: pd.DataFrame, arm: str) -> pd.DataFrame | None:
     table = runs[runs["arm"] == arm].pivot_table("score", "seed", "rate_multiplier").dropna()
     return table if len(table) == len(SEEDS) else None
@@ -95,9 +102,27 @@ def passing(found: dict[str, dict[str, Gap]]) -> dict[str, bool | None]:
     return told
 
 
-def best_led(found: dict[str, dict[str, Gap]]) -> str | None:
-    """Return which rule that follows the KL divergence is best on the development tasks, None if one is missing."""
-    led = (*LED, *COOLED)
-    if not all(set(DEVELOPMENT) <= set(found.get(rule, {})) for rule in led):
-        return None
-    return max(led, key=lambda rule: np.mean([found[rule][task].gap.mean.estimate for task in DEVELOPMENT]))
+def screened(runs: pd.DataFrame) -> pd.DataFrame | None:
+    """Return mean scores on the seeds of the screening, a row a rule and a column a task; None if one is missing.
+
+    The rows are the rules that follow the KL divergence, and the one that such a rule has to reach.
+    """
+    runs = _scored(runs)
+    runs = runs[runs["seed"].isin(SCREENED)]
+    rows = {}
+    for rule in (*FOLLOWING, UPDATES[1]):
+        rates = (1.0,) if rule in UPDATES else BASES
+        for task, (env_id, timesteps) in DEVELOPMENT.items():
+            is_of = (runs["arm"] == rule) & (runs["env_id"] == env_id) & (runs["timesteps"] == timesteps)
+            of = runs[is_of & runs["rate_multiplier"].isin(rates)]
+            if len(of) < len(SCREENED) * len(rates):
+                return None
+            rows.setdefault(rule, {})[task] = float(of["score"].mean())
+    return pd.DataFrame(rows).T
+
+
+def goes_on(means: pd.DataFrame) -> str | None:
+    """Return which of the screened rules goes on, None if none does."""
+    over_tasks = means.mean(axis=1)
+    best = over_tasks[list(FOLLOWING)].idxmax()
+    return str(best) if over_tasks[best] >= over_tasks[UPDATES[1]] else None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.evidence.stages import EVIDENCE
-from benchmarks.ppo.answers import BAR, RULES, TASKS, Gap, best_led, gaps, passing
-from benchmarks.ppo.stages import PPO, TODAY, UPDATES
+from benchmarks.ppo.answers import BAR, RULES, TASKS, Gap, gaps, goes_on, passing, screened
+from benchmarks.ppo.stages import DEVELOPMENT, PPO, TODAY, UPDATES
 from benchmarks.statistics.effects import seeds_to_see
 from benchmarks.words import templates, wrapped
 
@@ -33,11 +33,13 @@ def render(runs: pd.DataFrame, own: set[str]) -> str:
 
     :param own: ids of the runs that are this study's
     """
-    found = gaps(runs)
+    found, means = gaps(runs), screened(runs)
     values = {
         "found": found,
         "passing": passing(found),
-        "best_led": best_led(found),
+        "means": None if means is None else means.assign(mean=means.mean(axis=1)).to_dict("index"),
+        "goes_on": None if means is None else goes_on(means),
+        "development": list(DEVELOPMENT),
         "tasks": list(TASKS),
         "rules": RULES,
         "updates": UPDATES,
