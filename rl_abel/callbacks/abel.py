@@ -163,6 +163,7 @@ class AbelCallback(LearningRateCallback):
         self._apply()
         self._is_announced, self._parts = False, parts_of(self.model)
         self._rollout, self._rollout_began = rollout_timesteps(self.model), self.model.num_timesteps
+        self._budget, self._whole = self._state.budget, self._state.budget.in_rollouts(self._rollout)
         # ARS asks for its rate before a rollout.
         self._asks_first = advice.is_of(self.model, "ARS")
         self._measurement.begin(self.model, self._state, self._warn)
@@ -176,14 +177,15 @@ class AbelCallback(LearningRateCallback):
         began = timestep if self._asks_first else self._rollout_began
         if self._measurement.is_due(timestep):
             self._measure(timestep)
-        budget, data = self._state.budget, self._state.data
-        if self._measurement.learned and budget.left(began) != 0:
-            self._decide(timestep, progress=budget.in_rollouts(self._rollout).progress(began), began=began)
+        at, progress = self.settings.final_decay_at, self._whole.progress(began)
+        if at is not None and progress >= at and self._measurement.learned and self._budget.left(began) != 0:
+            self._decide(timestep, progress=progress, began=began)
         if self.settings.acts_on != "learning_rate":
             self._apply()  # the batch may be another now
         self._action.begin_update()
         self._rollout_began = timestep
-        if data["auto"] and data["measure_every"] < self._rollout and budget.left(timestep) != 0:
+        data = self._state.data
+        if data["measure_every"] < self._rollout and data["auto"] and self._budget.left(timestep) != 0:
             self._during.arm(self.model, data["measure_every"], self._measure_within)
 
     def _after_update(self) -> None:

@@ -45,7 +45,8 @@ class TopLevelCallback(Portable, BaseCallback):
         self._refuse_inside(as_given(self).parent, *_callbacks_in(self.locals.get("callback")))
 
     def _on_rollout_start(self) -> None:
-        self._in_rollouts = True
+        if not self._in_rollouts:
+            self._in_rollouts = True
 
     def _on_step(self) -> bool:
         if not self._started and not self._in_rollouts:
@@ -139,7 +140,7 @@ class LearningRateCallback(TopLevelCallback):
         # Rollouts can be collected outside of learn().
         if self._started:
             self._updating = True
-            self._rate = self._rate.hold()
+            self._hold()
             self._before_update()
             self._rate.begin_update()
 
@@ -159,11 +160,16 @@ class LearningRateCallback(TopLevelCallback):
         if self._updating:
             self._updating = False
             self._rate.end_update(self._touched)
-            self._rate = self._rate.hold()
+            self._hold()
             self._after_update()
         else:
-            self._rate = self._rate.hold()
+            self._hold()
             self._at_step()
+
+    def _hold(self) -> None:
+        rate = self._rate.hold()
+        if rate is not self._rate:
+            self._rate = rate
 
     def _say(self, line: str) -> None:
         if self.verbose >= 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isclose
+from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -15,6 +16,7 @@ from rl_abel.learning_rate.while_stepping import Group, SteppedRates
 from rl_abel.networks.jax_models import is_jax
 from rl_abel.networks.norms import labels
 from rl_abel.networks.optimizers import at_hand, optimizers
+from rl_abel.rules.decays import OUTSIDE
 
 
 class AppliedRate:
@@ -33,6 +35,7 @@ class AppliedRate:
         self._n_updates = 0
         # The user's rate and the applied one, as the latest update asked for them; None since one began.
         self._told: tuple[float, float] | None = None
+        self._moved: tuple[Any, float] = None, 0.0  # the latest answer of moved(), after what it was made from
         self._plain: float | None = None  # the user's rate when an update asked last
         # Groups whose rate SB3 sets, by id, each with the rate that it was left with.
         self._noted: dict[int, tuple[Group, float]] = {}
@@ -126,7 +129,13 @@ class AppliedRate:
 
     def moved(self, learning_rate: float, part: str | None = None) -> float:
         """Return what all movers make of a rate of the user's, for a part or for parameters of none."""
-        return multiplied(learning_rate, self.factors, part)
+        if part is not None:
+            return multiplied(learning_rate, self.factors, part)
+        # SB3 asks once for the log and once an optimizer, off-policy at every step.
+        of = learning_rate, Multiplier.changes, len(self.factors)
+        if self._moved[0] != of:
+            self._moved = of, multiplied(learning_rate, self.factors)
+        return self._moved[1]
 
     def of_part(self, part: str) -> float | None:
         """Return the rate that the latest update was told for a part, None where it was told none."""
@@ -134,10 +143,17 @@ class AppliedRate:
             return self._jax.latest.get(part)
         return None if self.asked is None else self.moved(self.asked, part)
 
-    def ratio(self, part: str) -> float:
-        """Return the rate of a part over that which SB3 has set for all."""
+    def ratios(self, parts: Iterable[str]) -> dict[str, float]:
+        """Return the rate of each part, and of what is outside of the policy, over that which SB3 has set for all.
+
+        Those that are 1 are left out.
+        """
+        factors = self.factors.values()
+        # Where no mover tells parts apart there is nothing to compute.
+        apart = [*parts, OUTSIDE] if any(factor.by_part for factor in factors) else [OUTSIDE]
         plain, applied = self._told or (1.0, self.moved(1.0))
-        return self.moved(plain, part) / applied if applied > 0 else 1.0
+        rates = {part: self.moved(plain, part) for part in apart} if applied > 0 else {}
+        return {part: rate / applied for part, rate in rates.items() if rate != applied}
 
     @property
     def _moves(self) -> bool:
@@ -201,15 +217,15 @@ class AppliedRate:
             self.look()  # an optimizer may be another now
             where = "train()" if self._jax else "the optimizers that were found"
             self.warn_once("no step", f"the learning rate has moved nothing: weights were updated outside of {where}")
-        if ran:
+        self._plain, follow = self._told or (self._plain, None)
+        others = [(group, rate) for group, rate in ran.values() if rate != follow]
+        if others:
             self._verify([(group, rate) for group, rate in ran.values() if self._steps.is_labelled(group)])
         if ran or self._told:
-            follow = self._told[1] if self._told else None
-            self._noted = {key: (group, rate) for key, (group, rate) in ran.items() if rate == follow}
+            self._noted = {key: noted for key, noted in ran.items() if noted[1] == follow} if others else ran
 
     def _verify(self, ran: list[tuple[Group, float]]) -> None:
         """Warn if groups of the policy ran at other rates than they were given."""
-        self._plain = self._told[0] if self._told else self._plain
         if self._plain is not None:
             # Without having asked, an update runs at the rate that it was told before.
             told = self._told or (self._plain, self.moved(self._plain))

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stable_baselines3.common.utils import FloatSchedule
 
@@ -24,6 +24,8 @@ ORDER = ("lead", "abel", "part")  # movers in the order in which their factors a
 class Multiplier:
     """What one mover multiplies the rate by; it alone sets it."""
 
+    changes: ClassVar[int] = 0  # of all there are: what was computed from them holds until it changes
+
     value: float = 1.0  # for all parameters
     by_part: dict[str, float] = field(default_factory=dict)  # for those of a part, in place of ``value``
     rate: float | None = None  # takes the place of the rate that goes in
@@ -31,6 +33,10 @@ class Multiplier:
     high: float = math.inf  # largest rate that comes out
     floor: float = 0.0  # smallest rate that is applied in the end; never raises the user's own
     final: bool = False  # whether no rate may rise any more, as the last decay of a training is in force
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        Multiplier.changes += 1
 
     def __call__(self, rate: float, part: str | None = None) -> float:
         """Return the rate of a part after this mover, None for all that have no rate of their own."""

@@ -6,8 +6,7 @@ Whatever else sets ``group["lr"]`` never sees them, so it can neither lose nor r
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from rl_abel.learning_rate.applied_rate import AppliedRate
 
 Group = dict[str, Any]  # a parameter group of an optimizer
-Surrounding = Callable[[torch.optim.Optimizer], AbstractContextManager[None]]
+Surrounding = Callable[[torch.optim.Optimizer, Callable[[], Any]], Any]  # is given what steps, and returns what it does
 
 
 class SteppedRates:
@@ -36,7 +35,8 @@ class SteppedRates:
         # Groups that have stepped in this update, by id, each with the rate that SB3 had set
         self.ran: dict[int, tuple[Group, float]] = {}
         self._labels: Mapping[int, str] = {}
-        self._ratios: dict[str, float] = {}
+        self._ratios: dict[str, float] | None = None  # those other than 1, None until the first step of an update
+        self._held: dict[tuple[tuple[int, int], ...], set[str]] = {}
         self._unwrap: list[Callable[[], None]] = []
         self._under_way: set[int] = set()
         self._others: list[Any] = []
@@ -48,6 +48,7 @@ class SteppedRates:
         # Objects of other classes may be pickled with all that they hold, so they are not wrapped.
         self._others = [optimizer for optimizer in optimizers if optimizer not in torchs]
         owned = (id(p) for optimizer in torchs for group in optimizer.param_groups for p in group["params"])
+        self._held = {}
         self._labels, self.parts = labels, {labels[key] for key in owned if key in labels}
         self._unwrap = [_surround_step(o, self._step) for o in torchs if not _surrounds(self._step, o)]
 
@@ -59,36 +60,34 @@ class SteppedRates:
 
     def begin_update(self) -> None:
         """Forget the update before: the ratios are asked for anew at the first step."""
-        self.ran, self._ratios = {}, {}
+        self.ran, self._ratios = {}, None
 
     def note_others(self) -> None:
         """Take it that optimizers whose steps are not watched ran at the rates that they have now."""
-        groups = [group for optimizer in self._others for group in optimizer.param_groups if "lr" in group]
-        self.ran.update((id(group), (group, group["lr"])) for group in groups)
+        for optimizer in self._others:
+            self._note(group for group in optimizer.param_groups if "lr" in group)
 
     def is_labelled(self, group: Group) -> bool:
         """Whether a group holds weights of the policy: the entropy coefficient is none."""
-        return any(id(p) in self._labels for p in group["params"][:1])
+        parameters = group["params"]
+        return bool(parameters) and id(parameters[0]) in self._labels
 
     def _note(self, groups: Iterable[Group]) -> None:
-        self.ran.update((id(group), (group, group["lr"])) for group in groups)
+        for group in groups:
+            self.ran[id(group)] = group, group["lr"]
 
-    @contextmanager
-    def _step(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    def _step(self, optimizer: torch.optim.Optimizer, step: Callable[[], Any]) -> Any:
         groups = optimizer.param_groups
         # A training that was interrupted leaves its wrappers. A wrapper of an optimizer has the same groups.
         if not self._applied.in_force or id(groups) in self._under_way:
-            yield
-            return
-        if not self._ratios:
-            self._ratios = {part: self._applied.ratio(part) for part in (*self.parts, OUTSIDE)}
-        labels, ratios = self._labels, self._ratios
-        held = {labels.get(id(p), OUTSIDE) for group in groups for p in group["params"]}
-        if all(ratios.get(part, 1.0) == 1 for part in held):
-            yield
+            return step()
+        if self._ratios is None:
+            self._ratios = self._applied.ratios(self.parts)
+        if not self._ratios or self._ratios.keys().isdisjoint(self._held_by(groups)):
+            result = step()
             # A hook of somebody else's may have set another rate within the step.
             self._note(groups)
-            return
+            return result
         self._note(groups)
         whole = list(groups)
         cut = [self._cut(group) for group in whole]
@@ -96,7 +95,7 @@ class SteppedRates:
         groups[:] = [piece for pieces in cut for piece in pieces]
         self._under_way.add(id(groups))
         try:
-            yield
+            return step()
         finally:
             self._under_way.remove(id(groups))
             groups[:] = whole
@@ -104,11 +103,19 @@ class SteppedRates:
                 # Some optimizers count their steps in their groups.
                 group.update({key: value for key, value in pieces[0].items() if key not in ("params", "lr")})
 
+    def _held_by(self, groups: list[Group]) -> set[str]:
+        """Return the parts in groups of one optimizer; to look at every parameter of every step takes too long."""
+        key = tuple([(id(group["params"][0]), len(group["params"])) for group in groups if group["params"]])
+        if key not in self._held:
+            self._held[key] = {self._labels.get(id(p), OUTSIDE) for group in groups for p in group["params"]}
+        return self._held[key]
+
     def _cut(self, group: Group) -> list[Group]:
         by_part: dict[str, list[torch.Tensor]] = {}
         for parameter in group["params"]:
             by_part.setdefault(self._labels.get(id(parameter), OUTSIDE), []).append(parameter)
-        rates = {part: group["lr"] * self._ratios.get(part, 1.0) for part in by_part}
+        ratios = self._ratios or {}
+        rates = {part: group["lr"] * ratios.get(part, 1.0) for part in by_part}
         if OUTSIDE in rates and group["lr"] != self._applied.set_for_all:
             # Whose rate SB3 never sets, it is the user's own.
             rates[OUTSIDE] = group["lr"]
@@ -150,13 +157,11 @@ class WhileStepping:
         self._stepped = self._overwritten = False
         return found
 
-    @contextmanager
-    def _multiply(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    def _multiply(self, optimizer: torch.optim.Optimizer, step: Callable[[], Any]) -> Any:
         self._stepped = True
         # A step may be surrounded twice, where a function in between hands on no attributes.
         if self.factor == 1 or self._under_way:
-            yield
-            return
+            return step()
         # All rates are computed before any is set: groups may share a tensor.
         rates = [(group, copied(group["lr"]), group["lr"] * self.factor) for group in optimizer.param_groups]
         for group, _, applied in rates:
@@ -164,7 +169,7 @@ class WhileStepping:
         multiplied = [(group, plain, group["lr"]) for group, plain, _ in rates]
         self._under_way = True
         try:
-            yield
+            return step()
         finally:
             self._under_way = False
             for group, plain, applied in multiplied:
@@ -187,8 +192,7 @@ def _surround_step(optimizer: torch.optim.Optimizer, surrounding: Surrounding) -
 
     @wraps(function)
     def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-        with surrounding(optimizer):
-            return function(*((optimizer, *args) if is_bound else args), **kwargs)
+        return surrounding(optimizer, lambda: function(*((optimizer, *args) if is_bound else args), **kwargs))
 
     stepping.surrounding = surrounding  # type: ignore[attr-defined]
     # Bound, as torch's schedulers expect to find it.

@@ -27,6 +27,7 @@ MOST_MEASUREMENTS = 200  # A longer trace is thinned to half, unless the user ha
 
 # The buffer of successes that each callback saw last on a model in memory. SB3 replaces it at a reset alone.
 _BUFFERS: WeakKeyDictionary[BaseAlgorithm, dict[str, Any]] = WeakKeyDictionary()
+_LATEST: list[tuple[Any, str]] = [(None, "")]  # the episode that was put in words last, and these
 
 DOUBTFUL = (
     "this model was saved, loaded and trained on without the callback, and it cannot be told whether with a reset. "
@@ -157,10 +158,21 @@ def budget_of(model: BaseAlgorithm) -> Budget:
 
 def look(model: BaseAlgorithm, who: str) -> list[Any]:
     """Return what tells the named callback later if a model was reset: its counts, and the episode that ended last."""
-    _BUFFERS.setdefault(model, {})[who] = getattr(model, "ep_success_buffer", None)
-    episode: Any = model.ep_info_buffer[-1] if model.ep_info_buffer else {}
-    # An episode is known by the time at which it ended, which ARS does not note.
-    return [*clock(model), str(episode) if "t" in episode else ""]
+    known, buffer = _BUFFERS.get(model), getattr(model, "ep_success_buffer", None)
+    if known is None:
+        known = _BUFFERS[model] = {}
+    known[who] = buffer
+    return [*clock(model), _in_words(model.ep_info_buffer[-1]) if model.ep_info_buffer else ""]
+
+
+def _in_words(episode: Any) -> str:
+    """Return what an episode is known by: the time at which it ended, which ARS does not note, and all else."""
+    # Off-policy this is asked at every step, and an episode has many.
+    known, words = _LATEST[0]
+    if known is not episode:
+        words = str(episode) if "t" in episode else ""
+        _LATEST[0] = episode, words
+    return words
 
 
 def goes_on(model: BaseAlgorithm, who: str, seen: list[Any]) -> bool | None:
