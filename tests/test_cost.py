@@ -1,14 +1,15 @@
 """What is dear is done seldom: calls are counted, no time is measured."""
 
+import sys
 from collections import Counter
 
 import pytest
 import torch
 
-from rl_abel import AbelCallback, RateByPart
+from rl_abel import AbelCallback, AutoLearningRate, BudgetRateCallback, RateByPart
 from rl_abel.learning_rate import applied_rate
 from rl_abel.training import measurement
-from tests.algorithms import make_model
+from tests.algorithms import Do, make_model
 
 STEPS, EVERY = 600, 100
 
@@ -104,3 +105,28 @@ def test_a_rate_that_leaves_a_cooldown_in_its_middle_is_told():
     abel = AbelCallback(max_decays=0, final_decay_at=0.1, final_decay_shape="linear")
     with pytest.warns(UserWarning, match="does not follow"):
         model.learn(STEPS, callback=abel)
+
+
+@pytest.mark.filterwarnings("ignore:rl_abel. 1 measurement")
+@pytest.mark.parametrize(
+    ("callback", "most"),
+    [(lambda: AbelCallback(max_decays=0), 95), (BudgetRateCallback, 95), (AutoLearningRate, 135)],
+)
+def test_a_step_of_sac_calls_few_functions_of_ours(callback, most):
+    """It has an update at every step, which takes as long as some hundred calls, so a hundred more would be seen."""
+    calls = Counter()
+
+    def count(frame, event, _):
+        if event == "call" and "rl_abel" in frame.f_code.co_filename:
+            calls[frame.f_code.co_name] += 1
+
+    def step(model):
+        if model.num_timesteps in (200, 300):
+            sys.setprofile(count if model.num_timesteps == 200 else None)
+        return model.num_timesteps < 300
+
+    try:
+        make_model("SAC", learning_starts=10, train_freq=1).learn(100_000, callback=[callback(), Do(step=step)])
+    finally:
+        sys.setprofile(None)
+    assert sum(calls.values()) / 100 <= most, calls.most_common(20)
