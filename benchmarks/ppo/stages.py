@@ -8,7 +8,7 @@ from benchmarks.study.runs import RunStudy
 SEEDS = tuple(range(6))
 DEVELOPMENT = {"CartPole": ("CartPole-v1", 100_000), "Pendulum": ("Pendulum-v1", 150_000),
                "LunarLander": ("LunarLander-v3", 250_000)}  # fmt: skip
-TEST = {"Acrobot": ("Acrobot-v1", 200_000), "Hopper": ("Hopper-v5", 300_000)}
+TEST = {"Acrobot": ("Acrobot-v1", 200_000), "Hopper": ("Hopper-v5", 100_000)}
 
 UPDATES = FALLING[:2]
 LED = FALLING[2:]
