@@ -17,9 +17,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from benchmarks.callbacks import PPO_SCALE, FallingTarget, FinalPull, FromUpdates, Measuring, Movement, UnderLine
 from rl_abel import AbelCallback, BudgetRateCallback, KLAdaptiveCallback
 
-AT_ONCE = 1e-9
-"""Progress at which a fall begins that lasts for the whole training: after the first update."""
-
 FINAL_FACTOR = 0.1
 """Factor of "step" at each of its two steps."""
 
@@ -126,7 +123,7 @@ def _updates_linear(scale: float) -> Callable[..., Arm]:
     falling = _abel(final_decay_shape="linear", others=lambda *_: BudgetRateCallback(scale), **_FINAL_ALONE)
 
     def arm(base: float, measure_every: int, decay_factor: float, final_decay_at: float) -> Arm:
-        return falling(base, measure_every, decay_factor, AT_ONCE)
+        return falling(base, measure_every, decay_factor, 0.0)
 
     return arm
 

@@ -10,13 +10,13 @@ import torch
 from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import LRScheduler
 
-from rl_abel._validation import check_between, check_integer, check_number, known_arguments
+from rl_abel._validation import check_integer, check_number, known_arguments
 from rl_abel._warnings import WarnOnce, warn
 from rl_abel.learning_rate.while_stepping import WhileStepping, copied, set_rate
 from rl_abel.networks.norms import squared_norms
 from rl_abel.rules.bounce import Rule, TrendRule, make_rule
 from rl_abel.rules.budget import SCALE, budget_rate
-from rl_abel.rules.decay_controller import DecayRules, DecayState, decide, resume
+from rl_abel.rules.decay_controller import DecayRules, DecayState, check_final_decay_at, decide, resume
 from rl_abel.rules.decays import Decay, final_factor
 
 __all__ = ["AbelScheduler", "BudgetScheduler", "Decay"]
@@ -42,7 +42,7 @@ class BudgetScheduler(LRScheduler):
     :param total_steps: calls of ``optimizer.step()`` in the training
     :param scale: of the rate; 0.3 was chosen with Adam
     :param max_learning_rate: largest rate
-    :param final_decay_at: share of ``total_steps``, in (0, 1), after which the rate falls. None turns that off
+    :param final_decay_at: share of ``total_steps``, in [0, 1), after which the rate falls. None turns that off
     :raises ValueError: for an argument out of its range
     """
 
@@ -58,7 +58,9 @@ class BudgetScheduler(LRScheduler):
         self.total_steps = check_integer("total_steps", total_steps, at_least=1)
         most = check_number("max_learning_rate", max_learning_rate, above=0)
         self.rate = budget_rate(self.total_steps, check_number("scale", scale, above=0), most)
-        self.final_decay_at = None if final_decay_at is None else check_between("final_decay_at", final_decay_at, 0, 1)
+        self.final_decay_at = final_decay_at
+        if final_decay_at is not None:
+            self.final_decay_at = check_final_decay_at("final_decay_at", final_decay_at, falls=True)
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:

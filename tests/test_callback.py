@@ -741,6 +741,8 @@ def test_a_warning_where_a_training_ended_long_before_its_budget():
         ({"decay_factor": True}, r"decay_factor must be in \(0, 1\), got True"),
         ({"decay_factor": math.nan}, r"decay_factor must be in \(0, 1\), got nan"),
         ({"final_decay_at": 1.0}, r"final_decay_at must be in \(0, 1\), got 1.0"),
+        ({"final_decay_at": 0}, "final_decay_at=0 needs final_decay_shape='linear'"),
+        ({"final_decay_at": -0.1, "final_decay_shape": "linear"}, r"final_decay_at must be in \[0, 1\), got -0.1"),
         ({"final_decay_at": 85}, r"final_decay_at must be in \(0, 1\), got 85"),
         ({"min_learning_rate": -1e-5}, "min_learning_rate must be a finite number of at least 0, got -1e-05"),
         ({"min_learning_rate": math.inf}, "min_learning_rate must be .* got inf"),

@@ -354,16 +354,22 @@ def test_a_model_with_one_network_decays_as_a_whole():
 # The final decay
 
 
+@pytest.mark.parametrize("at", [0.5, 0])
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
-def test_a_linear_final_decay_falls_to_0_at_the_end(name):
-    model, abel = make_model(name), AbelCallback(max_decays=0, final_decay_at=0.5, final_decay_shape="linear")
+def test_a_linear_final_decay_falls_to_0_at_the_end(name, at, capsys):
+    """From 0 on it falls over the whole training, and that is no cause for a warning."""
+    model = make_model(name)
+    abel = AbelCallback(max_decays=0, final_decay_at=at, final_decay_shape="linear", verbose=1)
     seen = rates_of(model, name)
     model.learn(400, callback=abel)
     rollout = model.n_steps if name == "PPO" else model.train_freq.frequency
     for timestep, _, rate in seen:
         began = (timestep - 1) // rollout * rollout
-        assert rate == pytest.approx(1e-3 * min(1, (1 - began / 400) / 0.5)), timestep
-    assert abel.factor == pytest.approx(rollout / 400 / 0.5)
+        line = min(1, (1 - began / 400) / (1 - at))
+        # Nothing decays before something was learned.
+        assert rate == pytest.approx(1e-3 * (1 if timestep == seen[0][0] else line)), timestep
+    assert abel.factor == pytest.approx(rollout / 400 / (1 - at))
+    assert "final decay (falling linearly" in capsys.readouterr().out
     assert len(abel.decays) == 1
 
 

@@ -39,7 +39,8 @@ class AbelCallback(LearningRateCallback):
     :param watch: whose norm decides: "total", "policy", "value" (a Q-network is "value"), or "any" of them, each by
         itself. None is "any" with the rule "trend" and "total" with another
     :param decay_factor: in (0, 1). Each decay multiplies the learning rate by it
-    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did. None turns it off
+    :param final_decay_at: progress in (0, 1) at which the rate decays once, whatever the norm did. None turns it off. A
+        linear decay can begin at 0 too
     :param final_decay_shape: "step" for one decay by ``decay_factor``, "linear" for a cooldown to 0 from
         ``final_decay_at`` to the end of the budget
     :param max_decays: most decays after a bounce. None is any number, as in the paper, and 0 the final decay alone:

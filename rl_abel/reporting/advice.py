@@ -68,7 +68,7 @@ def _final_decay(model: BaseAlgorithm, memory: TrainingState, at: float, step: f
     coming = final_decay(memory.budget, rollout or 1, now, starts, at, step, moved)
     begins, decayed, updates, factor, waits, highest = coming
     by = f"x {step:.3g}" if step else f"falling linearly to x {factor if rollout else 0:.2g}"
-    if begins is not None and not waits:
+    if begins is not None and (at == 0 or not waits):
         if rollout is None:
             when = f"with the first rollout that begins at timestep {begins:,} of {end:,} or later"
             return Notice(f"final decay ({by}) {when}; none if the last rollout begins before")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from rl_abel._validation import check_between, check_choice, check_field, check_integer
+from rl_abel._validation import check_between, check_choice, check_field, check_integer, check_number
 from rl_abel.rules.bounce import JsonValue, Rule, TrendRule, observe_each
 from rl_abel.rules.decays import EVERY_PART, NETWORKS, REST, Decay, final_factor
 
@@ -33,9 +33,9 @@ class DecayRules:
 
     def __post_init__(self) -> None:
         check_field(self, "decay_factor", check_between, 0, 1)
-        if self.final_decay_at is not None:
-            check_field(self, "final_decay_at", check_between, 0, 1)
         check_choice("final_decay_shape", self.final_decay_shape, SHAPES)
+        if self.final_decay_at is not None:
+            check_field(self, "final_decay_at", check_final_decay_at, falls=self.step is None)
         if self.max_decays is not None:
             check_field(self, "max_decays", check_integer, at_least=0)
         check_choice("scope", self.scope, SCOPES)
@@ -44,6 +44,13 @@ class DecayRules:
     def step(self) -> float | None:
         """Factor of the final decay, None for one that falls linearly to 0."""
         return self.decay_factor if self.final_decay_shape == "step" else None
+
+
+def check_final_decay_at(name: str, value: object, falls: bool) -> float:
+    """Return the progress as a float; 0, a fall over the whole training, is for a decay that ``falls`` linearly."""
+    if not falls and type(value) in (int, float) and value == 0:
+        raise ValueError(f"{name}={value!r} needs final_decay_shape='linear': a step there is a smaller rate")
+    return check_number(name, value, at_least=0, below=1) if falls else check_between(name, value, 0, 1)
 
 
 @dataclass(frozen=True)
