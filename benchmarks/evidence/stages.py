@@ -7,6 +7,9 @@ from benchmarks.plan import PULL, Block, Run
 from benchmarks.study.runs import RunStudy
 
 SEEDS = tuple(range(10))
+MORE_SEEDS = tuple(range(29))
+"""Of two arms, where a seed is cheap and six left a question open."""
+
 FEWEST_SEEDS = 6
 """Of all its arms, from which on a stage, a profile and a comparison count."""
 
@@ -54,6 +57,7 @@ def stages() -> dict[str, list[Run]]:
         "rates, LunarLander": _rates(*lander),
         "strengths, CrossQ": _strengths("CrossQ", *short),
         "rates, Hopper": _rates("Hopper-v5", 300_000),
+        "more seeds, DQN": _pairs("DQN", "CartPole-v1", 50_000),
     }
     # Seed by seed, so that a stage cut short has all arms.
     return {name: sorted(runs, key=lambda run: run.seed) for name, runs in found.items()}
@@ -64,6 +68,10 @@ def _runs(
 ) -> list[Run]:
     regularized = {"regularization": ("adamw",), "strength": (strength,)} if strength else {}
     return list(Block(agent, (env_id,), timesteps, arms, SEEDS, **regularized, **others).runs())  # type: ignore[arg-type]
+
+
+def _pairs(agent: str, env_id: str, timesteps: int) -> list[Run]:
+    return list(Block(agent, (env_id,), timesteps, ("constant", "constant+final"), MORE_SEEDS).runs())
 
 
 def _rates(env_id: str, timesteps: int) -> list[Run]:
