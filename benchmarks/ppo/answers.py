@@ -102,6 +102,25 @@ def passing(found: dict[str, dict[str, Gap]]) -> dict[str, bool | None]:
     return told
 
 
+def option(found: dict[str, dict[str, Gap]]) -> str | None:
+    """Return the rule that is better than today's on each development task, and no worse on the test tasks.
+
+    Of several the one with the highest mean gap on the test tasks; None if there is none, or tasks are missing.
+    """
+    means = {rule: {task: of.gap.mean.estimate for task, of in by.items()} for rule, by in found.items()}
+    today = means.get(TODAY, {})
+    if set(today) != set(TASKS):
+        return None
+    better = [
+        rule
+        for rule, of in means.items()
+        if set(of) == set(TASKS)
+        and all(of[task] > today[task] for task in DEVELOPMENT)
+        and all(of[task] >= today[task] for task in TEST)
+    ]
+    return max(better, key=lambda rule: sum(means[rule][task] for task in TEST), default=None)
+
+
 def screened(runs: pd.DataFrame) -> pd.DataFrame | None:
     """Return mean scores on the seeds of the screening, a row a rule and a column a task; None if one is missing.
 

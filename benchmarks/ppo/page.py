@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.evidence.stages import EVIDENCE
-from benchmarks.ppo.answers import BAR, RULES, TASKS, Gap, gaps, goes_on, passing, screened
-from benchmarks.ppo.stages import DEVELOPMENT, PPO, TODAY, UPDATES
+from benchmarks.ppo.answers import BAR, RULES, TASKS, Gap, gaps, goes_on, option, passing, screened
+from benchmarks.ppo.stages import DEVELOPMENT, PPO, TEST, TODAY, UPDATES
 from benchmarks.statistics.effects import seeds_to_see
 from benchmarks.words import templates, wrapped
 
@@ -37,6 +37,9 @@ def render(runs: pd.DataFrame, own: set[str]) -> str:
     values = {
         "found": found,
         "passing": passing(found),
+        "passed": next((rule for rule, passes in passing(found).items() if passes), None),
+        "option": option(found),
+        "test": list(TEST),
         "means": None if means is None else means.assign(mean=means.mean(axis=1)).to_dict("index"),
         "goes_on": None if means is None else goes_on(means),
         "development": list(DEVELOPMENT),
