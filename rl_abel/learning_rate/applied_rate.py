@@ -132,7 +132,7 @@ class AppliedRate:
         if part is not None:
             return multiplied(learning_rate, self.factors, part)
         # SB3 asks once for the log and once an optimizer, off-policy at every step.
-        of = learning_rate, Multiplier.changes, len(self.factors)
+        of = learning_rate, Multiplier.latest_change, len(self.factors)
         if self._moved[0] != of:
             self._moved = of, multiplied(learning_rate, self.factors)
         return self._moved[1]
@@ -222,7 +222,7 @@ class AppliedRate:
         if others:
             self._verify([(group, rate) for group, rate in ran.values() if self._steps.is_labelled(group)])
         if ran or self._told:
-            self._noted = {key: noted for key, noted in ran.items() if noted[1] == follow} if others else ran
+            self._noted = {key: noted for key, noted in ran.items() if noted[1] == follow} if others else dict(ran)
 
     def _verify(self, ran: list[tuple[Group, float]]) -> None:
         """Warn if groups of the policy ran at other rates than they were given."""

@@ -24,7 +24,8 @@ ORDER = ("lead", "abel", "part")  # movers in the order in which their factors a
 class Multiplier:
     """What one mover multiplies the rate by; it alone sets it."""
 
-    changes: ClassVar[int] = 0  # of all there are: what was computed from them holds until it changes
+    # Another object after each change of any: what was computed from them holds until then. Threads cannot repeat it.
+    latest_change: ClassVar[object] = object()
 
     value: float = 1.0  # for all parameters
     by_part: dict[str, float] = field(default_factory=dict)  # for those of a part, in place of ``value``
@@ -36,7 +37,7 @@ class Multiplier:
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        Multiplier.changes += 1
+        Multiplier.latest_change = object()
 
     def __call__(self, rate: float, part: str | None = None) -> float:
         """Return the rate of a part after this mover, None for all that have no rate of their own."""
