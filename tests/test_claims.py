@@ -292,6 +292,26 @@ def test_the_recipe_says_of_the_rate_from_steps_what_its_study_says():
     assert num_tasks == "6"
 
 
+def test_the_recipe_says_of_ppo_without_measuring_what_its_study_says():
+    """Means over six seeds, today's rule over base rates: two, or six where they are of the study before."""
+    tables = [*(RESULTS / "ppo").glob("*/runs.parquet"), *(RESULTS / "evidence").glob("rates-*/runs.parquet")]
+    runs = pd.concat([pd.read_parquet(path) for path in tables])
+    runs = runs[(runs.seed < 6) & ((runs.env_id != "Hopper-v5") | (runs.timesteps == 100_000))]
+    span = runs.reference_return - runs.random_return
+    runs["score"] = ((runs.final_return - runs.random_return) / span).clip(lower=0)
+    today = runs[runs.arm == "kl-adaptive+final"]
+    assert sorted(today.groupby("env_id").size()) == [12, 12, 36, 36, 36]
+    of_today, leads = today.groupby(["env_id", "seed"]).score.mean(), {}
+    for arm in ("updates+linear", "updates0.3+linear"):
+        gained = runs[runs.arm == arm].set_index(["env_id", "seed"]).score - of_today
+        assert len(gained) == 30
+        leads[arm] = gained.groupby("env_id").mean()
+    ends = [f"{end(lead):.2f}" for lead in leads.values() for end in (min, max)]
+    words = r"it scored (\S+) to (\S+) above .*? in place of 0\.15 it was (\S+) to (\S+) above"
+    assert said("docs/recipes.md", words) == tuple(ends)
+    assert said("docs/results/ppo.md", r"lead excludes 0 on (.*?) alone\.") == ("LunarLander",)
+
+
 def test_what_decays_after_a_bounce_bring_on_the_control():
     runs = pd.read_parquet(RESULTS / "control_runs.parquet")
     runs = runs[(runs.seed < TUNING_SEEDS) & (runs.decay_factor == 0.1)]

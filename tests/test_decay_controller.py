@@ -177,6 +177,7 @@ def test_the_final_decay(progress, decays):
     assert [decay for decay, _ in decided.made] == decays
     assert resume(RULES, state, 0.5).decays == (), "where the budget has become longer it lapses"
     assert resume(RULES, state, 0.9) is state
+    assert resume(RULES, state, None).decays == (), "and where there is no budget any more"
     late, _ = decide(RULES, state, 12, progress=1.0)
     assert list(late.decays) == (decays or [(12, "final", 0.5)]), "it comes once"
 

@@ -3,6 +3,7 @@
 import functools
 import io
 import itertools
+import math
 import warnings
 
 import pytest
@@ -371,6 +372,29 @@ def test_a_linear_final_decay_falls_to_0_at_the_end(name, at, capsys):
     assert abel.factor == pytest.approx(rollout / 400 / (1 - at))
     assert "final decay (falling linearly" in capsys.readouterr().out
     assert len(abel.decays) == 1
+
+
+@pytest.mark.filterwarnings("ignore:rl_abel. no budget is known")
+@pytest.mark.parametrize("at", [0.5, 0])
+def test_a_linear_final_decay_lapses_where_a_training_has_no_end(at):
+    model = make_model("PPO")
+    abel = AbelCallback(max_decays=0, final_decay_at=at, final_decay_shape="linear")
+    model.learn(400, callback=abel)
+    assert abel.factor < 0.2
+    seen, stop = rates_of(model, "PPO"), Do(step=lambda model: model.num_timesteps < 600)
+    model.learn(math.inf, callback=[abel, stop], reset_num_timesteps=False)
+    assert {rate for *_, rate in seen} == {1e-3}
+    assert abel.decays == []
+
+
+def test_a_linear_final_decay_that_is_measured_within_updates_begins_with_a_rollout():
+    """Few long rollouts: the callback measures within each update, and decays between them."""
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=400, batch_size=50, n_epochs=10, device="cpu", seed=0)
+    abel = AbelCallback(max_decays=0, final_decay_at=0, final_decay_shape="linear")
+    model.learn(2_000, callback=abel)
+    assert len(abel.trace["total"]) > 5
+    assert [decay.timestep % 400 for decay in abel.decays] == [0]
+    assert abel.factor == pytest.approx(1 / 5)
 
 
 # The KL-adaptive rate

@@ -121,6 +121,13 @@ def changed(runs, arm, gained, tasks=tuple(TASKS)):
     return runs.assign(final_return=runs["final_return"] + 100 * gained * of)
 
 
+def without_today(runs, env_id):
+    """With rules that do not pass."""
+    for arm in (*FALLING, "kl-adaptive+cooldown"):
+        runs = changed(runs, arm, -0.1)
+    return runs[(runs["arm"] != "kl-adaptive+final") | (runs["env_id"] != env_id)]
+
+
 @pytest.mark.parametrize(
     ("runs", "chosen"),
     [
@@ -142,9 +149,10 @@ def test_an_option_is_better_on_each_development_task_and_nowhere_worse(runs, ch
     [
         (made_up(0.0), "**Yes: 0.15 / √N does, falling linearly to 0.**"),
         (made_up(0.0, tasks=("CartPole",)), "Tasks that are not there: Acrobot, Hopper, Pendulum, LunarLander."),
+        (without_today(made_up(0.0), "Hopper-v5"), "Tasks that are not there: Hopper."),
         (made_up(-0.1), "0.15 / √N does not pass, and 0.3 / √N does not pass."),
         (made_up(-0.1), "**No.** No rule was shown to match it"),
-        (changed(made_up(-0.1), "updates0.3+linear", 0.05), "**It is an option:** begin at 0.3 / √N,"),
+        (changed(made_up(-0.1), "updates0.3+linear", 0.05), "**One is an option:** begin at 0.3 / √N,"),
         (made_up(0.0)[:3], "**Not decided yet:** no rule"),
     ],
 )

@@ -39,11 +39,13 @@ def render(runs: pd.DataFrame, own: set[str]) -> str:
         "passing": passing(found),
         "passed": next((rule for rule, passes in passing(found).items() if passes), None),
         "option": option(found),
+        "surely": surely_better(found, option(found)),
         "test": list(TEST),
         "means": None if means is None else means.assign(mean=means.mean(axis=1)).to_dict("index"),
         "goes_on": None if means is None else goes_on(means),
         "development": list(DEVELOPMENT),
         "tasks": list(TASKS),
+        "missing": [task for task in TASKS if any(task not in found.get(rule, {}) for rule in (*UPDATES, TODAY))],
         "rules": RULES,
         "updates": UPDATES,
         "today": TODAY,
@@ -53,6 +55,12 @@ def render(runs: pd.DataFrame, own: set[str]) -> str:
         "num_runs": len(own),
     }
     return wrapped(templates("benchmarks.ppo").get_template(f"{PAGE}.j2").render(values))
+
+
+def surely_better(found: dict[str, dict[str, Gap]], rule: str | None) -> list[str]:
+    """Return the tasks on which the interval of a rule's lead over today's excludes 0."""
+    by_task = found.get(rule or "", {})
+    return [task for task in TASKS if task in by_task and (gain := by_task[task].gain) and gain.mean.low > 0]
 
 
 def seeds_needed(found: dict[str, dict[str, Gap]]) -> dict[str, int]:

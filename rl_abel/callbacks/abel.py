@@ -156,7 +156,8 @@ class AbelCallback(LearningRateCallback):
         alone = self.settings.scope == "part" and set(NETWORKS) <= self._rate.split()
         self._rules: DecayRules = replace(self.settings, scope="part" if alone else "model")
         self._state = recall(self.model, self.settings.measure_every, self._rate.warn_once)
-        progress = self._state.budget.progress(self.model.num_timesteps)
+        budget = self._state.budget
+        progress = None if budget.end is None else budget.progress(self.model.num_timesteps)
         self._state.decided = resume(self._rules, self._state.decided, progress)
         # Parts that decayed alone before keep their rates.
         self._apart = alone or (any(d.part in NETWORKS for d in self.decays) and bool(self._rate.split()))
@@ -164,7 +165,7 @@ class AbelCallback(LearningRateCallback):
         self._apply()
         self._is_announced, self._parts = False, parts_of(self.model)
         self._rollout, self._rollout_began = rollout_timesteps(self.model), self.model.num_timesteps
-        self._budget, self._whole = self._state.budget, self._state.budget.in_rollouts(self._rollout)
+        self._budget, self._whole = budget, budget.in_rollouts(self._rollout)
         # ARS asks for its rate before a rollout.
         self._asks_first = advice.is_of(self.model, "ARS")
         self._measurement.begin(self.model, self._state, self._warn)
@@ -179,7 +180,8 @@ class AbelCallback(LearningRateCallback):
         if self._measurement.is_due(timestep):
             self._measure(timestep)
         at, progress = self.settings.final_decay_at, self._whole.progress(began)
-        if at is not None and progress >= at and self._measurement.learned and self._budget.left(began) != 0:
+        # Without a budget nothing is left, None, and no decay comes.
+        if at is not None and progress >= at and self._measurement.learned and self._budget.left(began):
             self._decide(timestep, progress=progress, began=began)
         if self.settings.acts_on != "learning_rate":
             self._apply()  # the batch may be another now

@@ -106,7 +106,7 @@ def decide(
     state: DecayState,
     timestep: int,
     norms: Mapping[str, float] | None = None,
-    progress: float = 0.0,
+    progress: float | None = None,
     began: int | None = None,
 ) -> tuple[DecayState, Decided]:
     """Return the state after one more measurement, and what is new.
@@ -119,7 +119,7 @@ def decide(
     ((Decay(timestep=3, cause='bounce', factor=0.1),), 0.010000000000000002)
 
     :param norms: |w|^2 of each part that is watched; None if nothing was measured
-    :param progress: share of the budget that is used up; 0 where no budget is known
+    :param progress: share of the budget that is used up; None where no budget is known, or no final decay asked for
     :param began: timestep of a final decay, None for ``timestep``
     """
     bounced: list[str] = []
@@ -134,11 +134,12 @@ def decide(
         bounces = (*state.bounces, timestep) if bounced else state.bounces
         state = DecayState((*state.decays, *(decay for decay, _ in made)), bounces, name, states)
     at = rules.final_decay_at
-    factor = None if at is None else final_factor(progress, at, rules.step)
+    factor = None if at is None or progress is None else final_factor(progress, at, rules.step)
     if factor is not None and state.final_timestep is None:
         cooldown = ", from here on linearly to 0" if rules.step is None else ""
         final = Decay(timestep if began is None else began, "final", factor)
-        made.append((final, f"{at:.0%} of the budget is used up{cooldown}"))
+        reason = f"{at:.0%} of the budget is used up{cooldown}" if at else "the rate falls from now on linearly to 0"
+        made.append((final, reason))
         state = replace(state, decays=(*state.decays, final), rule_states={} if trend else state.rule_states)
     elif factor is not None and rules.step is None:
         moved = (Decay(d.timestep, d.cause, factor) if d.cause == "final" else d for d in state.decays)
@@ -146,12 +147,13 @@ def decide(
     return state, Decided(bounced, made)
 
 
-def resume(rules: DecayRules, state: DecayState, progress: float) -> DecayState:
+def resume(rules: DecayRules, state: DecayState, progress: float | None) -> DecayState:
     """Return the state with which a training goes on: a final decay lapses that a longer budget brings later.
 
-    Training then goes on as before that decay (Lewkowycz 2021, Sec. 2).
+    Training then goes on as before that decay (Lewkowycz 2021, Sec. 2). Without a budget, None, it lapses too.
     """
-    if rules.final_decay_at is not None and progress >= rules.final_decay_at:
+    at = rules.final_decay_at
+    if at is not None and progress is not None and progress >= at:
         return state
     return replace(state, decays=tuple(decay for decay in state.decays if decay.cause != "final"))
 
