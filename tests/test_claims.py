@@ -254,8 +254,8 @@ def test_in_which_runs_the_norm_bounces():
         )
         for run in runs[(runs.arm == "constant") & (runs.rate_multiplier == 1)].itertuples():
             strength = "none" if not run.strength else "below 0.2" if run.strength < 0.2 else f"{run.strength:g}"
-            of_run = traces[traces.run_id == run.run_id]
-            found = {part: bool(find_decays(of_run[part].dropna())) for part in ("total", "policy", "value")}
+            parts = traces[traces.run_id == run.run_id].reindex(columns=["total", "policy", "value"])  # DQN has two
+            found = {part: bool(find_decays(parts[part].dropna())) for part in parts}
             task = strength, f"{run.agent} on {run.env_id.partition('-v')[0]}"
             counted[*task, run.seed] = {**found, "any": any(found.values())}
             kinds[task] = None

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, COOLDOWN, FIXED, KINDS, RATES, TASKS
+from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, COOLDOWN, FEWEST_SEEDS, FIXED, KINDS, RATES, TASKS
 from benchmarks.plan import LED, Run
 from benchmarks.results import clipped_scores
-from benchmarks.statistics.effects import draws, interval_of
+from benchmarks.statistics.effects import Effect, draws, effect, interval_of
 from benchmarks.statistics.estimates import Array, Interval
 
 REGRET, WORST, LEARNED = 0.05, 0.85, 0.1
@@ -113,6 +113,23 @@ def task_of(runs: pd.DataFrame) -> Task:
         ends = _best(scores["cooldown"], counts)
         rules["best cooldown"] = Rule({float("nan"): float(ends[0] / best[0])}, _share_lost(_over(ends, best), len(by)))
     return Task(len(by), float(best[0]), float(chosen), rules)
+
+
+def falls(runs: pd.DataFrame) -> dict[str, Effect]:
+    """Return, by task, what a fall to 0 at the end brings at the preset's own rate: cooldown minus constant.
+
+    In scores of the environment's reference, on all seeds that have both; a task has ``FEWEST_SEEDS`` or is left out.
+    """
+    found = {}
+    runs = runs.assign(score=clipped_scores(runs))[lambda all_runs: all_runs["rate_multiplier"] == 1]
+    planned = [run for of in AUTOMATIC.stages().values() for run in of if run.arm in FIXED]
+    for name in TASKS:
+        of_task = runs[runs["run_id"].isin([run.run_id for run in planned if _is_of(run, name)])]
+        by_arm = of_task.pivot_table("score", "seed", "arm").reindex(columns=FIXED)
+        differences = (by_arm["cooldown"] - by_arm["constant"]).dropna()
+        if len(differences) >= FEWEST_SEEDS:
+            found[name] = effect(differences)
+    return found
 
 
 def _best(scores: Array, counts: Array) -> Array:

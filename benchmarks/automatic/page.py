@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.automatic.answers import REGRET, SHOWN, WORST, Task, answer, verdicts
+from benchmarks.automatic.answers import REGRET, SHOWN, WORST, Task, answer, falls, verdicts
 from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, FEWEST_SEEDS, KINDS, TASKS
 from benchmarks.plan import LED
 from benchmarks.statistics.estimates import Interval
@@ -37,6 +37,7 @@ def render(runs: pd.DataFrame) -> str:
         "formula": LED[0],
         "fewest": FEWEST_SEEDS,
         "wide": wide(found),
+        "falls": falls(runs),
         "any_yes": any(told.get(LED[0]) and told[LED[0]].ships for told in decided.values()),
         "progress": AUTOMATIC.progressed(set(runs["run_id"])),
         "missing": [name for name in TASKS if name not in found],

@@ -138,7 +138,7 @@ def late(runs: pd.DataFrame, results: Results) -> Effect | None:
     at = results.evaluations.merge(runs[np.isclose(runs["rate_multiplier"], 1)], on="run_id", suffixes=("", "_of_run"))
     at = at[at["timesteps"] > AFTER * at["timesteps_of_run"]]
     scores = (at["return_mean"] - at["random_return"]) / (at["reference_return"] - at["random_return"])
-    by_arm = at.assign(late=scores).pivot_table("late", "seed", "arm")
+    by_arm = at.assign(late=scores).pivot_table("late", "seed", "arm").reindex(columns=[CANDIDATE, UNDISTURBED])
     differences = (by_arm[CANDIDATE] - by_arm[UNDISTURBED]).dropna()
     return effect(differences) if len(differences) > 1 else None
 

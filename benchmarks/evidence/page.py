@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.automatic.answers import answer as automatic_answer
-from benchmarks.automatic.answers import verdicts
+from benchmarks.automatic.answers import falls, verdicts
 from benchmarks.automatic.stages import AUTOMATIC, KINDS
 from benchmarks.evidence import answers, base_rates, figures, settings, thinned
 from benchmarks.evidence.answers import ABEL, CELL_PAIRS, RATE_PAIRS, Cell, Profiled
@@ -28,6 +28,7 @@ from benchmarks.statistics.sensitivity import BARS
 from benchmarks.statistics.verdicts import MARGIN, WIDE_MARGIN, judged
 from benchmarks.words import templates, wrapped
 
+DQN = "DQN CartPole-v1"
 PAGE, DETAILS = "evidence.md", "evidence_details.md"
 PROFILES, FOREST = "evidence_profiles.png", "evidence_differences.png"
 
@@ -44,7 +45,7 @@ def write_page(folder: Path) -> Path:
 
 def write(results: Results, folder: Path) -> Path:
     """Write both pages of these runs and their figures into ``folder``; return the first page."""
-    found = context(results) | {"automatic": of_automatic(folder)}
+    found = context(results) | of_automatic(folder)
     tasks = found["tasks"]
     if tasks:
         any_rate = found["decisions"]["kl"].changes
@@ -120,6 +121,7 @@ def of_first_page(
         "apart_early": max((of.apart.early for of in tasks.values()), default=float("nan")),
         "least_p": min((of.apart.p for of in tasks.values()), default=float("nan")),
         "final": final,
+        "dqn_late": base_rates.late(standard[(standard["task"] == DQN) & ~standard["regularized"]], results),
         "usual": usual,
         "strong": strong,
         "to_linear": to_linear,
@@ -142,17 +144,22 @@ def of_first_page(
     }
 
 
-def of_automatic(folder: Path) -> dict[str, tuple[bool, int]] | None:
-    """Return which kinds of agents another study has decided on, and on how many seeds; None if it has no run."""
+def of_automatic(folder: Path) -> dict[str, Any]:
+    """Return what the first page needs of another study, None in place of each if that has no run.
+
+    ``automatic``: which kinds of agents it has decided on, and on how many seeds; ``falls``, see
+    :func:`benchmarks.automatic.answers.falls`.
+    """
     if (results := AUTOMATIC.saved(folder)) is None:
-        return None
+        return {"automatic": None, "falls": None}
     found = automatic_answer(results.runs)
     told = {kind: of[LED[0]].ships for kind, of in verdicts(found).items() if LED[0] in of}
     seeds = {
         kind: min((of.seeds for name, of in found.items() if name.partition(",")[0] in agents), default=0)
         for kind, agents in KINDS.items()
     }
-    return {kind: (ships, seeds[kind]) for kind, ships in told.items() if ships is not None}
+    decided = {kind: (ships, seeds[kind]) for kind, ships in told.items() if ships is not None}
+    return {"automatic": decided, "falls": falls(results.runs)}
 
 
 def of_details(
