@@ -309,7 +309,7 @@ def test_the_recipe_says_of_ppo_without_measuring_what_its_study_says():
     ends = [f"{end(lead):.2f}" for lead in leads.values() for end in (min, max)]
     words = r"it scored (\S+) to (\S+) above .*? in place of 0\.15 it was (\S+) to (\S+) above"
     assert said("docs/recipes.md", words) == tuple(ends)
-    assert said("docs/results/ppo.md", r"lead excludes 0 on (.*?) alone\.") == ("LunarLander",)
+    assert said("docs/results/ppo.md", r"lead excludes 0 on (.*?) alone:") == ("LunarLander",)
 
 
 def test_what_decays_after_a_bounce_bring_on_the_control():

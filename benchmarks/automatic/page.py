@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
+from agents import find_preset
 from benchmarks.automatic.answers import REGRET, SHOWN, WORST, Task, answer, falls, verdicts
 from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, FEWEST_SEEDS, KINDS, TASKS
 from benchmarks.plan import LED
@@ -13,6 +16,11 @@ from benchmarks.statistics.estimates import Interval
 from benchmarks.words import templates, wrapped
 
 PAGE = "automatic.md"
+FIXED_RATE = 0.002
+"""What the formula comes to on these tasks, about."""
+
+NEAR = 0.05
+"""Shares of the best constant rate that differ by no more are as good."""
 
 
 def write_page(folder: Path) -> Path:
@@ -30,6 +38,7 @@ def render(runs: pd.DataFrame) -> str:
     """Return the page of these runs."""
     found = answer(runs)
     decided = verdicts(found)
+    shipped = [agent for kind, told in decided.items() if told[LED[0]].ships for agent in KINDS[kind]]
     values = {
         "tasks": found,
         "verdicts": decided,
@@ -38,6 +47,9 @@ def render(runs: pd.DataFrame) -> str:
         "fewest": FEWEST_SEEDS,
         "wide": wide(found),
         "falls": falls(runs),
+        "compared": compared({name: of for name, of in found.items() if TASKS[name][0] in shipped and of.is_learned}),
+        "fixed_rate": FIXED_RATE,
+        "near": NEAR,
         "any_yes": any(told.get(LED[0]) and told[LED[0]].ships for told in decided.values()),
         "progress": AUTOMATIC.progressed(set(runs["run_id"])),
         "missing": [name for name in TASKS if name not in found],
@@ -48,6 +60,34 @@ def render(runs: pd.DataFrame) -> str:
         "num_runs": len(runs),
     }
     return wrapped(templates("benchmarks.automatic").get_template(f"{PAGE}.j2").render(values))
+
+
+class Compared(NamedTuple):
+    """Shares of the best constant rate's score: of the formula, of the preset's rate, and of one fixed rate."""
+
+    formula: float
+    preset: float
+    fixed: float
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the formula is clearly above the preset's rate."""
+        return -self.behind > NEAR
+
+    @property
+    def behind(self) -> float:
+        """How far the formula is below the preset's rate."""
+        return self.preset - self.formula
+
+
+def compared(found: dict[str, Task]) -> dict[str, Compared]:
+    """Return what the formula, the preset's rate and the tested rate nearest to ``FIXED_RATE`` come to, by task."""
+    told = {}
+    for name, task in found.items():
+        constant, rate = task.rules["constant"].by_base, find_preset(*TASKS[name][:2]).learning_rate
+        nearest = min(constant, key=lambda base: abs(math.log(base * rate / FIXED_RATE)))
+        told[name] = Compared(1 - task.rules[LED[0]].regret.estimate, constant[1.0], constant[nearest])
+    return told
 
 
 def wide(found: dict[str, Task]) -> list[tuple[str, Interval]]:

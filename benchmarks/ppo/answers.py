@@ -55,7 +55,7 @@ def gaps(runs: pd.DataFrame) -> dict[str, dict[str, Gap]]:
 
     :param runs: of this study and of "evidence"
     """
-    runs = _scored(runs)
+    runs = scored(runs)
     found: dict[str, dict[str, Gap]] = {}
     for task, (env_id, timesteps) in TASKS.items():
         of_task = runs[(runs["env_id"] == env_id) & (runs["timesteps"] == timesteps)]
@@ -80,7 +80,7 @@ def gap(of_rule: pd.DataFrame, linear: pd.DataFrame) -> Gap:
     return Gap(float(of_rule.to_numpy().mean()), effect_of(means - best, len(linear)), apart)
 
 
-def _scored(runs: pd.DataFrame) -> pd.DataFrame:
+def scored(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that the plan is about, with scores, and rules by name."""
     runs = runs[(runs["agent"] == "PPO") & (runs["regularization"] == "none") & runs["seed"].isin(SEEDS)]
     cooled = runs["arm"] == COOLDOWN
@@ -126,7 +126,7 @@ def screened(runs: pd.DataFrame) -> pd.DataFrame | None:
 
     The rows are the rules that follow the KL divergence, and the one that such a rule has to reach.
     """
-    runs = _scored(runs)
+    runs = scored(runs)
     runs = runs[runs["seed"].isin(SCREENED)]
     rows = {}
     for rule in (*FOLLOWING, UPDATES[1]):
