@@ -102,7 +102,7 @@ def made_up(name, constant, updates, seeds=5):
             {
                 "run_id": run.run_id, "arm": run.arm, "rate_multiplier": run.rate_multiplier, "seed": run.seed,
                 "status": "complete", "final_return": 100 * score + 0.01 * run.seed,
-                "random_return": 0.0, "reference_return": 100.0,
+                "random_return": 0.0, "reference_return": 100.0, "optimizer_steps": 10_000,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

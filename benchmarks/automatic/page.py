@@ -14,6 +14,7 @@ from benchmarks.automatic.stages import AFTERWARDS, AUTOMATIC, FEWEST_SEEDS, KIN
 from benchmarks.plan import LED
 from benchmarks.statistics.estimates import Interval
 from benchmarks.words import templates, wrapped
+from rl_abel.rules.budget import budget_rate
 
 PAGE = "automatic.md"
 FIXED_RATE = 0.002
@@ -48,6 +49,7 @@ def render(runs: pd.DataFrame) -> str:
         "wide": wide(found),
         "falls": falls(runs),
         "compared": compared({name: of for name, of in found.items() if TASKS[name][0] in shipped and of.is_learned}),
+        **of_shipped(runs, [name for name, (agent, *_) in TASKS.items() if agent in shipped and name in found]),
         "fixed_rate": FIXED_RATE,
         "near": NEAR,
         "any_yes": any(told.get(LED[0]) and told[LED[0]].ships for told in decided.values()),
@@ -60,6 +62,18 @@ def render(runs: pd.DataFrame) -> str:
         "num_runs": len(runs),
     }
     return wrapped(templates("benchmarks.automatic").get_template(f"{PAGE}.j2").render(values))
+
+
+def of_shipped(runs: pd.DataFrame, names: list[str]) -> dict[str, list[str]]:
+    """Return the shortest and the longest budget of some tasks, and the formula's lowest and highest rate on them."""
+    timesteps = [TASKS[name][2] for name in names] or [0]
+    planned = {run.run_id for name in names for run in AUTOMATIC.stages()[name] if run.arm == LED[0]}
+    steps = runs.loc[runs["run_id"].isin(planned), "optimizer_steps"].dropna()
+    rates = [budget_rate(int(of)) for of in steps] or [0.0]
+    return {
+        "short_and_long": [f"{of:,}" for of in (min(timesteps), max(timesteps))],
+        "low_and_high": [f"{of:.2g}" for of in (min(rates), max(rates))],
+    }
 
 
 class Compared(NamedTuple):
