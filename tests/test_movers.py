@@ -28,7 +28,7 @@ from tests.algorithms import ALGORITHMS, ONE_OF_EACH, STEPS, DecayAt, Do, make_m
 
 pytestmark = pytest.mark.filterwarnings("ignore:rl_abel. .* measurements? of the weight norm")
 KL_ALGORITHMS = ["PPO", "MaskablePPO", "RecurrentPPO"]
-BUDGET_ALGORITHMS = ["SAC", "TD3", "DDPG", "TQC", "CrossQ"]
+BUDGET_ALGORITHMS = ["SAC", "TD3", "DDPG", "TQC", "CrossQ", "DQN", "QRDQN"]
 POLICY = ("actor", "action_net", "policy_net", "lstm_actor", "pi_features_extractor")
 
 
@@ -753,7 +753,7 @@ def test_auto_hands_its_options_through():
 
 def test_auto_goes_from_one_algorithm_to_another():
     auto, own = AutoLearningRate(final_decay_at=0.5), AutoLearningRate(final_decay_shape="step")
-    for name, shape in (("PPO", "step"), ("TD3", "linear"), ("DQN", "step")):
+    for name, shape in (("PPO", "step"), ("TD3", "linear"), ("A2C", "step")):
         for callback in (auto, own):
             make_model(name).learn(STEPS, callback=callback)
         assert (auto.abel.final_decay_at, auto.abel.final_decay_shape) == (0.5, shape)
@@ -774,8 +774,8 @@ def test_auto_refuses_a_bound_where_nothing_raises_the_rate():
     model = make_model("TD3")
     model.learn(STEPS, callback=(auto := AutoLearningRate(max_learning_rate=1e-3)))
     assert auto.budget.rate == 1e-3
-    with pytest.raises(ValueError, match=r"max_learning_rate=0\.001: nothing raises the rate of DQN"):
-        make_model("DQN").learn(STEPS, callback=auto)
+    with pytest.raises(ValueError, match=r"max_learning_rate=0\.001: nothing raises the rate of A2C"):
+        make_model("A2C").learn(STEPS, callback=auto)
 
 
 @pytest.mark.parametrize(

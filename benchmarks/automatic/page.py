@@ -51,6 +51,7 @@ def render(runs: pd.DataFrame) -> str:
         "compared": compared({name: of for name, of in found.items() if TASKS[name][0] in shipped and of.is_learned}),
         **of_shipped(runs, [name for name, (agent, *_) in TASKS.items() if agent in shipped and name in found]),
         "fixed_rate": FIXED_RATE,
+        "fixed": {kind: of_kind(found, kind) for kind in KINDS if KINDS[kind][0] in shipped},
         "near": NEAR,
         "any_yes": any(told.get(LED[0]) and told[LED[0]].ships for told in decided.values()),
         "progress": AUTOMATIC.progressed(set(runs["run_id"])),
@@ -102,6 +103,12 @@ def compared(found: dict[str, Task]) -> dict[str, Compared]:
         nearest = min(constant, key=lambda base: abs(math.log(base * rate / FIXED_RATE)))
         told[name] = Compared(1 - task.rules[LED[0]].regret.estimate, constant[1.0], constant[nearest])
     return told
+
+
+def of_kind(found: dict[str, Task], kind: str) -> pd.Series:
+    """Return what the tested rate nearest to ``FIXED_RATE`` comes to on the tasks of a kind."""
+    tasks = {name: of for name, of in found.items() if TASKS[name][0] in KINDS[kind] and of.is_learned}
+    return pd.Series({name: of.fixed for name, of in compared(tasks).items()})
 
 
 def wide(found: dict[str, Task]) -> list[tuple[str, Interval]]:

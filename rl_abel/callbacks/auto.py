@@ -22,10 +22,10 @@ class AutoLearningRate(Portable, CallbackList):
     """Decide the learning rate of any algorithm.
 
     Where updates have a KL divergence (PPO, MaskablePPO, RecurrentPPO) the rate adapts to it, and decays once near the
-    end: :class:`KLAdaptiveCallback` beside :class:`AbelCallback`. For SAC, TD3, DDPG, TQC and CrossQ with Adam it
-    follows from the number of optimizer steps, and falls to 0 over the last fifth: :class:`BudgetRateCallback` beside
-    :class:`AbelCallback`. Elsewhere it is the model's own rate, with the decay near the end. Each argument is that of
-    one of these. All have to be named.
+    end: :class:`KLAdaptiveCallback` beside :class:`AbelCallback`. For off-policy algorithms (SAC, TD3, DDPG, TQC,
+    CrossQ, DQN, QRDQN) with Adam it follows from the number of optimizer steps, and falls to 0 over the last fifth:
+    :class:`BudgetRateCallback` beside :class:`AbelCallback`. Elsewhere it is the model's own rate, with the decay near
+    the end. Each argument is that of one of these. All have to be named.
 
     >>> from stable_baselines3 import PPO
     >>> callback = AutoLearningRate()

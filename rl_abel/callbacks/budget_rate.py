@@ -23,7 +23,7 @@ ADAPTIVE = (
 )
 FACTOR = "abel/budget_factor"
 # For which the rule was tried, and held: docs/results/automatic.md
-ALGORITHMS = ("SAC", "TD3", "DDPG", "TQC", "CrossQ")
+ALGORITHMS = ("SAC", "TD3", "DDPG", "TQC", "CrossQ", "DQN", "QRDQN")
 
 # What a user is told where the rule cannot be had, or goes where it was never tried
 OWN = "the learning rate stays your own: it would follow from the number of optimizer steps, and "
@@ -54,7 +54,7 @@ def has_tried_steps(model: BaseAlgorithm) -> bool:
 class BudgetRateCallback(LeadingCallback):
     """Set the learning rate of all networks to scale / sqrt(optimizer steps of the training).
 
-    For SAC, TD3, DDPG, TQC and CrossQ: docs/results/automatic.md has what was measured. The rule that was measured also
+    For off-policy algorithms: docs/results/automatic.md has what was measured. The rule that was measured also
     falls to 0 over the last fifth, as in :class:`AutoLearningRate`: put
     ``AbelCallback(max_decays=0, final_decay_at=0.8, final_decay_shape="linear")`` beside it. The steps are those that
     the model has made in its life, and those that fit into the budget of ``learn()``. So a training that is resumed
